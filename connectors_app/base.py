@@ -1,0 +1,216 @@
+"""What a provider is: roles, options, errors, and one small abstract class a role.
+
+A provider speaks its protocol and nothing else. The runner owns deadlines, fallback and metrics; the worker owns
+sessions, turns and events. A provider raises `ProviderError` and no other error, `from None` where the cause may hold
+a key. SDKs are imported inside `warm()` or the method that needs them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Role(StrEnum):
+    STT = "stt"
+    LLM = "llm"
+    TTS = "tts"
+
+
+class ErrorKind(StrEnum):
+    UNCONFIGURED = "unconfigured"  # no key
+    REFUSED = "refused"  # no connection: DNS, TCP, TLS
+    AUTH = "auth"  # 401, 403
+    REQUEST = "request"  # the provider does not accept what was asked: 400, 404, 422
+    QUOTA = "quota"  # 402, quota used up
+    RATE_LIMIT = "rate_limit"  # 429
+    SERVER = "server"  # 5xx
+    TIMEOUT = "timeout"  # nothing in time
+    BROKEN = "broken"  # cut, garbage, or an end without the provider's end mark
+    EMPTY = "empty"  # a well-formed answer with nothing in it
+
+
+class ProviderError(Exception):
+    """`message` is for people: plain words, no key, no caller data. `retry_after` in seconds."""
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Options(BaseModel):
+    """A provider's options for one role, declared with ranges and help texts (`Field(ge=…, description=…)`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """From the environment. `base_url` has no trailing slash."""
+
+    api_key: str = ""
+    base_url: str = ""
+
+
+class Connector(ABC):
+    """One provider in one role, with its options. Made once for each (provider, options) and shared by sessions."""
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    role: ClassVar[Role]
+    Options: ClassVar[type[Options]]
+    key_setting: ClassVar[str] = ""
+    """The environment name of the key; empty: needs none."""
+    base_url_setting: ClassVar[str] = ""
+    default_base_url: ClassVar[str] = ""
+
+    def __init__(self, options: Options, credentials: Credentials) -> None:
+        self.options = options
+        self.credentials = credentials
+
+    @classmethod
+    def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Environment names that must be set before this provider can be used."""
+        if cls.key_setting and not environ.get(cls.key_setting):
+            return (cls.key_setting,)
+        return ()
+
+    @classmethod
+    def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
+        base_url = environ.get(cls.base_url_setting, "") if cls.base_url_setting else ""
+        return Credentials(environ.get(cls.key_setting, ""), (base_url or cls.default_base_url).rstrip("/"))
+
+    async def warm(self) -> None:
+        """Import the SDK, make the client, open what can be kept open; called before the first session."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """A cheap question that shows that the key works; raises ProviderError. For /ready, never in a turn."""
+
+    async def close(self) -> None:
+        """Close clients, sockets and subprocesses."""
+
+
+# -- speech to text --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The text of one utterance; empty when nothing was understood. `confidence` 0…1, None when not told."""
+
+    text: str
+    language: str = ""
+    confidence: float | None = None
+
+
+class Recognition(ABC):
+    """One caller's duplex recognition: for each utterance `begin`, `send`…, `finish`, in this order.
+
+    The worker decides where an utterance begins and ends; audio between utterances is not sent.
+    Open with `async with`. Any method may raise ProviderError, after which the object is only closed.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def begin(self) -> None:
+        """An utterance starts. What an earlier, abandoned one left behind is dropped."""
+
+    @abstractmethod
+    async def send(self, pcm: bytes) -> None:
+        """Audio of the utterance: s16le mono at the rate given to `open`, in chunks of 20 ms to some seconds."""
+
+    @abstractmethod
+    async def finish(self) -> Transcript:
+        """The utterance is over: wait for its whole text. The runner holds the deadline."""
+
+    async def close(self) -> None:
+        """Close the socket; must be safe at any time and more than once."""
+
+
+class Recognizer(Connector):
+    role = Role.STT
+
+    @abstractmethod
+    def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
+        """`on_interim` takes the utterance's whole text so far, each time it changes."""
+
+
+# -- language model --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The provider's explicit end of an answer. Token counts are 0 where it does not tell."""
+
+    reason: str = "stop"
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class LanguageModel(Connector):
+    role = Role.LLM
+
+    @abstractmethod
+    def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+        """Text as it comes, then one Finished. An end without the provider's own end mark is ErrorKind.BROKEN.
+
+        Closing the iterator early cancels the request.
+        """
+
+
+# -- text to speech --------------------------------------------------------------------------------------
+
+
+class Speech(ABC):
+    """One agent's voice in one session. Open with `async with`."""
+
+    rate: int
+    """The rate of the samples that `speak` yields: the asked one where the provider can, else its own."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    def speak(self, text: str) -> AsyncIterator[bytes]:
+        """s16le mono of one sentence, in chunks of whole samples as they come.
+
+        An end with no audio is ErrorKind.EMPTY, one without the provider's end mark BROKEN. The next sentence may be
+        asked for while this one streams. Closing the iterator early cancels it at the provider.
+        """
+
+    async def close(self) -> None:
+        """Close the socket; must be safe at any time and more than once."""
+
+
+class Voice(Connector):
+    role = Role.TTS
+
+    @abstractmethod
+    def open(self, rate: int) -> Speech: ...
