@@ -1,0 +1,31 @@
+"""The world of every test: real servers on free ports, started once for each test process when first asked for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import RunningServer, running_nats, running_valkey
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Shared by all tests of the process. A test that kills its server starts its own with `running_nats`."""
+    with running_nats(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Shared by all tests of the process. A test that kills its server starts its own with `running_valkey`."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_url(nats_server: RunningServer) -> str:
+    return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey_server: RunningServer) -> str:
+    return valkey_server.url
