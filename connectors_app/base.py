@@ -53,6 +53,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+AnyOptions = Options
+"""The same class under a name that `Connector.Options` does not shadow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """From the environment. `base_url` has no trailing slash."""
@@ -67,15 +71,20 @@ class Connector(ABC):
     slug: ClassVar[str]
     label: ClassVar[str]
     role: ClassVar[Role]
-    Options: ClassVar[type[Options]]
+    Options: ClassVar[type[AnyOptions]]
     key_setting: ClassVar[str] = ""
     """The environment name of the key; empty: needs none."""
     base_url_setting: ClassVar[str] = ""
     default_base_url: ClassVar[str] = ""
 
-    def __init__(self, options: Options, credentials: Credentials) -> None:
+    def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
         self.options = options
         self.credentials = credentials
+
+    @property
+    def model(self) -> str:
+        """What the usage record names; empty where the provider has no models."""
+        return str(getattr(self.options, "model", ""))
 
     @classmethod
     def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:

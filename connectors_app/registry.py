@@ -1,0 +1,175 @@
+"""Finds the providers, says which can be used, and checks the connectors of a configuration document."""
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from inspect import isabstract
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from connectors_app import providers
+from connectors_app.base import Connector, Options, Role
+
+log = logging.getLogger(__name__)
+
+
+class DuplicateConnector(Exception):
+    """Two classes claim the same role and slug."""
+
+
+class UnknownConnector(LookupError):
+    """No provider of this name plays this role; the message lists those that do."""
+
+    def __init__(self, role: Role, slug: str) -> None:
+        super().__init__(f"no {role} provider is named “{slug}”; there are: {', '.join(names(role))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong in a configuration document, where, and what is allowed."""
+
+    path: str
+    message: str
+
+
+# -- the providers ---------------------------------------------------------------------------------------
+
+
+def get(role: Role, slug: str) -> type[Connector]:
+    """Raises UnknownConnector."""
+    try:
+        return _connectors()[role, slug]
+    except KeyError:
+        raise UnknownConnector(role, slug) from None
+
+
+def names(role: Role) -> tuple[str, ...]:
+    return tuple(sorted(slug for found, slug in _connectors() if found is role))
+
+
+def usable(role: Role, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The providers whose settings are all there."""
+    return tuple(slug for slug in names(role) if not get(role, slug).missing_settings(environ))
+
+
+def missing(role: Role, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The providers that cannot be used yet, with the environment names that each still needs."""
+    wanted = {slug: get(role, slug).missing_settings(environ) for slug in names(role)}
+    return {slug: settings for slug, settings in wanted.items() if settings}
+
+
+@cache
+def _connectors() -> dict[tuple[Role, str], type[Connector]]:
+    return collect(_modules(providers))
+
+
+def collect(modules: Iterator[ModuleType]) -> dict[tuple[Role, str], type[Connector]]:
+    """Every concrete Connector that the modules define; raises DuplicateConnector."""
+    found: dict[tuple[Role, str], type[Connector]] = {}
+    for module in modules:
+        for connector in _defined_in(module):
+            key = (connector.role, connector.slug)
+            if key in found:
+                both = f"{found[key].__module__} and {connector.__module__}"
+                raise DuplicateConnector(f"{both} both define the {connector.role} provider “{connector.slug}”")
+            found[key] = connector
+    return found
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        try:
+            yield importlib.import_module(info.name)
+        except ImportError as error:
+            log.error("provider cannot be imported", extra={"provider": info.name, "missing": error.name})
+
+
+def _defined_in(module: ModuleType) -> Iterator[type[Connector]]:
+    for value in vars(module).values():
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        if own and issubclass(value, Connector) and not isabstract(value):
+            yield value
+
+
+# -- options ---------------------------------------------------------------------------------------------
+
+
+def options_by_provider(order: Sequence[str], config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """A connector's `config`, keyed by provider; a flat object holds the options of the first."""
+    if config and order and not _is_keyed(order, config):
+        return {order[0]: config}
+    return {slug: config.get(slug, {}) for slug in order}
+
+
+def make_options(connector: type[Connector], values: Mapping[str, Any]) -> Options:
+    """Raises pydantic's ValidationError."""
+    return connector.Options.model_validate(dict(values))
+
+
+def _is_keyed(order: Sequence[str], config: Mapping[str, Any]) -> bool:
+    """Keyed by provider names: no option is an object, so one object is enough to tell."""
+    return any(slug in config for slug in order) or any(isinstance(value, Mapping) for value in config.values())
+
+
+# -- checking a document ---------------------------------------------------------------------------------
+
+
+def check_connectors(connectors: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the names and options of the speech and language providers in `connectors`."""
+    problems: list[Problem] = []
+    for role in Role:
+        entry = connectors.get(role)
+        if isinstance(entry, Mapping):
+            problems += _check_role(role, entry)
+    return problems
+
+
+def _check_role(role: Role, entry: Mapping[str, Any]) -> list[Problem]:
+    path = f"connectors.{role}"
+    named = [(f"{path}.primary", entry.get("primary", ""))]
+    named += [(f"{path}.fallback[{n}]", slug) for n, slug in enumerate(entry.get("fallback") or ())]
+    unknown = [Problem(where, _say_unknown(role, slug)) for where, slug in named if slug not in names(role)]
+    order = [slug for _, slug in named]
+    return unknown + _check_config(role, order, entry.get("config") or {}, f"{path}.config")
+
+
+def _say_unknown(role: Role, slug: object) -> str:
+    return f"“{slug}” is not a known {role} provider; allowed: {', '.join(names(role))}"
+
+
+def _check_config(role: Role, order: list[str], config: Mapping[str, Any], path: str) -> list[Problem]:
+    if order and config and not _is_keyed(order, config):
+        return _check_options(role, order[0], config, path)
+    problems: list[Problem] = []
+    for slug in dict.fromkeys((*order, *config)):
+        problems += _check_options(role, slug, config.get(slug, {}), f"{path}.{slug}")
+    unknown = [slug for slug in config if slug not in names(role) and slug not in order]
+    return problems + [Problem(f"{path}.{slug}", _say_unknown(role, slug)) for slug in unknown]
+
+
+def _check_options(role: Role, slug: str, values: object, path: str) -> list[Problem]:
+    if slug not in names(role):
+        return []
+    if not isinstance(values, Mapping):
+        return [Problem(path, f"must be an object with options of {slug}")]
+    connector = get(role, slug)
+    try:
+        make_options(connector, values)
+    except ValidationError as error:
+        return [_problem(connector, path, detail) for detail in error.errors(include_url=False, include_input=False)]
+    return []
+
+
+def _problem(connector: type[Connector], path: str, detail: Mapping[str, Any]) -> Problem:
+    location = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        allowed = ", ".join(connector.Options.model_fields) or "none"
+        message = f"is not an option of {connector.slug}; allowed: {allowed}"
+    else:
+        message = str(detail["msg"]).removeprefix("Value error, ")
+    return Problem(f"{path}.{location}" if location else path, message[:1].lower() + message[1:])
