@@ -1,0 +1,581 @@
+"""The one door to NATS: canonical events with fenced writers and gapless feeds, media, requests.
+
+nats-py's defaults are not fit for real time, so the connection is set here: a frozen server is noticed within three
+seconds, reconnects never end, and nothing stale is flushed after one. What must arrive is appended to the stream and
+retried under the same id until it is acknowledged; everything else may be lost and says so in a counter.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import DiscardPolicy, RePublish, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from mesh import events, subjects
+from mesh.events import Event, Stored
+from mesh.subjects import Stage
+
+log = logging.getLogger(__name__)
+
+Receiver = Callable[[str, bytes, Mapping[str, str]], None]
+Handler = Callable[[bytes], Awaitable[bytes]]
+
+WRONG_LAST_SEQUENCE = 10071
+CONNECT_TIMEOUT = 2.0
+RESEND_AFTER = 1.0
+READ_TIMEOUT = 2.0
+PENDING_MESSAGES = 4096
+
+
+class BusError(Exception):
+    """Something on the bus went wrong; subclasses say what."""
+
+
+class Unreachable(BusError):
+    """NATS does not answer."""
+
+
+class NobodyThere(BusError):
+    """No process serves the subject."""
+
+
+class NoAnswer(BusError):
+    """A process serves the subject, but did not answer in time."""
+
+
+class Fenced(BusError):
+    """Another owner holds the stage: this one must let go."""
+
+
+@dataclass(slots=True)
+class _Append:
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    acknowledged: "asyncio.Future[int]"
+    sent_at: float = 0.0
+
+
+@dataclass
+class Counters:
+    """What was lost or repeated, for /metrics."""
+
+    published: int = 0
+    dropped_offline: int = 0
+    appended: int = 0
+    resent: int = 0
+    fenced: int = 0
+    reconnects: int = 0
+    gaps: int = 0
+    slow_reader: int = 0
+
+
+class Subscription:
+    """Interest in a subject. End it with `close`."""
+
+    def __init__(self, inner: NatsSubscription) -> None:
+        self._inner = inner
+
+    async def close(self) -> None:
+        with contextlib.suppress(NatsError):
+            await self._inner.unsubscribe()
+
+
+class Bus:
+    """One connection to NATS, shared by everything in a process."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._inbox = ""
+        self._tokens = itertools.count(1)
+        self._appends: dict[str, _Append] = {}
+        self._feeds: set[Feed] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._media_seconds = 30.0
+        self.counters = Counters()
+
+    # -- connection ---------------------------------------------------------------------------------------
+
+    @classmethod
+    async def connect(cls, url: str, name: str = "") -> Self:
+        """Raises Unreachable when no server answers within two seconds."""
+        client = Client()
+        bus = cls(client)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):  # reconnecting without end includes the first time
+                await client.connect(
+                    servers=url.split(","),
+                    name=name,
+                    connect_timeout=1,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.1,  # type: ignore[arg-type]  # a float works; the annotation says int
+                    ping_interval=1,
+                    max_outstanding_pings=2,
+                    disconnected_cb=bus._disconnected,
+                    reconnected_cb=bus._reconnected,
+                    error_cb=bus._failed,
+                )
+        except (TimeoutError, OSError, NatsError) as error:
+            with contextlib.suppress(NatsError, OSError):
+                await client.close()
+            reason = f" ({error})" if str(error) else ""
+            raise Unreachable(f"NATS at {url} does not answer{reason}; set NATS_URL") from None
+        bus._inbox = client.new_inbox()
+        await client.subscribe(f"{bus._inbox}.*", cb=bus._acknowledge)
+        bus._spawn(bus._resend_late())
+        return bus
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for append in self._appends.values():
+            append.acknowledged.cancel()
+        with contextlib.suppress(NatsError, OSError):
+            await self._client.close()
+
+    async def round_trip(self) -> float:
+        """Seconds for a ping to the server; raises Unreachable. For /ready."""
+        start = time.monotonic()
+        try:
+            await self._client.flush(timeout=1)
+        except (TimeoutError, NatsError, ValueError):
+            raise Unreachable("NATS does not answer; set NATS_URL or start the server") from None
+        return time.monotonic() - start
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _disconnected(self) -> None:
+        # What nats-py still holds would be flushed, stale and out of order, after the reconnect. Appends are resent
+        # from our own list, media is not wanted late.
+        self._client._pending.clear()
+        self._client._pending_data_size = 0
+
+    async def _reconnected(self) -> None:
+        self.counters.reconnects += 1
+        self._spawn(self._reconcile())
+
+    async def _failed(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            self.counters.slow_reader += 1
+        elif not isinstance(error, OSError):
+            log.warning("bus error", extra={"error": repr(error)})
+
+    async def _reconcile(self) -> None:
+        """After a reconnect: memory streams may be gone, appends unacknowledged, live copies missed."""
+        while self._client.is_connected:
+            try:
+                await self.ensure_streams(media_seconds=self._media_seconds)
+                break
+            except Unreachable:
+                await asyncio.sleep(0.2)
+        for append in list(self._appends.values()):
+            await self._send(append)
+        for feed in list(self._feeds):
+            feed.catch_up()
+
+    # -- streams ------------------------------------------------------------------------------------------
+
+    async def ensure_streams(self, *, media_seconds: float = 30.0, replicas: int = 1) -> None:
+        """Create what is missing; raises Unreachable when JetStream does not answer."""
+        self._media_seconds = media_seconds
+        for config in _stream_configs(media_seconds, replicas):
+            await self._ensure_stream(config)
+
+    async def _ensure_stream(self, config: StreamConfig) -> None:
+        js = self._client.jetstream(timeout=2)
+        assert config.name
+        try:
+            have = (await js.stream_info(config.name)).config
+            if (have.max_age or 0, have.num_replicas) != (config.max_age or 0, config.num_replicas):
+                await js.update_stream(config)
+        except NotFoundError:
+            with contextlib.suppress(APIError):  # another process created it in the same moment
+                await js.add_stream(config)
+        except (TimeoutError, NatsError) as error:
+            raise Unreachable(f"JetStream does not answer ({error}); is NATS started with JetStream?") from None
+
+    async def stream_created(self) -> str:
+        """When the event stream was created: with a sequence, the whole place of a reader."""
+        info = await self._jetstream_call("STREAM.INFO." + subjects.EVENTS)
+        return str(info["created"])
+
+    async def purge_session(self, session: str) -> None:
+        """Forget a session's canonical events and fences. Its rows are the archive."""
+        prefixes = [*(subjects.canonical(stage, session) for stage in Stage), f"fence.{session}.*"]
+        for subject in prefixes:
+            await self._jetstream_call("STREAM.PURGE." + subjects.EVENTS, {"filter": subject})
+
+    async def _jetstream_call(self, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        payload = json.dumps(body).encode() if body else b""
+        answer: dict[str, Any] = json.loads(await self.request("$JS.API." + verb, payload, within=2))
+        if "error" in answer:
+            raise BusError(str(answer["error"].get("description", answer["error"])))
+        return answer
+
+    # -- plain messages -----------------------------------------------------------------------------------
+
+    async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send without waiting. While NATS is away the message is dropped and counted: late media is worthless."""
+        if not self._client.is_connected:
+            self.counters.dropped_offline += 1
+            return
+        self.counters.published += 1
+        await self._client.publish(subject, payload, headers=dict(headers) if headers else None)
+
+    async def subscribe(
+        self, subject: str, receive: Receiver, *, queue: str = "", pending: int = PENDING_MESSAGES
+    ) -> Subscription:
+        """`receive` runs for each message, in order, and must not block. Beyond `pending`, new ones are dropped."""
+
+        async def deliver(message: Msg) -> None:
+            receive(message.subject, message.data, message.headers or {})
+
+        inner = await self._client.subscribe(subject, queue=queue, cb=deliver, pending_msgs_limit=pending)
+        return Subscription(inner)
+
+    async def request(self, subject: str, payload: bytes, *, within: float) -> bytes:
+        """Ask and wait; raises NobodyThere at once when nobody serves the subject, NoAnswer after `within` seconds."""
+        if not self._client.is_connected:
+            raise Unreachable("NATS is away")
+        try:
+            return (await self._client.request(subject, payload, timeout=within)).data
+        except NoRespondersError:
+            raise NobodyThere(subject) from None
+        except (TimeoutError, NatsTimeout):
+            raise NoAnswer(subject) from None
+        except NatsError as error:
+            raise Unreachable(f"NATS is away ({error})") from None
+
+    async def serve(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Answer requests; each runs in its own task. `handler` must turn its errors into answers."""
+
+        async def answer(message: Msg) -> None:
+            reply = await handler(message.data)
+            if message.reply and self._client.is_connected:
+                await self._client.publish(message.reply, reply)
+
+        async def deliver(message: Msg) -> None:
+            self._spawn(answer(message))
+
+        return Subscription(await self._client.subscribe(subject, queue=queue, cb=deliver))
+
+    # -- canonical events: writing ------------------------------------------------------------------------
+
+    async def take_fence(self, session: str, stage: Stage, *, owner: str, epoch: int = 1) -> "Writer":
+        """Become the owner of a stage. Of two takers one gets Fenced. `epoch` is the least that will do."""
+        subject = subjects.fence(session, stage)
+        last = await self._last(subject)
+        if last is not None:
+            epoch = max(epoch, last.epoch + 1)
+        event = events.Fence(owner=owner, epoch=epoch)
+        payload = events.encode(event, session=session, stage=stage, epoch=epoch, n=0, at=time.time())
+        headers = {
+            "Nats-Msg-Id": f"{events.event_id(session, stage, epoch, 0)}:{owner}",
+            "Nats-Expected-Last-Subject-Sequence": str(last.sequence if last else 0),
+        }
+        sequence = await (await self._append(subject, payload, headers))
+        return Writer(self, session, stage, epoch, sequence)
+
+    async def last_fence(self, session: str, stage: Stage) -> Stored | None:
+        return await self._last(subjects.fence(session, stage))
+
+    async def _last(self, subject: str) -> Stored | None:
+        body = {"last_by_subj": subject}
+        for message in await self._direct_get(body):
+            return _stored(message)
+        return None
+
+    async def _append(self, subject: str, payload: bytes, headers: dict[str, str]) -> "asyncio.Future[int]":
+        token = f"{self._inbox}.{next(self._tokens)}"
+        append = _Append(subject, payload, headers, asyncio.get_running_loop().create_future())
+        self._appends[token] = append
+        append.acknowledged.add_done_callback(lambda _: self._appends.pop(token, None))
+        await self._client_publish(token, append)
+        return append.acknowledged
+
+    async def _send(self, append: _Append) -> None:
+        for token, waiting in self._appends.items():
+            if waiting is append:
+                self.counters.resent += 1
+                await self._client_publish(token, append)
+                return
+
+    async def _client_publish(self, token: str, append: _Append) -> None:
+        append.sent_at = time.monotonic()
+        if self._client.is_connected:
+            await self._client.publish(append.subject, append.payload, reply=token, headers=append.headers)
+
+    async def _acknowledge(self, message: Msg) -> None:
+        append = self._appends.get(message.subject)
+        if append is None or append.acknowledged.done() or not message.data:
+            return  # an empty body is "no stream answers": the resend goes on
+        answer = json.loads(message.data)
+        error = answer.get("error")
+        if error is None:
+            self.counters.appended += 1
+            append.acknowledged.set_result(int(answer["seq"]))
+        elif error.get("err_code") == WRONG_LAST_SEQUENCE:
+            self.counters.fenced += 1
+            append.acknowledged.set_exception(Fenced(append.subject))
+        else:
+            log.warning("append refused", extra={"subject": append.subject, "error": error})
+
+    async def _resend_late(self) -> None:
+        """Appends that nobody acknowledged in time go again, oldest first, so that their order holds."""
+        while True:
+            await asyncio.sleep(RESEND_AFTER / 2)
+            late = time.monotonic() - RESEND_AFTER
+            overdue = {a.subject for a in self._appends.values() if a.sent_at < late}
+            for append in [a for a in self._appends.values() if a.subject in overdue]:
+                await self._send(append)
+
+    # -- canonical events: reading ------------------------------------------------------------------------
+
+    async def read(self, *, after: int = 0, subject: str = ">", limit: int = 256) -> list[Stored]:
+        """Up to `limit` stored events past sequence `after`, in order; raises Unreachable."""
+        body = {"seq": after + 1, "next_by_subj": subject, "batch": limit}
+        return [_stored(message) for message in await self._direct_get(body)]
+
+    async def history(self, session: str, *, after: int = 0) -> list[Stored]:
+        """All canonical events of a session past `after`, in order."""
+        result: list[Stored] = []
+        while batch := await self.read(after=after, subject=f"*.*.{session}"):
+            result += [stored for stored in batch if stored.session == session]
+            after = batch[-1].sequence
+        return result
+
+    async def feed(self, session: str, receive: Callable[[Stored], None], *, after: int = 0) -> "Feed":
+        """History past `after`, then the live end: every event once, in the stream's order."""
+        feed = Feed(self, session, receive, after)
+        self._feeds.add(feed)
+        await feed.open()
+        return feed
+
+    async def follow(self, *, after: int, max_events: int = 256, gather: float = 0.02) -> AsyncIterator[list[Stored]]:
+        """All sessions' events past `after` in batches, for ever; waits out every outage."""
+        stirred = asyncio.Event()
+        subscription = await self.subscribe("live.>", lambda *_: stirred.set())
+        try:
+            while True:
+                stirred.clear()
+                try:
+                    batch = await self.read(after=after, limit=max_events)
+                except Unreachable:
+                    batch = []
+                if batch:
+                    after = batch[-1].sequence
+                    yield batch
+                    continue
+                with contextlib.suppress(asyncio.TimeoutError):
+                    async with asyncio.timeout(1):
+                        await stirred.wait()
+                await asyncio.sleep(gather)
+        finally:
+            await subscription.close()
+
+    async def _direct_get(self, body: Mapping[str, Any]) -> list[Msg]:
+        """Messages of the event stream by one request, without a consumer."""
+        if not self._client.is_connected:
+            raise Unreachable("NATS is away")
+        inbox = self._client.new_inbox()
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        subscription = await self._client.subscribe(inbox, cb=arrived.put)
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                subject = f"$JS.API.DIRECT.GET.{subjects.EVENTS}"
+                await self._client.publish(subject, json.dumps(body).encode(), reply=inbox)
+                return await _collect(arrived, single="batch" not in body)
+        except (TimeoutError, NatsError):
+            raise Unreachable("the event stream does not answer") from None
+        finally:
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
+
+
+async def _collect(arrived: "asyncio.Queue[Msg]", *, single: bool) -> list[Msg]:
+    messages: list[Msg] = []
+    while True:
+        message = await arrived.get()
+        status = (message.headers or {}).get("Status", "")
+        if status == "503":
+            raise Unreachable("the event stream is not there")
+        if status:  # 204: end of batch; 404: nothing there
+            return messages
+        messages.append(message)
+        if single:
+            return messages
+
+
+def _stored(message: Msg) -> Stored:
+    headers = message.headers or {}
+    return read_stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data)
+
+
+def read_stored(subject: str, sequence: int, payload: bytes) -> Stored:
+    """An event as stored; what cannot be read becomes an event of unknown type, so that readers go past it."""
+    try:
+        return events.decode(payload, sequence=sequence, subject=subject)
+    except events.BadEvent as error:
+        log.warning("unreadable event", extra={"error": str(error)})
+        return Stored(
+            sequence=sequence, subject=subject, id="", session="", stage="", epoch=0, at=0, type="", event=None
+        )
+
+
+def _stream_configs(media_seconds: float, replicas: int) -> list[StreamConfig]:
+    canonical = StreamConfig(
+        name=subjects.EVENTS,
+        subjects=list(subjects.EVENT_SUBJECTS),
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        num_replicas=replicas,
+        allow_direct=True,
+        duplicate_window=120,
+        republish=RePublish(src=">", dest="live.>"),
+    )
+    media = [
+        StreamConfig(
+            name=name,
+            subjects=list(captured),
+            storage=StorageType.MEMORY,
+            num_replicas=1,
+            max_age=media_seconds,
+            max_bytes=256 * 1024 * 1024,
+            no_ack=True,
+            duplicate_window=min(media_seconds, 2.0),
+        )
+        for name, captured in subjects.MEDIA_STREAMS.items()
+    ]
+    return [canonical, *media]
+
+
+class Writer:
+    """The pen of a stage's owner. Appends are refused (Fenced) as soon as somebody else has taken the stage."""
+
+    def __init__(self, bus: Bus, session: str, stage: Stage, epoch: int, fence_sequence: int) -> None:
+        self._bus = bus
+        self._subject = subjects.canonical(stage, session)
+        self._guard = {
+            "Nats-Expected-Last-Subject-Sequence": str(fence_sequence),
+            "Nats-Expected-Last-Subject-Sequence-Subject": subjects.fence(session, stage),
+        }
+        self._n = 0
+        self.session = session
+        self.stage = stage
+        self.epoch = epoch
+
+    async def append(self, event: Event) -> int:
+        """Store an event and wait for its sequence; raises Fenced. Waits out outages, so bound it where it matters."""
+        return await (await self.post(event))
+
+    async def post(self, event: Event) -> "asyncio.Future[int]":
+        """Send an event on its way, in order; the future tells its sequence or raises Fenced."""
+        self._n += 1
+        payload = events.encode(
+            event, session=self.session, stage=self.stage, epoch=self.epoch, n=self._n, at=time.time()
+        )
+        message_id = events.event_id(self.session, self.stage, self.epoch, self._n)
+        return await self._bus._append(self._subject, payload, {**self._guard, "Nats-Msg-Id": message_id})
+
+
+class Feed:
+    """A session's canonical events, live and without gaps: each subject's in order, each event once.
+
+    Across subjects the order is the stream's, except right after a gap.
+    """
+
+    def __init__(self, bus: Bus, session: str, receive: Callable[[Stored], None], after: int) -> None:
+        self._bus = bus
+        self._session = session
+        self._receive = receive
+        self._complete_to = after
+        self._seen: dict[str, int] = {}
+        self._held: list[Stored] | None = []
+        """Live events that wait while the stream is read; None when nothing is being read."""
+        self._subscription: Subscription | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Raises Unreachable when the history cannot be read."""
+        self._subscription = await self._bus.subscribe(subjects.live(f"*.*.{self._session}"), self._arrive)
+        await self._read()
+
+    async def close(self) -> None:
+        self._bus._feeds.discard(self)
+        if self._task:
+            self._task.cancel()
+        if self._subscription:
+            await self._subscription.close()
+
+    def catch_up(self) -> None:
+        """Read from the stream what may have been missed."""
+        if self._held is None:
+            self._held = []
+            self._task = asyncio.create_task(self._read_until_answered())
+
+    def _arrive(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        stored = read_stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), payload)
+        if stored.session != self._session:
+            return  # a session named like a stage also matches others' fences
+        if self._held is None and int(headers["Nats-Last-Sequence"]) > self._last_seen(stored.subject):
+            self._bus.counters.gaps += 1
+            self.catch_up()
+        if self._held is None:
+            self._deliver(stored)
+        else:
+            self._held.append(stored)
+
+    def _last_seen(self, subject: str) -> int:
+        return max(self._seen.get(subject, 0), self._complete_to)
+
+    def _deliver(self, stored: Stored) -> None:
+        if stored.sequence > self._last_seen(stored.subject):
+            self._seen[stored.subject] = stored.sequence
+            self._receive(stored)
+
+    async def _read_until_answered(self) -> None:
+        while True:
+            try:
+                await self._read()
+                return
+            except Unreachable:
+                await asyncio.sleep(0.1)
+
+    async def _read(self) -> None:
+        missed = await self._bus.history(self._session, after=self._complete_to)
+        held, self._held = self._held or [], None
+        for stored in sorted([*missed, *held], key=lambda stored: stored.sequence):
+            self._deliver(stored)
+        self._complete_to = max([self._complete_to, *self._seen.values()])
