@@ -1,0 +1,165 @@
+"""Who may do what: users, the workspaces they share, and the keys of programs."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import timedelta
+from typing import ClassVar, Self, TypeVar
+
+from django.contrib.auth.models import AbstractUser, AnonymousUser
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+DEFAULT_WORKSPACE = "default"
+"""The slug of the workspace that every installation has."""
+
+Row = TypeVar("Row", bound=models.Model, covariant=True)
+
+SHORTEST_KEY = 16
+_DRAWN_KEY = re.compile(r"mag_([a-z0-9]{8})_.+", re.ASCII | re.DOTALL)
+_USED_AGAIN_AFTER = timedelta(minutes=1)
+
+validate_slug = RegexValidator(r"\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z", "Use small letters, digits and inner hyphens.")
+
+
+class User(AbstractUser):
+    """A person. Custom from the first migration on, because it cannot become so later."""
+
+
+class OwnedQuerySet(models.QuerySet[Row]):
+    """Rows that belong to a workspace. `workspace_path` is the way to it where it is not the row's own column."""
+
+    workspace_path: ClassVar[str] = "workspace"
+
+    def for_workspace(self, workspace: "Workspace") -> Self:
+        return self.filter(**{self.workspace_path: workspace})
+
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """What the members of a workspace see. Superusers have the admin for the rest."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(**{f"{self.workspace_path}__memberships__user": user})
+
+
+class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        return self.filter(memberships__user=user)
+
+
+class Workspace(models.Model):
+    """The owner of everything: agents, sessions and keys belong to a workspace, never to a person."""
+
+    slug = models.CharField(max_length=64, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=120)
+    members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = WorkspaceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    ADMIN = "admin"
+    BUILDER = "builder"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+class Membership(models.Model):
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["workspace_id", "user_id"]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user"], name="one_membership_per_user"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.workspace_id}: {self.role}"
+
+
+def digest(secret: str) -> str:
+    """Keys are random or long, so a plain hash is enough and quick enough for every request."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def lookup_prefix(secret: str) -> str:
+    """What a key is found by: the public part of a drawn key, 32 bits of a digest of one that an operator gave."""
+    drawn = _DRAWN_KEY.fullmatch(secret)
+    return drawn[1] if drawn else digest(f"prefix:{secret}")[:8]
+
+
+class APIKeyQuerySet(OwnedQuerySet["APIKey"]):
+    def valid(self) -> Self:
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None)
+
+    def verify(self, secret: str) -> "APIKey | None":
+        """The valid key that has this text, noted as used; None for every other text."""
+        wanted = digest(secret)
+        for key in self.valid().filter(prefix=lookup_prefix(secret)).select_related("workspace"):
+            if hmac.compare_digest(key.secret_hash, wanted):
+                key.note_use()
+                return key
+        return None
+
+
+class APIKey(models.Model):
+    """A program's way into one workspace. Only a digest is kept; the text is shown once, when it is drawn."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=8, editable=False, db_index=True)
+    secret_hash = models.CharField(max_length=64, editable=False, unique=True)
+    created_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = APIKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    def set_secret(self, secret: str) -> None:
+        """Take a text that somebody else chose."""
+        if len(secret) < SHORTEST_KEY:
+            raise ValueError(f"an API key needs at least {SHORTEST_KEY} characters, this one has {len(secret)}")
+        self.prefix, self.secret_hash = lookup_prefix(secret), digest(secret)
+
+    def draw_secret(self) -> str:
+        """Draw a new text, and return it: it cannot be read again."""
+        alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+        secret = f"mag_{''.join(secrets.choice(alphabet) for _ in range(8))}_{secrets.token_urlsafe(32)}"
+        self.set_secret(secret)
+        return secret
+
+    def note_use(self) -> None:
+        """To the minute, so that a busy key does not write at every request."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at > _USED_AGAIN_AFTER:
+            self.last_used_at = now
+            self.save(update_fields=["last_used_at"])
+
+    def revoke(self) -> None:
+        self.revoked_at = self.revoked_at or timezone.now()
+        self.save(update_fields=["revoked_at"])
