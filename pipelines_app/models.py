@@ -1,0 +1,112 @@
+"""Agents: what an operator edits, and the numbered versions that sessions run.
+
+Name, description, number and capabilities say which agent it is; the configuration document (system prompt, pipeline,
+connectors, model, parameters, greeting …), the user template and the context instructions say how it behaves, and
+only these are versioned.
+"""
+
+from typing import Any, ClassVar, Never
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from accounts_app.models import OwnedQuerySet, User, Workspace, validate_slug
+
+validate_phone_number = RegexValidator(r"\A\+[1-9][0-9]{1,14}\Z", "Use the international form: + and up to 15 digits.")
+
+
+class ImmutableVersion(TypeError):
+    """A published version was about to be changed or deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("a published version cannot be changed or deleted; publish a new one")
+
+
+class AgentQuerySet(OwnedQuerySet["Agent"]):
+    pass
+
+
+class Agent(models.Model):
+    """`published` is the version that new sessions run: always the one with the highest number.
+
+    Rolling back publishes the older content again under a new number, so that the numbers tell the whole history.
+    """
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="agents")
+    slug = models.CharField(max_length=64, validators=[validate_slug])
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    phone_number = models.CharField(
+        max_length=16, blank=True, validators=[validate_phone_number], help_text="Calls to this number reach the agent."
+    )
+    is_default = models.BooleanField(default=False, help_text="Answers calls of the workspace that name no agent.")
+    capabilities = models.JSONField(default=list, blank=True, help_text="A list of words.")
+    draft = models.JSONField(default=dict, help_text="The configuration document that will be published next.")
+    user_template = models.TextField(blank=True)
+    context_instructions = models.TextField(blank=True)
+    published = models.ForeignKey(
+        "AgentVersion", null=True, editable=False, on_delete=models.PROTECT, related_name="published_by_agents"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = AgentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["workspace_id", "slug"]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "slug"], name="one_agent_per_slug"),
+            models.UniqueConstraint(
+                fields=["phone_number"], condition=~Q(phone_number=""), name="one_agent_per_phone_number"
+            ),
+            models.UniqueConstraint(
+                fields=["workspace"], condition=Q(is_default=True), name="one_default_agent_per_workspace"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class AgentVersionQuerySet(OwnedQuerySet["AgentVersion"]):
+    workspace_path: ClassVar[str] = "agent__workspace"
+
+    def update(self, **values: Any) -> Never:
+        raise ImmutableVersion
+
+    def delete(self) -> Never:
+        raise ImmutableVersion
+
+
+class AgentVersion(models.Model):
+    """What sessions run. Written once."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    config = models.JSONField()
+    user_template = models.TextField(blank=True)
+    context_instructions = models.TextField(blank=True)
+    sha256 = models.CharField(max_length=64)
+    revision = models.CharField(max_length=64)
+    """The name of the configuration document's content on the bus, as `mesh.config.revision` gives it."""
+    note = models.CharField(max_length=200, blank=True)
+    published_at = models.DateTimeField(auto_now_add=True)
+    published_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    objects = AgentVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["agent_id", "-number"]
+        constraints = [models.UniqueConstraint(fields=["agent", "number"], name="one_version_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.agent_id}: version {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise ImmutableVersion
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Never:
+        raise ImmutableVersion
