@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -195,7 +195,7 @@ def check(config: AgentConfig, check_connectors: ConnectorCheck | None = None) -
         raise ConfigError(problems)
 
 
-def dump(config: AgentConfig) -> dict[str, Any]:
+def dump(config: AgentConfig) -> dict[str, JsonValue]:
     """The document as its author wrote it: the documented keys, and no default that was left out."""
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
