@@ -193,7 +193,10 @@ class LanguageModel(Connector):
 
 
 class Speech(ABC):
-    """One agent's voice in one session. Open with `async with`."""
+    """One agent's voice in one session. Open with `async with`.
+
+    A sentence that failed does not end the Speech: the next one is asked for as usual.
+    """
 
     rate: int
     """The rate of the samples that `speak` yields: the asked one where the provider can, else its own."""

@@ -1,0 +1,521 @@
+"""How workers ask providers: deadlines by an own clock, and the next provider when one fails before its first byte.
+
+A provider that breaks in the middle of an answer or a sentence is an honest error; only recognition starts again with
+the next one, because the utterance's audio is kept here. Close the iterators of `answer` and `speak` (`aclosing`) to
+cancel what they ask for: that closes the provider's stream and nothing else.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
+
+from pydantic import ValidationError
+
+from connectors_app import registry
+from connectors_app.base import (
+    Connector,
+    ErrorKind,
+    Finished,
+    LanguageModel,
+    Message,
+    ProviderError,
+    Recognition,
+    Recognizer,
+    Role,
+    Speech,
+    Transcript,
+    Voice,
+)
+from connectors_app.resampling import Resampler
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Connector)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a provider has before the next one is asked."""
+
+    first_token: float = 1.5
+    first_audio: float = 1.0
+    transcript: float = 3.0
+    stall: float = 2.0
+    """Between two pieces of a stream that has begun, and for taking a piece of the caller's audio."""
+
+
+class Report(Protocol):
+    """Told of every attempt; the worker makes events of it."""
+
+    def failed(self, provider: str, error: ProviderError, ms: int) -> None: ...
+
+    def switched(self, before: str, after: str) -> None: ...
+
+    def used(self, provider: str, model: str, unit: str, quantity: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    provider: str
+    error: ProviderError
+    ms: int = 0
+
+
+class AllFailed(Exception):
+    """No provider of the chain gave anything; `attempts` says why, in the order in which they were asked."""
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self.attempts = tuple(attempts)
+        super().__init__("; ".join(f"{a.provider}: {a.error.message}" for a in attempts) or "no provider is named")
+
+
+# -- chains ----------------------------------------------------------------------------------------------
+
+WONT_MEND_SOON = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED, ErrorKind.RATE_LIMIT}
+
+
+class Resting:
+    """Providers that failed in a way that no next turn mends: for some seconds they are asked last."""
+
+    def __init__(self, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: dict[Connector, float] = {}
+
+    def order(self, connectors: Sequence[C]) -> list[C]:
+        now = self._clock()
+        return sorted(connectors, key=lambda connector: self._until.get(connector, 0.0) > now)
+
+    def failed(self, connector: Connector, error: ProviderError) -> None:
+        if error.kind in WONT_MEND_SOON:
+            self._until[connector] = self._clock() + min(error.retry_after or self._seconds, self._seconds)
+
+    def answered(self, connector: Connector) -> None:
+        self._until.pop(connector, None)
+
+
+class Chain(Generic[C]):
+    """The providers of one role in one session, in the order in which they are asked."""
+
+    def __init__(self, pool: "Pool", connectors: Sequence[C], skipped: Sequence[Attempt]) -> None:
+        self._pool = pool
+        self.connectors = tuple(connectors)
+        self.skipped = tuple(skipped)
+        """Providers that are named but cannot be asked: no key, or options they do not accept."""
+        self.current = self.connectors[0].slug if self.connectors else ""
+
+    def order(self) -> list[C]:
+        return self._pool.resting.order(self.connectors)
+
+    def answered(self, connector: C, report: Report) -> None:
+        self._pool.resting.answered(connector)
+        if connector.slug != self.current:
+            report.switched(self.current, connector.slug)
+            self.current = connector.slug
+
+    def failed(self, connector: C, error: ProviderError, started: float, report: Report) -> Attempt:
+        attempt = Attempt(connector.slug, error, round((time.monotonic() - started) * 1000))
+        self._pool.resting.failed(connector, error)
+        report.failed(attempt.provider, error, attempt.ms)
+        return attempt
+
+    async def close(self) -> None:
+        """The session is over, or goes on with another chain."""
+        await self._pool.release(self.connectors)
+        self.connectors = ()
+
+
+Key = tuple[Role, str, str, str, str]
+
+
+class Pool:
+    """The connectors of a process, each shared by the sessions that ask for the same provider with the same options."""
+
+    KEPT_IDLE = 32
+
+    def __init__(self, environ: Mapping[str, str], *, resting: Resting | None = None) -> None:
+        self.environ = environ
+        self.resting = resting or Resting()
+        self._connectors: dict[Key, Connector] = {}
+        self._users: dict[Connector, int] = {}
+        self._idle: OrderedDict[Connector, None] = OrderedDict()
+
+    def recognizers(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Recognizer]:
+        """`order` is the primary and its fallbacks, `config` the document's: keyed by provider, or the primary's."""
+        return cast(Chain[Recognizer], self._chain(Role.STT, order, config))
+
+    def models(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[LanguageModel]:
+        return cast(Chain[LanguageModel], self._chain(Role.LLM, order, config))
+
+    def voices(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Voice]:
+        return cast(Chain[Voice], self._chain(Role.TTS, order, config))
+
+    async def warm(self, role: Role) -> dict[str, ProviderError]:
+        """Warm every usable provider of a role with its default options; the answer names those that failed."""
+        failed: dict[str, ProviderError] = {}
+        for slug in registry.usable(role, self.environ):
+            chain = self._chain(role, [slug], {})
+            for connector in chain.connectors:
+                try:
+                    await connector.warm()
+                except ProviderError as error:
+                    failed[slug] = error
+            await chain.close()
+        return failed
+
+    async def release(self, connectors: Sequence[Connector]) -> None:
+        for connector in connectors:
+            self._users[connector] -= 1
+            if not self._users[connector]:
+                self._idle[connector] = None
+        while len(self._idle) > self.KEPT_IDLE:
+            await self._forget(next(iter(self._idle)))
+
+    async def close(self) -> None:
+        for connector in list(self._users):
+            await self._forget(connector)
+
+    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Connector]:
+        options = registry.options_by_provider(order, config)
+        connectors: list[Connector] = []
+        skipped: list[Attempt] = []
+        for slug in dict.fromkeys(order):
+            try:
+                connectors.append(self._connector(role, slug, options.get(slug, {})))
+            except ProviderError as error:
+                skipped.append(Attempt(slug, error))
+        for connector in connectors:
+            self._users[connector] += 1
+            self._idle.pop(connector, None)
+        return Chain(self, connectors, skipped)
+
+    def _connector(self, role: Role, slug: str, values: Mapping[str, Any]) -> Connector:
+        cls = _configured(role, slug, self.environ)
+        try:
+            options = registry.make_options(cls, values)
+        except ValidationError as error:
+            raise ProviderError(ErrorKind.REQUEST, f"{slug}: {_first_fault(error)}") from None
+        credentials = cls.credentials_from(self.environ)
+        key = (role, slug, options.model_dump_json(), credentials.api_key, credentials.base_url)
+        if key not in self._connectors:
+            self._connectors[key] = connector = cls(options, credentials)
+            self._users[connector] = 0
+        return self._connectors[key]
+
+    async def _forget(self, connector: Connector) -> None:
+        self._idle.pop(connector, None)
+        self._users.pop(connector, None)
+        self.resting.answered(connector)
+        self._connectors = {key: kept for key, kept in self._connectors.items() if kept is not connector}
+        await connector.close()
+
+
+def _configured(role: Role, slug: str, environ: Mapping[str, str]) -> type[Connector]:
+    try:
+        cls = registry.get(role, slug)
+    except registry.UnknownConnector as error:
+        raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
+    if names := cls.missing_settings(environ):
+        raise ProviderError(ErrorKind.UNCONFIGURED, f"{cls.label} cannot be used before {' and '.join(names)} is set")
+    return cls
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
+def _unexpected(error: Exception) -> ProviderError:
+    """A fault in a provider's own code is a failed attempt like any other: the call goes on with the next one."""
+    log.error("provider raised what it should not", exc_info=error)
+    return ProviderError(ErrorKind.BROKEN, f"failed in an unexpected way ({type(error).__name__})")
+
+
+# -- language model and voice ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    what: str
+    first: float
+    stall: float
+
+    def late(self, begun: bool) -> ProviderError:
+        if begun:
+            return ProviderError(ErrorKind.TIMEOUT, f"stopped in the middle for {self.stall:g} s")
+        return ProviderError(ErrorKind.TIMEOUT, f"no {self.what} within {self.first:g} s")
+
+
+async def answer(
+    chain: Chain[LanguageModel], messages: Sequence[Message], deadlines: Deadlines, report: Report
+) -> AsyncGenerator[str | Finished, None]:
+    """Text as it comes, then one Finished. Raises AllFailed, or ProviderError when text had come already."""
+
+    async def ask(model: LanguageModel) -> AsyncGenerator[str | Finished, None]:
+        spoke = False
+        async with aclosing(_generator(model.reply(messages))) as items:
+            async for item in items:
+                if isinstance(item, Finished):
+                    if not spoke:
+                        raise ProviderError(ErrorKind.EMPTY, f"answered nothing ({item.reason})")
+                    report.used(model.slug, model.model, "input_tokens", item.input_tokens)
+                    report.used(model.slug, model.model, "output_tokens", item.output_tokens)
+                spoke = True
+                yield item
+
+    pace = _Pace("first token", deadlines.first_token, deadlines.stall)
+    async with aclosing(_ask_in_order(chain, ask, pace, report)) as items:
+        async for item in items:
+            yield item
+
+
+class Speaking:
+    """The agent's voice in one session: a Speech for each provider that was needed, opened with `async with`."""
+
+    def __init__(self, chain: Chain[Voice], rate: int, deadlines: Deadlines) -> None:
+        self._chain = chain
+        self._rate = rate
+        self._pace = _Pace("audio", deadlines.first_audio, deadlines.stall)
+        self._open: dict[Voice, Speech] = {}
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        for voice in self._chain.order()[:1]:
+            try:
+                await self._opened(voice)
+            except ProviderError:
+                log.info("voice is not there yet", extra={"provider": voice.slug})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for speech in self._open.values():
+            await speech.close()
+
+    async def speak(self, text: str, report: Report) -> AsyncGenerator[bytes, None]:
+        """One sentence as s16le mono at the session's rate. Raises as `answer` does; no audio at all is a failure."""
+
+        def ask(voice: Voice) -> AsyncGenerator[bytes, None]:
+            return self._say(voice, text, report)
+
+        async with aclosing(_ask_in_order(self._chain, ask, self._pace, report)) as pieces:
+            async for pcm in pieces:
+                yield pcm
+
+    async def _say(self, voice: Voice, text: str, report: Report) -> AsyncGenerator[bytes, None]:
+        speech = await self._opened(voice)
+        resampler = Resampler(speech.rate, self._rate)
+        billed = False
+        async with aclosing(_generator(speech.speak(text))) as pieces:
+            async for pcm in pieces:
+                if not billed:
+                    report.used(voice.slug, voice.model, "characters", len(text))
+                    billed = True
+                if ready := resampler.feed(pcm):
+                    yield ready
+        if rest := resampler.end():
+            yield rest
+
+    async def _opened(self, voice: Voice) -> Speech:
+        async with self._opening:
+            if voice not in self._open:
+                self._open[voice] = await voice.open(self._rate).__aenter__()
+            return self._open[voice]
+
+
+def _generator(items: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """What providers return as an iterator is an async generator: it can be closed."""
+    return cast(AsyncGenerator[Item, None], items)
+
+
+async def _ask_in_order(
+    chain: Chain[C], ask: Callable[[C], AsyncGenerator[Item, None]], pace: _Pace, report: Report
+) -> AsyncGenerator[Item, None]:
+    attempts = list(chain.skipped)
+    for connector in chain.order():
+        started = time.monotonic()
+        begun = False
+        try:
+            async with aclosing(ask(connector)) as items:
+                while (item := await _next(items, pace, begun)) is not None:
+                    if not begun:
+                        begun = True
+                        chain.answered(connector, report)
+                    yield item
+            if begun:
+                return
+            raise ProviderError(ErrorKind.EMPTY, f"ended with no {pace.what}")
+        except ProviderError as error:
+            attempts.append(chain.failed(connector, error, started, report))
+            if begun:
+                raise
+    raise AllFailed(attempts)
+
+
+async def _next(items: AsyncGenerator[Item, None], pace: _Pace, begun: bool) -> Item | None:
+    try:
+        async with asyncio.timeout(pace.stall if begun else pace.first):
+            return await anext(items)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        raise pace.late(begun) from None
+    except ProviderError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _unexpected(error) from error
+
+
+# -- recognition -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    transcript: Transcript
+    provider: str
+
+
+class Recognizing:
+    """One caller's recognition. `begin` and `send` never raise; `finish` raises AllFailed.
+
+    When a provider fails, the next one gets the utterance from its beginning. The audio of an utterance is kept up to
+    `KEPT_SECONDS`; of a longer one the oldest part is not replayed (`dropped` counts its bytes).
+    """
+
+    KEPT_SECONDS = 120
+
+    def __init__(
+        self,
+        chain: Chain[Recognizer],
+        rate: int,
+        deadlines: Deadlines,
+        report: Report,
+        on_interim: Callable[[str], None],
+    ) -> None:
+        self._chain = chain
+        self._rate = rate
+        self._deadlines = deadlines
+        self._report = report
+        self._on_interim = on_interim
+        self._open: dict[Recognizer, Recognition] = {}
+        self._untried: deque[Recognizer] = deque()
+        self._attempts: list[Attempt] = []
+        self._audio: deque[bytes] = deque()
+        self._kept = self._length = self._fed = 0
+        self._begun = False
+        self.dropped = 0
+
+    async def __aenter__(self) -> Self:
+        for recognizer in self._chain.order()[:1]:
+            try:
+                await self._opened(recognizer)
+            except ProviderError:
+                log.info("recognition is not there yet", extra={"provider": recognizer.slug})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for recognizer in list(self._open):
+            await self._close(recognizer)
+
+    async def begin(self) -> None:
+        self._untried = deque(self._chain.order())
+        self._attempts = list(self._chain.skipped)
+        self._audio.clear()
+        self._kept = self._length = self._fed = 0
+        self._begun = False
+        await self._deliver()
+
+    async def send(self, pcm: bytes) -> None:
+        self._keep(pcm)
+        await self._deliver()
+
+    async def finish(self) -> Heard:
+        """The utterance's transcript, which may be empty, and who gave it."""
+        heard = await self._deliver(last=True)
+        self._untried.clear()
+        if heard is None:
+            raise AllFailed(self._attempts)
+        return heard
+
+    def _keep(self, pcm: bytes) -> None:
+        self._audio.append(pcm)
+        self._kept += len(pcm)
+        self._length += len(pcm)
+        while self._kept > self.KEPT_SECONDS * self._rate * 2 and self._fed:
+            oldest = len(self._audio.popleft())
+            self._kept -= oldest
+            self.dropped += oldest
+            self._fed -= 1
+
+    async def _deliver(self, last: bool = False) -> Heard | None:
+        """Bring the first provider that still works up to date; None when there is none left or no end was asked."""
+        while self._untried:
+            recognizer = self._untried[0]
+            started = time.monotonic()
+            try:
+                transcript = await self._bring_up_to_date(recognizer, last)
+            except ProviderError as error:
+                self._attempts.append(self._chain.failed(recognizer, error, started, self._report))
+                await self._pass_on(recognizer)
+                continue
+            return self._heard(recognizer, transcript) if transcript else None
+        return None
+
+    async def _bring_up_to_date(self, recognizer: Recognizer, last: bool) -> Transcript | None:
+        limit = self._deadlines.transcript if last else self._deadlines.stall
+        try:
+            async with asyncio.timeout(limit):
+                recognition = await self._opened(recognizer)
+                await self._feed(recognition)
+                return await recognition.finish() if last else None
+        except TimeoutError:
+            what = "no transcript" if last else "took no audio"
+            raise ProviderError(ErrorKind.TIMEOUT, f"{what} within {limit:g} s") from None
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            raise _unexpected(error) from error
+
+    async def _feed(self, recognition: Recognition) -> None:
+        if not self._begun:
+            await recognition.begin()
+            self._begun = True
+        while self._fed < len(self._audio):
+            await recognition.send(self._audio[self._fed])
+            self._fed += 1
+
+    async def _pass_on(self, recognizer: Recognizer) -> None:
+        self._untried.popleft()
+        self._begun = False
+        self._fed = 0
+        await self._close(recognizer)
+
+    def _heard(self, recognizer: Recognizer, transcript: Transcript) -> Heard:
+        self._chain.answered(recognizer, self._report)
+        ms = self._length * 1000 // (2 * self._rate)
+        self._report.used(recognizer.slug, recognizer.model, "audio_ms", ms)
+        return Heard(transcript, recognizer.slug)
+
+    async def _opened(self, recognizer: Recognizer) -> Recognition:
+        if recognizer not in self._open:
+            recognition = recognizer.open(self._rate, lambda text: self._interim(recognizer, text))
+            self._open[recognizer] = await recognition.__aenter__()
+        return self._open[recognizer]
+
+    def _interim(self, recognizer: Recognizer, text: str) -> None:
+        if self._untried and self._untried[0] is recognizer:
+            self._on_interim(text)
+
+    async def _close(self, recognizer: Recognizer) -> None:
+        if recognition := self._open.pop(recognizer, None):
+            await recognition.close()
