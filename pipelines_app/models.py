@@ -46,7 +46,7 @@ class Agent(models.Model):
     user_template = models.TextField(blank=True)
     context_instructions = models.TextField(blank=True)
     published = models.ForeignKey(
-        "AgentVersion", null=True, editable=False, on_delete=models.PROTECT, related_name="published_by_agents"
+        "AgentVersion", null=True, editable=False, on_delete=models.PROTECT, related_name="current_of"
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -101,7 +101,7 @@ class AgentVersion(models.Model):
         constraints = [models.UniqueConstraint(fields=["agent", "number"], name="one_version_per_number")]
 
     def __str__(self) -> str:
-        return f"{self.agent_id}: version {self.number}"
+        return f"version {self.number}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='agent',
             name='published',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='published_by_agents', to='pipelines_app.agentversion'),
+            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='current_of', to='pipelines_app.agentversion'),
         ),
         migrations.AddConstraint(
             model_name='agentversion',

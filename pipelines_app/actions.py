@@ -1,0 +1,208 @@
+"""What happens to agents: edit, publish, roll back, find the one that answers, import and export."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts_app.actions import ensure_default_workspace
+from accounts_app.models import DEFAULT_WORKSPACE, User, Workspace
+from connectors_app import registry
+from mesh import config
+from pipelines_app.models import Agent, AgentVersion
+
+DEMO_AGENT = "demo"
+DEMO_DOCUMENT = "config/demo-agent.json"
+
+
+class NeverPublished(LookupError):
+    """The agent has no such version."""
+
+
+def check_document(document: object) -> config.AgentConfig:
+    """Raises mesh.config.ConfigError with every problem of the document, its providers' options included."""
+    parsed = config.parse(document)
+    if problems := registry.check_connectors(config.dump(parsed)["connectors"]):
+        raise config.ConfigError(config.Problem(problem.path, problem.message) for problem in problems)
+    return parsed
+
+
+def fingerprint(*, document: object, user_template: str, context_instructions: str) -> str:
+    """The same for the same content, whatever the order of its keys."""
+    content = {"config": document, "user_template": user_template, "context_instructions": context_instructions}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# -- edit and publish ------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def save_draft(
+    *, agent: Agent, document: object, user_template: str | None = None, context_instructions: str | None = None
+) -> Agent:
+    """Keep work in progress, valid or not; None leaves a text as it is."""
+    agent.draft = document
+    if user_template is not None:
+        agent.user_template = user_template
+    if context_instructions is not None:
+        agent.context_instructions = context_instructions
+    agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
+    return agent
+
+
+def publish_agent(*, agent: Agent, by: User | None = None, note: str = "") -> AgentVersion:
+    """Make the draft what new sessions run; the current version when that has the same content.
+
+    Raises mesh.config.ConfigError.
+    """
+    return _publish(
+        agent=agent,
+        document=agent.draft,
+        user_template=agent.user_template,
+        context_instructions=agent.context_instructions,
+        by=by,
+        note=note,
+    )
+
+
+def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> AgentVersion:
+    """Publish the content of an older version again, under a new number; the draft stays as it is.
+
+    Raises NeverPublished, and ConfigError when that content is no longer valid here.
+    """
+    old = agent.versions.filter(number=number).first()
+    if old is None:
+        raise NeverPublished(f"{agent.slug} has no version {number}")
+    return _publish(
+        agent=agent,
+        document=old.config,
+        user_template=old.user_template,
+        context_instructions=old.context_instructions,
+        by=by,
+        note=f"Back to version {number}",
+    )
+
+
+@transaction.atomic
+def _publish(
+    *,
+    agent: Agent,
+    document: object,
+    user_template: str,
+    context_instructions: str,
+    by: User | None,
+    note: str,
+) -> AgentVersion:
+    check_document(document)
+    locked = Agent.objects.select_for_update(of=("self",)).select_related("published").get(pk=agent.pk)
+    content = fingerprint(document=document, user_template=user_template, context_instructions=context_instructions)
+    current = locked.published
+    if current is not None and current.sha256 == content:
+        return current
+    version = AgentVersion.objects.create(
+        agent=locked,
+        number=current.number + 1 if current else 1,
+        config=document,
+        user_template=user_template,
+        context_instructions=context_instructions,
+        sha256=content,
+        revision=config.revision(document),
+        published_by=by,
+        note=note,
+    )
+    agent.published = version
+    agent.save(update_fields=["published", "updated_at"])
+    return version
+
+
+# -- who answers -----------------------------------------------------------------------------------------
+
+
+def resolve_agent(*, workspace_slug: str | None = None, slug: str = "", number: str = "") -> AgentVersion | None:
+    """The published version that answers: of the named agent, else of the number's, else of the workspace's default.
+
+    A name that is not there is None: no other agent answers in its place. Without a workspace a number is looked for
+    everywhere, a name and the default in the default workspace.
+    """
+    published = AgentVersion.objects.filter(current_of__isnull=False).select_related("agent__workspace")
+    here = published.filter(agent__workspace__slug=workspace_slug or DEFAULT_WORKSPACE)
+    if slug:
+        return here.filter(agent__slug=slug).first()
+    if number:
+        numbered = (here if workspace_slug else published).filter(agent__phone_number=number).first()
+        if numbered is not None:
+            return numbered
+    return here.filter(agent__is_default=True).first()
+
+
+# -- import and export -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an import may say about the agent besides its document; None leaves it as it is."""
+
+    name: str | None = None
+    number: str | None = None
+    default: bool = False
+
+
+@transaction.atomic
+def import_agent(
+    *,
+    workspace: Workspace,
+    slug: str,
+    document: object,
+    publish: bool,
+    identity: Identity = Identity(),  # noqa: B008 (frozen)
+    by: User | None = None,
+    note: str = "",
+) -> Agent:
+    """Create the agent or replace its draft.
+
+    Raises mesh.config.ConfigError, and Django's ValidationError for a bad slug, name or number. Nothing is kept then.
+    """
+    check_document(document)
+    agent = Agent.objects.for_workspace(workspace).filter(slug=slug).first() or Agent(workspace=workspace, slug=slug)
+    agent.draft = document
+    agent.name = identity.name if identity.name is not None else agent.name or slug
+    agent.phone_number = identity.number if identity.number is not None else agent.phone_number
+    if identity.default:
+        Agent.objects.for_workspace(workspace).filter(is_default=True).update(is_default=False)
+        agent.is_default = True
+    agent.full_clean()
+    agent.save()
+    if publish:
+        publish_agent(agent=agent, by=by, note=note)
+    return agent
+
+
+def export_agent(*, agent: Agent, number: int | None = None) -> dict[str, Any]:
+    """The document of a version, or of the published one, or of the draft while nothing is published.
+
+    Raises NeverPublished when there is no version of that number.
+    """
+    if number is None:
+        document: dict[str, Any] = agent.published.config if agent.published else agent.draft
+        return document
+    version = agent.versions.filter(number=number).first()
+    if version is None:
+        raise NeverPublished(f"{agent.slug} has no version {number}")
+    document = version.config
+    return document
+
+
+def ensure_demo_agent() -> bool:
+    """The agent that can be called without any key. False when it is already there, however it was changed."""
+    workspace = ensure_default_workspace()
+    agents = Agent.objects.for_workspace(workspace)
+    if agents.filter(slug=DEMO_AGENT).exists():
+        return False
+    document = config.load_json(Path(settings.BASE_DIR, DEMO_DOCUMENT).read_bytes())
+    identity = Identity(name="Demo", default=not agents.filter(is_default=True).exists())
+    import_agent(workspace=workspace, slug=DEMO_AGENT, document=document, publish=True, identity=identity)
+    return True
