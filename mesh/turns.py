@@ -1,0 +1,363 @@
+"""The turn machine: who has the floor, what the caller said, and when the agent answers or stops.
+
+Pure: `step(state, event) -> (state, actions)`. Events carry their time, nothing here reads a clock or waits.
+`deadline(state)` says when a Tick is due.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Literal
+
+LONG_SPEECH = 0.7
+"""Seconds of speech that were meant for the agent even if no word of it was understood."""
+
+BACKCHANNELS = frozenset(
+    [
+        "mhm",
+        "mm",
+        "mmm",
+        "mm-hmm",
+        "mhmm",
+        "hm",
+        "hmm",
+        "uh",
+        "uhm",
+        "um",
+        "uh-huh",
+        "uhhuh",
+        "aha",
+        "ah",
+        "oh",
+        "yeah",
+        "yep",
+        "ok",
+        "okay",
+        "right",
+        "sure",
+    ]
+)
+"""Words that say "I am listening", not "stop"."""
+
+
+class Floor(Enum):
+    NOBODY = "nobody"
+    CALLER = "caller"
+    THINKING = "thinking"  # the caller has finished, nothing of the answer was heard yet
+    AGENT = "agent"
+
+
+# -- what happens ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    at: float
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    at: float
+    utterance: int
+    seconds: float = 1.0
+    """How long it was voiced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interim:
+    at: float
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An utterance's final transcript."""
+
+    at: float
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The agent is to say something of its own accord: a greeting, an announcement."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutStarted:
+    at: float
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOver:
+    """Everything of a generation was played, or nothing more of it will come."""
+
+    at: float
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    at: float
+
+
+Event = SpeechStarted | SpeechEnded | Interim | Heard | Typed | Say | PlayoutStarted | ReplyOver | Tick
+
+
+# -- what is to be done ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    turn: int
+    generation: int
+    text: str
+    cause: Literal["speech", "typed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Drop a generation of which nothing was heard (0: a turn in which nothing was said)."""
+
+    turn: int
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The generation stays as far as it was heard; the rest is dropped everywhere."""
+
+    turn: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    turn: int
+    generation: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Silence at once; what was not heard is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Go on where the caller's ear stopped."""
+
+
+Action = StartTurn | Answer | Discard | Interrupt | Announce | Hold | Release
+
+
+# -- the machine -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """One conversation's state."""
+
+    interrupt_after: float = 0.3
+    """Seconds of speech that stop the agent before a word is understood."""
+    not_understood: str = ""
+    """Said when a long utterance yields no words; empty: nothing is said."""
+    floor: Floor = Floor.NOBODY
+    turn: int = 0
+    generation: int = 0
+    answering: int = 0
+    """The turn to which the current generation belongs: 0 before the first, and for a greeting."""
+    text: tuple[str, ...] = ()
+    cause: Literal["speech", "typed"] = "speech"
+    speaking: int | None = None
+    interrupt_at: float | None = None
+    unheard: frozenset[int] = frozenset()
+    """Utterances whose final transcript has not come."""
+    long: bool = False
+    """An utterance of this turn was too long for a cough."""
+    held: bool = False
+    announcements: tuple[str, ...] = ()
+
+
+Result = tuple[Turns, tuple[Action, ...]]
+
+
+def deadline(state: Turns) -> float | None:
+    """When to send a Tick."""
+    return state.interrupt_at
+
+
+def step(state: Turns, event: Event) -> Result:
+    match event:
+        case SpeechStarted():
+            return _speech_started(state, event)
+        case SpeechEnded(utterance=utterance, seconds=seconds):
+            return _settled(
+                replace(
+                    state,
+                    speaking=None if state.speaking == utterance else state.speaking,
+                    interrupt_at=None,
+                    unheard=state.unheard | {utterance},
+                    long=state.long or seconds >= LONG_SPEECH,
+                )
+            )
+        case Interim(text=text):
+            return _words(state) if _means_something(state, text) else (state, ())
+        case Heard(utterance=utterance, text=text):
+            return _heard(replace(state, unheard=state.unheard - {utterance}), text.strip())
+        case Typed(text=text):
+            return _typed(state, text.strip())
+        case Say(text=text):
+            return _idle(replace(state, announcements=(*state.announcements, text)), ())
+        case PlayoutStarted(generation=generation):
+            if state.floor is Floor.THINKING and generation == state.generation:
+                return replace(state, floor=Floor.AGENT), ()
+            return state, ()
+        case ReplyOver(generation=generation):
+            return _reply_over(state, generation)
+        case Tick(at=at):
+            if state.interrupt_at is not None and at >= state.interrupt_at:
+                return replace(state, interrupt_at=None, held=True), (Hold(),)
+            return state, ()
+
+
+def _speech_started(state: Turns, event: SpeechStarted) -> Result:
+    state = replace(state, speaking=event.utterance)
+    match state.floor:
+        case Floor.NOBODY:
+            return _open_turn(state)
+        case Floor.THINKING if not state.held:
+            return replace(state, held=True), (Hold(),)
+        case Floor.AGENT if not state.held:
+            return replace(state, interrupt_at=event.at + state.interrupt_after), ()
+    return state, ()
+
+
+def _open_turn(state: Turns, actions: tuple[Action, ...] = ()) -> Result:
+    turn = state.turn + 1
+    state = replace(state, floor=Floor.CALLER, turn=turn, text=(), cause="speech", held=False, interrupt_at=None)
+    return state, (*actions, StartTurn(turn))
+
+
+def _means_something(state: Turns, text: str) -> bool:
+    """Words that take the floor: while the agent thinks or speaks, listening noises do not."""
+    words = [word.strip(".,!?…") for word in text.lower().split()]
+    if state.floor in (Floor.THINKING, Floor.AGENT):
+        return any(word and word not in BACKCHANNELS for word in words)
+    return any(words)
+
+
+def _words(state: Turns) -> Result:
+    """The caller is saying something: the floor is the caller's."""
+    match state.floor:
+        case Floor.THINKING if state.answering == state.turn and state.text:
+            # Nothing of the answer was heard: the same turn goes on, with what was already said.
+            discard = Discard(state.turn, state.generation, "the caller went on")
+            return replace(state, floor=Floor.CALLER, held=False), (discard,)
+        case Floor.THINKING:
+            return _open_turn(state, (Discard(state.answering, state.generation, "the caller spoke"),))
+        case Floor.AGENT:
+            return _open_turn(state, (Interrupt(state.answering, state.generation),))
+        case Floor.NOBODY:
+            return _open_turn(state)
+    return state, ()
+
+
+def _heard(state: Turns, text: str) -> Result:
+    if not _means_something(state, text):
+        return _settled(state)
+    state, actions = _words(state)
+    return _settled(replace(state, text=(*state.text, text)), actions)
+
+
+def _typed(state: Turns, text: str) -> Result:
+    if not text:
+        return state, ()
+    state, actions = _words(state)
+    return _settled(replace(state, text=(*state.text, text), cause="typed"), actions)
+
+
+def _settled(state: Turns, actions: tuple[Action, ...] = ()) -> Result:
+    """Decide, once the caller is silent and every utterance's transcript is there."""
+    if state.speaking is not None or state.unheard:
+        return state, actions
+    match state.floor:
+        case Floor.CALLER if state.text:
+            return _answer(state, actions)
+        case Floor.CALLER:
+            return _nothing_said(state, actions)
+        case Floor.AGENT if state.held and state.long:
+            # Meant for the agent, though no word of it was understood.
+            state, opened = _open_turn(state, (*actions, Interrupt(state.answering, state.generation)))
+            return _nothing_said(replace(state, long=True), opened)
+        case _ if state.held:
+            return replace(state, held=False, long=False), (*actions, Release())
+    return replace(state, long=False), actions
+
+
+def _answer(state: Turns, actions: tuple[Action, ...]) -> Result:
+    generation = state.generation + 1
+    answer = Answer(state.turn, generation, " ".join(state.text), state.cause)
+    state = replace(state, floor=Floor.THINKING, generation=generation, answering=state.turn, held=False, long=False)
+    return state, (*actions, answer)
+
+
+def _nothing_said(state: Turns, actions: tuple[Action, ...]) -> Result:
+    actions = (*actions, Discard(state.turn, 0, "nothing was understood"))
+    queue = state.announcements
+    if state.long and state.not_understood:
+        queue = (state.not_understood, *queue)
+    return _idle(replace(state, floor=Floor.NOBODY, announcements=queue, long=False), actions)
+
+
+def _idle(state: Turns, actions: tuple[Action, ...]) -> Result:
+    """Nobody has the floor: say what waits to be said."""
+    if state.floor is not Floor.NOBODY or not state.announcements:
+        return state, actions
+    text, *rest = state.announcements
+    generation = state.generation + 1
+    state = replace(
+        state,
+        floor=Floor.THINKING,
+        generation=generation,
+        answering=state.turn,
+        text=(),
+        held=False,
+        announcements=tuple(rest),
+    )
+    return state, (*actions, Announce(state.turn, generation, text))
+
+
+def _reply_over(state: Turns, generation: int) -> Result:
+    if generation != state.generation or state.floor not in (Floor.THINKING, Floor.AGENT):
+        return state, ()
+    state = replace(state, floor=Floor.NOBODY, text=(), held=False, interrupt_at=None)
+    if state.speaking is not None or state.unheard:
+        return _open_turn(state)
+    return _idle(state, ())
+
+
+def play(state: Turns, *story: Event) -> tuple[Turns, list[Action]]:
+    """A whole story at once: the last state, and everything that was to be done."""
+    done: list[Action] = []
+    for event in story:
+        state, actions = step(state, event)
+        done += actions
+    return state, done
