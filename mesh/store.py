@@ -9,7 +9,7 @@ from typing import Final, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnection
@@ -100,17 +100,17 @@ class Valkey:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.address = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
-        pool = BlockingConnectionPool.from_url(
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._client = Redis.from_url(
             url,
-            max_connections=CONNECTIONS,
-            timeout=DEADLINE,
-            socket_timeout=DEADLINE,
-            socket_connect_timeout=DEADLINE,
+            # `reaching` holds the one deadline. With one of its own the client wraps every send in asyncio.wait_for,
+            # which on Python 3.11 can swallow the cancellation of an outer timeout.
+            socket_timeout=None,
+            socket_connect_timeout=None,
             decode_responses=True,
             # A pooled connection may have died with the last server: try once more on a new one.
             retry=Retry(NoBackoff(), 1, (LostConnection,)),
         )
-        self._client = Redis.from_pool(pool)
 
     @classmethod
     async def connect(cls, url: str) -> Self:
@@ -135,7 +135,7 @@ class Valkey:
     async def reaching(self) -> AsyncIterator["Redis"]:
         """Everything that is asked of Valkey goes through here: one deadline, one error."""
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(DEADLINE), self._free:
                 yield self._client
         except TimeoutError:
             raise StoreUnavailable(f"Valkey at {self.address} did not answer within {DEADLINE} s") from None
