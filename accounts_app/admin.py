@@ -10,18 +10,18 @@ from accounts_app.models import APIKey, Membership, User, Workspace
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin):
     list_display = ["username", "email", "is_staff", "is_active", "last_login"]
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
+class WorkspaceAdmin(admin.ModelAdmin):
     list_display = ["slug", "name", "created_at"]
     search_fields = ["slug", "name"]
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin[Membership]):
+class MembershipAdmin(admin.ModelAdmin):
     list_display = ["user", "workspace", "role", "created_at"]
     list_filter = ["role", "workspace"]
     search_fields = ["user__username", "workspace__slug"]
@@ -30,7 +30,7 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
 
 
 @admin.register(APIKey)
-class APIKeyAdmin(admin.ModelAdmin[APIKey]):
+class APIKeyAdmin(admin.ModelAdmin):
     """A new key's text is shown once; the digest never."""
 
     list_display = ["name", "prefix", "workspace", "created_at", "expires_at", "last_used_at", "revoked_at"]
@@ -41,7 +41,7 @@ class APIKeyAdmin(admin.ModelAdmin[APIKey]):
     readonly_fields = ["prefix", "created_by", "created_at", "last_used_at"]
     actions = ["revoke"]
 
-    def save_model(self, request: HttpRequest, obj: APIKey, form: ModelForm[APIKey], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: APIKey, form: ModelForm, change: bool) -> None:
         if not change:
             obj.created_by_id = request.user.pk
             secret = obj.draw_secret()

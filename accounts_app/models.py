@@ -56,7 +56,6 @@ class Workspace(models.Model):
 
     slug = models.CharField(max_length=64, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=120)
-    members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = WorkspaceQuerySet.as_manager()

@@ -26,7 +26,8 @@ class NeverPublished(LookupError):
 def check_document(document: object) -> config.AgentConfig:
     """Raises mesh.config.ConfigError with every problem of the document, its providers' options included."""
     parsed = config.parse(document)
-    if problems := registry.check_connectors(config.dump(parsed)["connectors"]):
+    connectors = {service: entry.model_dump() for service, entry in parsed.connectors.items()}
+    if problems := registry.check_connectors(connectors):
         raise config.ConfigError(config.Problem(problem.path, problem.message) for problem in problems)
     return parsed
 

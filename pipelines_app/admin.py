@@ -12,7 +12,7 @@ from pipelines_app.models import Agent, AgentVersion
 
 
 @admin.register(Agent)
-class AgentAdmin(admin.ModelAdmin[Agent]):
+class AgentAdmin(admin.ModelAdmin):
     list_display = ["slug", "name", "workspace", "phone_number", "is_default", "published", "updated_at"]
     list_filter = ["workspace", "is_default"]
     search_fields = ["slug", "name", "phone_number"]
@@ -43,7 +43,7 @@ class AgentAdmin(admin.ModelAdmin[Agent]):
 
 
 @admin.register(AgentVersion)
-class AgentVersionAdmin(admin.ModelAdmin[AgentVersion]):
+class AgentVersionAdmin(admin.ModelAdmin):
     list_display = ["agent", "number", "revision", "note", "published_at", "published_by"]
     list_filter = ["agent__workspace"]
     search_fields = ["agent__slug", "note", "revision"]

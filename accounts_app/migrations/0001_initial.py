@@ -63,7 +63,6 @@ class Migration(migrations.Migration):
                 ('slug', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\\Z', 'Use small letters, digits and inner hyphens.')])),
                 ('name', models.CharField(max_length=120)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('members', models.ManyToManyField(related_name='workspaces', through='accounts_app.Membership', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['slug'],
