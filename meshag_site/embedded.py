@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import shutil
 import socket
@@ -16,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-LOOPBACK = "127.0.0.1"
+from meshag_site.ports import LOOPBACK
+
 PROBE_TIMEOUT = 1.0
 NATS_AT_LEAST = (2, 12)
 VALKEY_AT_LEAST = (7, 0)
@@ -197,33 +197,3 @@ def _version(binary: Path) -> tuple[int, ...]:
         return (0,)
     match = re.search(r"v=?(\d+)\.(\d+)", done.stdout)
     return tuple(map(int, match.groups())) if match else (0,)
-
-
-# -- ports ----------------------------------------------------------------------------------------------
-
-
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(host: str = LOOPBACK) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer, free_port
+from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
+from meshag_site.ports import free_port
 
 START_DEADLINE = 10.0
 START_TRIES = 5

@@ -1,0 +1,111 @@
+"""Which port each thing listens on: the one that was set, the documented one when it is free, else any free one."""
+
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+
+WEB, TRANSPORT = "MESHAG_WEB_PORT", "TRANSPORT_PORT"
+STT, LLM, TTS = "STT_PORT", "LLM_PORT", "TTS_PORT"
+NATS, NATS_MONITOR, VALKEY = "MESHAG_NATS_PORT", "MESHAG_NATS_MONITOR_PORT", "MESHAG_VALKEY_PORT"
+
+DOCUMENTED = {
+    WEB: 8000,
+    STT: 8081,
+    LLM: 8082,
+    TTS: 8083,
+    TRANSPORT: 8084,
+    NATS: 4222,
+    NATS_MONITOR: 8222,
+    VALKEY: 6379,
+}
+ANY = {"0", "auto"}
+
+
+class PortError(Exception):
+    """A port that was asked for cannot be had. The message names the setting and the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    numbers: Mapping[str, int]
+    notices: Sequence[str]
+    """A line for each documented port that was taken."""
+
+    def __getitem__(self, setting: str) -> int:
+        return self.numbers[setting]
+
+
+def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: str = LOOPBACK) -> Ports:
+    """A port for each setting; `host` is where the web and the transport listen. Raises PortError."""
+    asked = {setting: environ.get(setting, "").strip().lower() for setting in settings}
+    numbers: dict[str, int] = {}
+    notices = []
+    for setting, text in asked.items():
+        if text and text not in ANY:
+            numbers[setting] = _asked_for(setting, text, numbers, _host(setting, host))
+    for setting, text in asked.items():
+        if setting in numbers:
+            continue
+        number = DOCUMENTED[setting]
+        if text in ANY or number in numbers.values():
+            numbers[setting] = free_port(numbers.values(), host=_host(setting, host))
+        elif is_free(number, _host(setting, host)):
+            numbers[setting] = number
+        else:
+            numbers[setting] = free_port(numbers.values(), host=_host(setting, host))
+            notices.append(f"Port {number} is taken by another program: {numbers[setting]} instead ({setting} sets it)")
+    return Ports(numbers, notices)
+
+
+def _host(setting: str, host: str) -> str:
+    return host if setting in (WEB, TRANSPORT) else LOOPBACK
+
+
+def _asked_for(setting: str, text: str, taken: Mapping[str, int], host: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535):
+        raise PortError(f"{setting} must be a port from 1 to 65535, or `auto` for any free one, not {text!r}")
+    number = int(text)
+    for other, its in taken.items():
+        if its == number:
+            raise PortError(f"{setting} and {other} are both {number}: give each its own port")
+    if not is_free(number, host):
+        raise PortError(f"{setting}={number}: another program listens on this port; stop it or set another port")
+    return number
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    try:
+        with _bound(port, host):
+            return True
+    except OSError:
+        return False
+
+
+def free_port(but_not: Collection[int] = (), *, host: str = LOOPBACK) -> int:
+    """Free now: whoever needs certainty binds it and tries again."""
+    while True:
+        with _bound(0, host) as probe:
+            port: int = probe.getsockname()[1]
+        if port not in but_not:
+            return port
+
+
+def listen(port: int, host: str) -> socket.socket:
+    """A listening socket that nobody else can share, for handing down to processes."""
+    server = _bound(port, host)
+    server.listen(1024)
+    return server
+
+
+def _bound(port: int, host: str) -> socket.socket:
+    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        # Not to share the port, only to take it over from connections that are closing.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+    except OSError:
+        server.close()
+        raise
+    return server
