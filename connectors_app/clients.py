@@ -1,0 +1,65 @@
+"""Clients that the connectors of one credential share, so that their connections stay open between turns."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import aiohttp
+
+from connectors_app.base import Connector, Credentials
+
+T = TypeVar("T")
+
+IDLE_SECONDS = 90
+"""How long an unused connection is kept: callers think longer than the five seconds that are usual."""
+
+
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    owners: set[Connector] = field(default_factory=set)
+    client: T | None = None
+
+
+class Shared(Generic[T]):
+    """One client for each credential and event loop, closed when the last connector leaves it."""
+
+    def __init__(self, make: Callable[[Credentials], Awaitable[T]], close: Callable[[T], Awaitable[None]]) -> None:
+        self._make = make
+        self._close = close
+        self._kept: dict[tuple[asyncio.AbstractEventLoop, Credentials], _Kept[T]] = {}
+
+    async def take(self, owner: Connector) -> T:
+        kept = self._kept.setdefault((asyncio.get_running_loop(), owner.credentials), _Kept())
+        kept.owners.add(owner)
+        if kept.client is None:
+            async with kept.making:
+                if kept.client is None:
+                    kept.client = await self._make(owner.credentials)
+        return kept.client
+
+    async def leave(self, owner: Connector) -> None:
+        key = (asyncio.get_running_loop(), owner.credentials)
+        kept = self._kept.get(key)
+        if kept is None or owner not in kept.owners:
+            return
+        kept.owners.remove(owner)
+        if not kept.owners:
+            del self._kept[key]
+            if kept.client is not None:
+                await self._close(kept.client)
+
+
+async def _open_http(credentials: Credentials) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60, sock_connect=5))
+
+
+HTTP: Shared[aiohttp.ClientSession] = Shared(_open_http, aiohttp.ClientSession.close)
+"""For providers that are spoken to without an SDK."""
+
+
+def socket_url(base_url: str) -> str:
+    """http becomes ws, https becomes wss."""
+    return "ws" + base_url.removeprefix("http") if base_url.startswith("http") else base_url

@@ -1,0 +1,170 @@
+"""What a provider's refusals and broken connections mean, said once for all providers and without any key."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+
+from connectors_app.base import Connector, ErrorKind, ProviderError
+
+QUOTA_CODES = {
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_error",
+    "quota_exceeded",
+    "insufficient_credits",
+    "payment_required",
+    "asr_payment_required",
+}
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+
+def from_status(
+    by: Connector, status: int, headers: Mapping[str, str] | None = None, body: Any = None
+) -> ProviderError:
+    """An HTTP answer that is a refusal; `body` is its JSON, if it has any."""
+    code = error_code(body)
+    kind = ErrorKind.QUOTA if code.lower() in QUOTA_CODES else _kind(status)
+    said = f"{status}, {code}" if code else str(status)
+    return ProviderError(kind, f"{_say(by, kind)} ({said})", status=status, retry_after=retry_after(headers or {}))
+
+
+def refused(by: Connector) -> ProviderError:
+    return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}; is {_address(by)} right and reachable?")
+
+
+def late(by: Connector) -> ProviderError:
+    return ProviderError(ErrorKind.TIMEOUT, f"{by.label} did not answer in time")
+
+
+def cut(by: Connector) -> ProviderError:
+    return ProviderError(ErrorKind.BROKEN, f"{by.label} broke off before its end mark")
+
+
+def garbage(by: Connector) -> ProviderError:
+    return ProviderError(ErrorKind.BROKEN, f"{by.label} sent something that its protocol does not have")
+
+
+def from_code(by: Connector, code: str) -> ProviderError:
+    """An error told inside a stream, where there is no status."""
+    kind = _IN_STREAM.get(code.lower(), ErrorKind.QUOTA if code.lower() in QUOTA_CODES else ErrorKind.SERVER)
+    return ProviderError(kind, f"{_say(by, kind)} ({code or 'no reason given'})")
+
+
+@contextmanager
+def told_by_http(by: Connector) -> Iterator[None]:
+    """Around aiohttp requests and sockets."""
+    try:
+        yield
+    except aiohttp.WSServerHandshakeError as error:
+        raise from_status(by, error.status, error.headers) from None
+    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+        raise refused(by) from None
+    except TimeoutError:
+        raise late(by) from None
+    except (aiohttp.ClientError, ConnectionError):
+        raise cut(by) from None
+
+
+@contextmanager
+def told_by_sdk(by: Connector, sdk: ModuleType) -> Iterator[None]:
+    """Around requests and raw streams of the OpenAI and Anthropic SDKs, whose errors have one shape."""
+    import httpx2
+
+    try:
+        yield
+    except sdk.APIStatusError as error:
+        raise from_status(by, error.status_code, error.response.headers, error.body) from None
+    except (sdk.APITimeoutError, httpx2.TimeoutException):
+        raise late(by) from None
+    except sdk.APIConnectionError as error:
+        raise (refused(by) if isinstance(error.__cause__, httpx2.ConnectError) else cut(by)) from None
+    except httpx2.HTTPError:
+        raise cut(by) from None
+
+
+def error_code(body: Any) -> str:
+    """A provider's short name for the error: OpenAI, Anthropic, ElevenLabs and Deepgram each have their own place."""
+    for place in (_under(body, "error"), _under(body, "detail"), body):
+        for key in ("code", "type", "status", "err_code", "error"):
+            value = _under(place, key)
+            if isinstance(value, str) and _CODE.fullmatch(value) and value != "error":
+                return value
+    return ""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds; the header may hold seconds or a date."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        return _seconds_until(value)
+
+
+_IN_STREAM = {
+    "invalid_api_key": ErrorKind.AUTH,
+    "authentication_error": ErrorKind.AUTH,
+    "permission_error": ErrorKind.AUTH,
+    "rate_limit_error": ErrorKind.RATE_LIMIT,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
+    "too_many_concurrent_requests": ErrorKind.RATE_LIMIT,
+    "invalid_request_error": ErrorKind.REQUEST,
+    "voice_id_does_not_exist": ErrorKind.REQUEST,
+    "voice_not_found": ErrorKind.REQUEST,
+    "max_active_conversations": ErrorKind.RATE_LIMIT,
+}
+
+
+def _kind(status: int) -> ErrorKind:
+    match status:
+        case 401 | 403:
+            return ErrorKind.AUTH
+        case 402:
+            return ErrorKind.QUOTA
+        case 408 | 504:
+            return ErrorKind.TIMEOUT
+        case 429:
+            return ErrorKind.RATE_LIMIT
+        case _ if status >= 500:
+            return ErrorKind.SERVER
+        case _:
+            return ErrorKind.REQUEST
+
+
+def _say(by: Connector, kind: ErrorKind) -> str:
+    match kind:
+        case ErrorKind.AUTH:
+            return f"{by.label} does not accept the key in {by.key_setting}"
+        case ErrorKind.QUOTA:
+            return f"the quota at {by.label} is used up"
+        case ErrorKind.RATE_LIMIT:
+            return f"{by.label} asks for fewer requests"
+        case ErrorKind.TIMEOUT:
+            return f"{by.label} did not answer in time"
+        case ErrorKind.SERVER:
+            return f"{by.label} has an error of its own"
+        case _:
+            return f"{by.label} does not accept what was asked; check the options of “{by.slug}”"
+
+
+def _address(by: Connector) -> str:
+    return by.base_url_setting or "its address"
+
+
+def _under(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        return max(0.0, (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

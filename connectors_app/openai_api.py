@@ -1,0 +1,346 @@
+"""The OpenAI HTTP API in its three roles, for OpenAI itself and for every endpoint that speaks the same."""
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import Field
+
+from connectors_app.base import (
+    Connector,
+    Credentials,
+    ErrorKind,
+    Finished,
+    LanguageModel,
+    Message,
+    Options,
+    ProviderError,
+    Recognition,
+    Recognizer,
+    Speech,
+    Transcript,
+    Voice,
+)
+from connectors_app.clients import IDLE_SECONDS, Shared
+from connectors_app.failures import cut, error_code, from_code, garbage, told_by_sdk
+from connectors_app.sse import events
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+LANGUAGE = r"^(auto|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"
+SHORTEST_SECONDS = 0.1
+"""OpenAI refuses audio that is shorter than this."""
+AFTERMATH_SECONDS = 0.5
+"""How long token counts and the response's end may take after the answer is complete."""
+
+
+def _make(credentials: Credentials) -> "AsyncOpenAI":
+    import httpx2
+    import openai
+
+    limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=200, keepalive_expiry=IDLE_SECONDS)
+    client = openai.AsyncOpenAI(
+        api_key=credentials.api_key or "none",
+        base_url=credentials.base_url,
+        max_retries=0,
+        http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=httpx2.Timeout(60, connect=5)),
+    )
+    # The SDK imports these when they are first used, which must not be in a turn.
+    assert client.chat.completions and client.audio.speech and client.audio.transcriptions and client.models
+    return client
+
+
+async def _open(credentials: Credentials) -> "AsyncOpenAI":
+    return await asyncio.to_thread(_make, credentials)
+
+
+async def _close(client: "AsyncOpenAI") -> None:
+    await client.close()
+
+
+CLIENTS: Shared["AsyncOpenAI"] = Shared(_open, _close)
+
+
+class OpenAIConnector(Connector):
+    """What the three roles share: the client of the credential."""
+
+    async def warm(self) -> None:
+        await self.check()
+
+    async def check(self) -> None:
+        client = await CLIENTS.take(self)
+        import openai
+
+        with told_by_sdk(self, openai):
+            await client.models.with_raw_response.list()
+
+    async def close(self) -> None:
+        await CLIENTS.leave(self)
+
+
+# -- language model --------------------------------------------------------------------------------------
+
+
+class ChatOptions(Options):
+    model: str = Field("gpt-4o", min_length=1, description="Name of the model")
+    temperature: float | None = Field(0.7, ge=0, le=2, description="Higher is more varied; null leaves it out")
+    max_tokens: int | None = Field(1000, ge=1, le=128_000, description="Longest answer; null leaves it out")
+    max_completion_tokens: int | None = Field(
+        None, ge=1, le=128_000, description="Replaces max_tokens for models that reason"
+    )
+    top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words that are considered")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Against repeating the same words")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="Towards new subjects")
+    seed: int | None = Field(None, description="The same seed gives the same answer where the provider can")
+    stop: tuple[str, ...] | None = Field(None, max_length=4, description="Texts at which the answer ends")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
+        None, description="Only for models that reason"
+    )
+
+    def request(self) -> dict[str, Any]:
+        values = self.model_dump(exclude_none=True)
+        if self.max_completion_tokens:
+            values.pop("max_tokens", None)
+        return values
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+DONE = b"[DONE]"
+
+
+@dataclass(slots=True)
+class _Ending:
+    reason: str = ""
+    usage: _Usage | None = None
+
+
+class ChatModel(OpenAIConnector, LanguageModel):
+    """Chat completions, streamed. The stream is read raw: the SDK's own parsing takes five times as long a token."""
+
+    Options: ClassVar[type[ChatOptions]] = ChatOptions
+    options: ChatOptions
+
+    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+        client = await CLIENTS.take(self)
+        import openai
+
+        request: Any = {
+            **self.options.request(),
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        with told_by_sdk(self, openai):
+            async with (
+                client.chat.completions.with_streaming_response.create(**request) as response,
+                aclosing(events(response.iter_bytes())) as stream,
+            ):
+                ending = _Ending()
+                async with aclosing(self._texts(stream, ending)) as texts:
+                    async for text in texts:
+                        yield text
+                if not ending.reason:
+                    raise cut(self)
+                await self._count(stream, ending)
+                usage = ending.usage or _Usage()
+                yield Finished(ending.reason, usage.prompt_tokens, usage.completion_tokens)
+                await _drain(stream)
+
+    async def _texts(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> AsyncGenerator[str, None]:
+        while not ending.reason and (data := await anext(stream, None)):
+            if data == DONE:
+                ending.reason = "stop"
+                return
+            chunk = self._parse(data)
+            ending.usage = chunk.usage or ending.usage
+            for choice in chunk.choices[:1]:
+                ending.reason = choice.finish_reason or ""
+                if choice.delta.content:
+                    yield choice.delta.content
+
+    async def _count(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> None:
+        """The token counts come after the answer; without them it is complete all the same."""
+        try:
+            async with asyncio.timeout(AFTERMATH_SECONDS):
+                while not ending.usage and (data := await anext(stream, DONE)) != DONE:
+                    ending.usage = self._parse(data).usage
+        except TimeoutError:
+            return
+
+    def _parse(self, data: bytes) -> _Chunk:
+        try:
+            chunk = _chunk.decode(data)
+        except msgspec.MsgspecError:
+            raise garbage(self) from None
+        if chunk.error is not None:
+            raise from_code(self, error_code({"error": chunk.error}))
+        return chunk
+
+
+async def _drain(stream: AsyncGenerator[bytes, None]) -> None:
+    """A response that was read to its end leaves the connection open for the next turn."""
+    try:
+        async with asyncio.timeout(AFTERMATH_SECONDS):
+            async for _ in stream:
+                pass
+    except TimeoutError:
+        return
+
+
+# -- text to speech --------------------------------------------------------------------------------------
+
+
+class SpeechOptions(Options):
+    model: str = Field("gpt-4o-mini-tts", min_length=1, description="Name of the model")
+    voice: str = Field("alloy", min_length=1, description="Name of the voice")
+    speed: float | None = Field(None, ge=0.25, le=4, description="1 is the usual speed")
+    instructions: str | None = Field(None, max_length=4096, description="How to speak; not for tts-1")
+
+    def request(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True)
+
+
+class SpeechModel(OpenAIConnector, Voice):
+    Options: ClassVar[type[SpeechOptions]] = SpeechOptions
+    options: SpeechOptions
+
+    def own_rate(self) -> int:
+        """Raw samples have this rate, whatever is asked for."""
+        return 24_000
+
+    def open(self, rate: int) -> Speech:
+        return _HttpSpeech(self)
+
+
+class _HttpSpeech(Speech):
+    def __init__(self, model: SpeechModel) -> None:
+        self._model = model
+        self.rate = model.own_rate()
+
+    async def speak(self, text: str) -> AsyncIterator[bytes]:
+        client = await CLIENTS.take(self._model)
+        import openai
+
+        request: Any = {**self._model.options.request(), "input": text, "response_format": "pcm"}
+        empty = True
+        with told_by_sdk(self._model, openai):
+            async with client.audio.speech.with_streaming_response.create(**request) as response:
+                rest = b""
+                async for piece in response.iter_bytes():
+                    piece, rest = whole_samples(rest + piece)
+                    if piece:
+                        empty = False
+                        yield piece
+        if empty:
+            raise ProviderError(ErrorKind.EMPTY, f"{self._model.label} sent no audio")
+
+
+def whole_samples(pcm: bytes) -> tuple[bytes, bytes]:
+    """The 16-bit samples that are complete, and what belongs to the next piece."""
+    end = len(pcm) & ~1
+    return pcm[:end], pcm[end:]
+
+
+# -- speech to text --------------------------------------------------------------------------------------
+
+
+class TranscriptionOptions(Options):
+    model: str = Field("whisper-1", min_length=1, description="Name of the model")
+    language: str = Field("auto", pattern=LANGUAGE, description="Language code such as “en”, or “auto”")
+    response_format: Literal["json", "verbose_json", "text"] = Field("json", description="Shape of the answer")
+    temperature: float = Field(0, ge=0, le=1, description="0 is the most certain")
+    prompt: str | None = Field(None, max_length=1000, description="Names and words that are likely to come up")
+
+    def request(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True, exclude={"language"} if self.language == "auto" else None)
+
+
+class _Transcription(msgspec.Struct):
+    text: str
+    language: str | None = None
+
+
+_transcription = msgspec.json.Decoder(_Transcription)
+
+
+class TranscriptionModel(OpenAIConnector, Recognizer):
+    """Batch recognition: the utterance is sent as one WAV file when it is over."""
+
+    Options: ClassVar[type[TranscriptionOptions]] = TranscriptionOptions
+    options: TranscriptionOptions
+
+    def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
+        return _BatchRecognition(self, rate)
+
+    async def transcribe(self, pcm: bytes, rate: int) -> Transcript:
+        client = await CLIENTS.take(self)
+        import openai
+
+        request: Any = {**self.options.request(), "file": ("utterance.wav", as_wav(pcm, rate), "audio/wav")}
+        with told_by_sdk(self, openai):
+            response = await client.audio.transcriptions.with_raw_response.create(**request)
+        return self._read(response.content)
+
+    def _read(self, body: bytes) -> Transcript:
+        if self.options.response_format == "text":
+            return Transcript(body.decode(errors="replace").strip())
+        try:
+            answer = _transcription.decode(body)
+        except msgspec.MsgspecError:
+            raise garbage(self) from None
+        return Transcript(answer.text.strip(), answer.language or "")
+
+
+@dataclass(slots=True)
+class _BatchRecognition(Recognition):
+    model: TranscriptionModel
+    rate: int
+    audio: list[bytes] = field(default_factory=list)
+
+    async def begin(self) -> None:
+        self.audio.clear()
+
+    async def send(self, pcm: bytes) -> None:
+        self.audio.append(pcm)
+
+    async def finish(self) -> Transcript:
+        pcm = b"".join(self.audio)
+        if len(pcm) < SHORTEST_SECONDS * self.rate * 2:
+            return Transcript("")
+        return await self.model.transcribe(pcm, self.rate)
+
+
+def as_wav(pcm: bytes, rate: int) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm)
+    return file.getvalue()

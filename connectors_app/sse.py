@@ -1,0 +1,18 @@
+"""Reads server-sent events from the bytes of a response."""
+
+from collections.abc import AsyncGenerator, AsyncIterable
+
+
+async def events(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """The data of each event, as it comes. An event that the end cuts off is not yielded."""
+    buffer = b""
+    data: list[bytes] = []
+    async for piece in pieces:
+        *lines, buffer = (buffer + piece).split(b"\n")
+        for line in lines:
+            line = line.rstrip(b"\r")
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                yield data[0] if len(data) == 1 else b"\n".join(data)
+                data.clear()
