@@ -40,7 +40,7 @@ SESSION_CHANGES = [
     *("owner", "turn", "last_sequence"),
 ]
 TURN_CHANGES = ["generation", "cause", "text", "reply", "state", "ended_at", "waterfall"]
-ENTRY_CHANGES = ["text", "heard_samples", "interrupted"]
+ENTRY_CHANGES = ["text", "turn", "generation", "heard_samples", "interrupted"]
 
 Heard = events.Played | events.Interrupted
 
@@ -104,7 +104,9 @@ class Rows:
         self._owners: dict[str, str] = {}
         self._changed_sessions: dict[str, Session] = {}
         self._changed_turns: dict[tuple[str, int], Turn] = {}
-        self._entries: dict[str, TranscriptEntry] = {}
+        self._utterances = _utterances(batch)
+        self._new_entries: dict[str, TranscriptEntry] = {}
+        self._changed_entries: dict[str, TranscriptEntry] = {}
         self._usage: list[Usage] = []
         self._incidents: list[Incident] = []
         self.folded = Folded()
@@ -130,7 +132,8 @@ class Rows:
     def write(self) -> None:
         _upsert(Session, self._changed_sessions.values(), known_by=["id"], changes=SESSION_CHANGES)
         _upsert(Turn, self._changed_turns.values(), known_by=["session", "number"], changes=TURN_CHANGES)
-        _upsert(TranscriptEntry, self._entries.values(), known_by=["event_id"], changes=ENTRY_CHANGES)
+        TranscriptEntry.objects.bulk_create(map(_fitted, self._new_entries.values()), ignore_conflicts=True)
+        _upsert(TranscriptEntry, self._changed_entries.values(), known_by=["event_id"], changes=ENTRY_CHANGES)
         Usage.objects.bulk_create(map(_fitted, self._usage), ignore_conflicts=True)
         Incident.objects.bulk_create(map(_fitted, self._incidents), ignore_conflicts=True)
 
@@ -188,8 +191,14 @@ class Rows:
     def _(self, event: events.TurnEnded, session: Session, stored: Stored) -> None:
         turn = self._turn(event.turn, session, stored)
         turn.hear(text=event.text, cause=event.cause, generation=event.generation, at=_moment(stored))
-        if event.cause == "typed":
-            self._say(Speaker.CALLER, event.text, session, stored, turn=event.turn, generation=event.generation)
+        said = self._said(event.turn, stored)
+        for entry in said:
+            entry.turn, entry.generation = event.turn, event.generation
+            if entry.event_id not in self._new_entries:
+                self._changed_entries[entry.event_id] = entry
+        typed = _without(event.text, [entry.text for entry in said]) if event.cause == "typed" else ""
+        if typed:
+            self._say(Speaker.CALLER, typed, session, stored, turn=event.turn, generation=event.generation)
 
     @_apply.register
     def _(self, event: events.TurnDiscarded, session: Session, stored: Stored) -> None:
@@ -203,7 +212,7 @@ class Rows:
     @_apply.register
     def _(self, event: events.TranscriptFinal, session: Session, stored: Stored) -> None:
         if event.text:
-            self._say(Speaker.CALLER, event.text, session, stored, turn=session.turn, provider=event.provider)
+            self._say(Speaker.CALLER, event.text, session, stored, provider=event.provider)
 
     @_apply.register
     def _(self, event: events.Dtmf, session: Session, stored: Stored) -> None:
@@ -308,7 +317,17 @@ class Rows:
             at=_moment(stored),
             **values,
         )
-        return self._entries.setdefault(stored.id, entry)
+        if speaker == Speaker.CALLER:
+            self._utterances.setdefault(stored.id, entry)
+        return self._new_entries.setdefault(stored.id, entry)
+
+    def _said(self, turn: int, stored: Stored) -> list[TranscriptEntry]:
+        """The caller's words that belong to a turn that ends: its own, and those that came since the last one."""
+        return [
+            entry
+            for entry in self._utterances.values()
+            if entry.session_id == stored.session and entry.turn in (0, turn) and entry.sequence < stored.sequence
+        ]
 
     def _hear(self, event: Heard, text: str, session: Session, stored: Stored, *, interrupted: bool) -> None:
         """One entry a sentence: what was heard of it at the end."""
@@ -321,7 +340,8 @@ class Rows:
             return
         if event.samples >= entry.heard_samples:
             entry.text, entry.heard_samples, entry.interrupted = text, event.samples, interrupted
-        self._entries[entry.event_id] = entry
+        if entry.event_id not in self._new_entries:
+            self._changed_entries[entry.event_id] = entry
         if turn := self._change(event.turn, session):
             turn.reply = self._reply(session.id, event.turn)
 
@@ -370,7 +390,20 @@ def _turns(batch: Iterable[Stored]) -> Iterable[Turn]:
 
 def _sentences(batch: Iterable[Stored]) -> Iterable[TranscriptEntry]:
     wanted = _numbers(batch, events.Played, events.Interrupted)
-    return TranscriptEntry.objects.filter(_any("turn", wanted), speaker=Speaker.AGENT) if wanted else ()
+    return TranscriptEntry.objects.by(Speaker.AGENT).filter(_any("turn", wanted)) if wanted else ()
+
+
+def _utterances(batch: Iterable[Stored]) -> dict[str, TranscriptEntry]:
+    """The caller's entries of the turns that end here, and those of no turn yet."""
+    wanted = {session: numbers | {0} for session, numbers in _numbers(batch, events.TurnEnded).items()}
+    found = TranscriptEntry.objects.by(Speaker.CALLER).filter(_any("turn", wanted)) if wanted else ()
+    return {entry.event_id: entry for entry in found}
+
+
+def _without(text: str, said: Iterable[str]) -> str:
+    for words in said:
+        text = text.replace(words, "", 1)
+    return " ".join(text.split())
 
 
 def _numbers(batch: Iterable[Stored], *types: type[Event]) -> Numbers:

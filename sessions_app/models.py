@@ -166,9 +166,8 @@ class Turn(SessionRow):
             self.state = TurnState.ANSWERING
 
     def settle(self, state: TurnState, *, generation: int) -> None:
-        """How the answer went. An older generation's news, or one after the caller broke in, changes nothing."""
-        interrupted = state == TurnState.ANSWERED and self.state == TurnState.INTERRUPTED
-        if generation >= self.generation and not interrupted:
+        """How the answer went. What is said of another generation (an announcement, a dropped answer) is not it."""
+        if generation == self.generation and self.state != TurnState.INTERRUPTED:
             self.state = state
 
 
@@ -182,6 +181,9 @@ class TranscriptQuerySet(OwnedQuerySet["TranscriptEntry"]):
     def after(self, position: int) -> Self:
         """Those stored later than the entry of that id. Ids, unlike sequences, go on when a stream is lost."""
         return self.filter(id__gt=position)
+
+    def by(self, speaker: Speaker) -> Self:
+        return self.filter(speaker=speaker)
 
 
 class TranscriptEntry(SessionRow):

@@ -1,0 +1,272 @@
+"""What events become in the rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from accounts_app.models import Workspace
+from mesh import events
+from mesh.events import Stored
+from mesh.subjects import Stage
+from pipelines_app.models import Agent, AgentVersion
+from sessions_app.fold import Folded, fold
+from sessions_app.models import (
+    BridgeCursor,
+    CursorMoved,
+    Incident,
+    Session,
+    State,
+    TranscriptEntry,
+    Turn,
+    TurnState,
+    Usage,
+)
+from tests.sessions_app.conftest import Story, created
+
+Write = Callable[[list[Stored]], Folded]
+pytestmark = pytest.mark.django_db
+
+
+def final(text: str, utterance: int = 1) -> events.TranscriptFinal:
+    return events.TranscriptFinal(utterance=utterance, start=0, end=8000, text=text, provider="deepgram")
+
+
+def ended(turn: int, text: str, *, generation: int | None = None, cause: Any = "speech") -> events.TurnEnded:
+    return events.TurnEnded(turn=turn, generation=generation or turn, text=text, cause=cause)
+
+
+def played(sentence: int, text: str, *, turn: int = 1, generation: int = 1, samples: int = 8000) -> events.Played:
+    return events.Played(turn=turn, generation=generation, sentence=sentence, samples=samples, rate=8000, text=text)
+
+
+def interrupted(sentence: int, heard: str, *, turn: int = 1, samples: int = 800) -> events.Interrupted:
+    return events.Interrupted(turn=turn, generation=turn, sentence=sentence, samples=samples, rate=8000, heard=heard)
+
+
+def tell_a_call(story: Story) -> list[Stored]:
+    """A greeting, a question with its answer, and one that is broken into."""
+    story.tell(
+        events.Fence(owner="transport-1", epoch=1), created(name="Booking"), events.SessionLive(worker="w", rate=8000)
+    )
+    story.tell(played(1, "Hello.", turn=0, generation=1), events.TurnStarted(turn=1))
+    story.tell(final("A table for two."), stage=Stage.STT)
+    story.tell(ended(1, "A table for two.", generation=2))
+    story.tell(events.ReplyDone(turn=1, generation=2, sentences=2), stage=Stage.LLM)
+    story.tell(usage(), stage=Stage.LLM)
+    story.tell(
+        played(1, "When?", generation=2),
+        interrupted_by(2, "I have"),
+        events.TurnTimed(turn=1, generation=2, marks={"final": 210}),
+    )
+    story.tell(events.SessionEnded(reason="hangup", media_ms=9000))
+    return story.told
+
+
+def interrupted_by(sentence: int, heard: str) -> events.Interrupted:
+    return events.Interrupted(turn=1, generation=2, sentence=sentence, samples=800, rate=8000, heard=heard)
+
+
+def usage() -> events.Usage:
+    return events.Usage(
+        role="llm", provider="openai", model="gpt-4o", unit="output_tokens", quantity=12, turn=1, micros=34
+    )
+
+
+def everything() -> list[Any]:
+    models = (Session, Turn, TranscriptEntry, Usage, Incident)
+    return [list(model._default_manager.order_by("pk").values()) for model in models]
+
+
+def spoken() -> list[tuple[str, str]]:
+    return list(TranscriptEntry.objects.values_list("speaker", "text"))
+
+
+def test_a_call_becomes_its_rows(workspace: Workspace, story: Story, write: Write) -> None:
+    write(tell_a_call(story))
+    session = Session.objects.get()
+    assert (session.state, session.reason, session.media_ms) == (State.ENDED, "hangup", 9000)
+    assert (session.workspace, session.owner, session.name) == (workspace, "transport-1", "Booking")
+    assert session.last_sequence == story.sequence
+
+
+def test_the_transcript_is_what_was_heard(workspace: Workspace, story: Story, write: Write) -> None:
+    write(tell_a_call(story))
+    heard = [("agent", "Hello."), ("caller", "A table for two."), ("agent", "When?"), ("agent", "I have")]
+    assert spoken() == heard
+    assert [entry.turn for entry in TranscriptEntry.objects.all()] == [0, 1, 1, 1]
+    assert TranscriptEntry.objects.last().interrupted
+
+
+def test_a_turn_holds_question_and_answer(workspace: Workspace, story: Story, write: Write) -> None:
+    write(tell_a_call(story))
+    turn = Turn.objects.get()
+    assert (turn.text, turn.reply, turn.state) == ("A table for two.", "When? I have", TurnState.INTERRUPTED)
+    assert (turn.generation, turn.cause, turn.waterfall) == (2, "speech", {"final": 210})
+
+
+def test_usage_is_counted_once(workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor) -> None:
+    write(tell_a_call(story))
+    cursor.sequence = 0
+    cursor.save()
+    write(story.told)
+    assert [(row.quantity, row.micros, row.workspace) for row in Usage.objects.all()] == [(12, 34, workspace)]
+
+
+def test_a_whole_replay_changes_nothing(workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor) -> None:
+    write(tell_a_call(story))
+    before = everything()
+    cursor.sequence = 0
+    cursor.save()
+    write(story.told)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_batches_of_any_size_agree(
+    size: int, workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor
+) -> None:
+    told = tell_a_call(story)
+    write(told)
+    whole = everything()
+    Session.objects.all().delete()
+    cursor.sequence = 0
+    cursor.save()
+    for start in range(0, len(told), size):
+        write(told[start : start + size])
+    assert [_without_ids(rows) for rows in everything()] == [_without_ids(rows) for rows in whole]
+
+
+def _without_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in ("id", "owner")} for row in rows]
+
+
+def test_events_before_the_cursor_pass(workspace: Workspace, story: Story, write: Write) -> None:
+    write(tell_a_call(story))
+    assert write(story.told).events == 0
+
+
+def test_another_bridge_is_noticed(workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor) -> None:
+    BridgeCursor.at("EVENTS", created="today").advance(7)
+    with pytest.raises(CursorMoved):
+        write(tell_a_call(story))
+    assert not Session.objects.exists()
+
+
+def test_a_crash_loses_and_doubles_nothing(workspace: Workspace, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tell_a_call(story)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Usage.objects.__class__, "bulk_create", _die)
+        fold(told, BridgeCursor.at("EVENTS", created="today"))
+    fold(told, BridgeCursor.at("EVENTS", created="today"))
+    assert (Session.objects.count(), TranscriptEntry.objects.count(), Usage.objects.count()) == (1, 4, 1)
+
+
+def _die(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_new_stream_is_read_from_its_start(cursor: BridgeCursor) -> None:
+    cursor.advance(500)
+    assert BridgeCursor.at("EVENTS", created="today").sequence == 500
+    assert BridgeCursor.at("EVENTS", created="tomorrow").sequence == 0
+
+
+def test_strange_events_are_counted_and_passed(workspace: Workspace, story: Story, write: Write) -> None:
+    unknown = Stored(sequence=1, subject="x", id="", session="s1", stage="", epoch=0, at=0, type="new", event=None)
+    story.sequence = 1
+    batch = [unknown, *story.tell(events.TurnStarted(turn=1)), *story.tell(created("nobody")), *story.tell(created())]
+    folded = write(batch)
+    assert folded.skipped == {"unknown_type": 1, "unknown_session": 2, "unknown_workspace": 1}
+    assert Session.objects.count() == 1
+
+
+def test_a_refused_event_holds_nothing_up(workspace: Workspace, story: Story, write: Write) -> None:
+    story.tell(created())
+    story.tell(events.Usage(role="llm", provider="p", model="m", unit="u", quantity=1 << 70), usage(), stage=Stage.LLM)
+    assert write(story.told).skipped == {"refused": 1}
+    assert Usage.objects.get().quantity == 12
+
+
+def test_texts_fit_their_columns(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(name="n" * 500), events.TurnStarted(turn=1), ended(1, "zero\x00byte", cause="typed")))
+    assert len(Session.objects.get().name) == 200
+    assert spoken() == [("caller", "zerobyte")]
+
+
+def test_the_session_runs_its_agent_version(workspace: Workspace, story: Story, write: Write) -> None:
+    agent = Agent.objects.create(workspace=workspace, slug="frontdesk", name="Front desk")
+    version = AgentVersion.objects.create(agent=agent, number=3, config={}, sha256="", revision="")
+    write(story.tell(created(agent="frontdesk", agent_version=3)))
+    assert Session.objects.get().agent_version == version
+
+
+def test_what_the_caller_adds_is_the_same_turn(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), events.TurnStarted(turn=1), ended(1, "I want", generation=1)))
+    write(story.tell(events.TurnDiscarded(turn=1, generation=1), ended(1, "I want a table", generation=2)))
+    turn = Turn.objects.get()
+    assert (turn.text, turn.generation, turn.state) == ("I want a table", 2, TurnState.ANSWERING)
+
+
+def test_an_announcement_leaves_the_turn_as_it_is(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), ended(1, "Hi", generation=1)))
+    write(story.tell(events.ReplyDone(turn=1, generation=1, sentences=1), stage=Stage.LLM))
+    write(story.tell(events.TurnDiscarded(turn=1, generation=2, reason="the caller spoke")))
+    assert Turn.objects.get().state == TurnState.ANSWERED
+
+
+def test_words_that_break_in_belong_to_the_new_turn(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), events.TurnStarted(turn=1), ended(1, "Hi")))
+    write(story.tell(final("No, stop.", 2), stage=Stage.STT))
+    write(story.tell(events.TurnStarted(turn=2), ended(2, "No, stop.")))
+    assert TranscriptEntry.objects.get().turn == 2
+
+
+def test_typed_words_are_not_said_twice(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), ended(1, "a table", generation=1, cause="typed")))
+    write(story.tell(ended(1, "a table for two", generation=2, cause="typed")))
+    assert spoken() == [("caller", "a table"), ("caller", "for two")]
+
+
+def test_a_sentence_is_one_entry(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), ended(1, "Hi"), interrupted(1, "Good")))
+    write(story.tell(played(1, "Good morning.")))
+    assert spoken() == [("agent", "Good morning.")]
+    assert Turn.objects.get().reply == "Good morning."
+
+
+def test_an_unheard_sentence_is_no_entry(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), ended(1, "Hi"), interrupted(1, "", samples=0)))
+    assert spoken() == []
+    assert Turn.objects.get().state == TurnState.INTERRUPTED
+
+
+def test_failures_of_providers_are_kept(workspace: Workspace, story: Story, write: Write) -> None:
+    story.tell(created())
+    failed = events.ProviderFailed(role="llm", provider="openai", kind="timeout", detail="no token", turn=1, ms=1500)
+    story.tell(failed, events.ProviderSwitched(role="llm", before="openai", after="anthropic"), stage=Stage.LLM)
+    story.tell(events.SentenceFailed(turn=1, generation=1, sentence=2, detail="no voice"), stage=Stage.TTS)
+    write(story.told)
+    kept = list(Incident.objects.values_list("kind", "role", "provider", "successor", "error"))
+    assert kept == [
+        ("provider.failed", "llm", "openai", "", "timeout"),
+        ("provider.switched", "llm", "openai", "anthropic", ""),
+        ("sentence.failed", "tts", "", "", ""),
+    ]
+
+
+def test_the_first_end_counts(workspace: Workspace, story: Story, write: Write) -> None:
+    write(story.tell(created(), events.SessionEnded(reason="hangup")))
+    write(story.tell(events.SessionEnded(reason="transport_lost", failed=True), epoch=2))
+    assert Session.objects.get().reason == "hangup"
+
+
+def test_a_batch_needs_few_queries(
+    workspace: Workspace, cursor: BridgeCursor, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    stories = [Story(session=f"s{number}", sequence=number * 100) for number in range(20)]
+    batch = [stored for story in stories for stored in tell_a_call(story)]
+    with django_assert_max_num_queries(25):
+        fold(batch, cursor)
+    assert Session.objects.count() == 20
