@@ -94,7 +94,7 @@ class Membership(models.Model):
 
 def digest(secret: str) -> str:
     """Keys are random or long, so a plain hash is enough and quick enough for every request."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def lookup_prefix(secret: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import RunningServer, running_nats, running_valkey
+from tests.world import agent, operator, other_workspace, owner, stranger, teammate, version, workspace  # noqa: F401
 
 
 @pytest.fixture(scope="session")

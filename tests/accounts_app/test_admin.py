@@ -1,0 +1,54 @@
+import re
+
+import pytest
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from accounts_app.actions import create_api_key
+from accounts_app.models import APIKey, Role, User, Workspace
+from tests.world import make_member, signed_in
+
+LISTS = ["user", "workspace", "membership", "apikey"]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_operators_see_every_list(operator: User, owner: User, name: str) -> None:
+    assert signed_in(operator).get(reverse(f"admin:accounts_app_{name}_changelist")).status_code == 200
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_owners_do_not_see_the_admin(owner: User, name: str) -> None:
+    response = signed_in(owner).get(reverse(f"admin:accounts_app_{name}_changelist"))
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("name", ["membership", "apikey"])
+def test_lists_do_not_grow_in_queries(
+    operator: User, workspace: Workspace, name: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(5):
+        make_member(workspace, f"member-{number}", Role.VIEWER)
+        create_api_key(workspace=workspace, name=f"key {number}")
+    client = signed_in(operator)
+    with django_assert_num_queries(6):
+        client.get(reverse(f"admin:accounts_app_{name}_changelist"))
+
+
+def test_a_new_key_is_shown_once(operator: User, workspace: Workspace) -> None:
+    client = signed_in(operator)
+    form = {"workspace": workspace.pk, "name": "CRM"}
+    shown = client.post(reverse("admin:accounts_app_apikey_add"), form, follow=True).content.decode()
+    secret = re.search(r"mag_\w{8}_[\w-]+", shown)
+    assert secret is not None
+    key = APIKey.objects.verify(secret[0])
+    assert key is not None and key.created_by == operator
+    page = client.get(reverse("admin:accounts_app_apikey_change", args=[key.pk])).content.decode()
+    assert secret[0] not in page and key.secret_hash not in page and key.prefix in page
+
+
+def test_operators_revoke_keys(operator: User, workspace: Workspace) -> None:
+    key, secret = create_api_key(workspace=workspace, name="CRM")
+    form = {"action": "revoke", "_selected_action": [key.pk]}
+    signed_in(operator).post(reverse("admin:accounts_app_apikey_changelist"), form)
+    assert APIKey.objects.verify(secret) is None
