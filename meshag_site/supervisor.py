@@ -16,6 +16,7 @@ from typing import Self, TextIO
 
 from meshag_site.tether import Tether, die_with, kill_group
 
+ROOT = Path(__file__).resolve().parent.parent
 QUICK = 10.0
 """Seconds: who ends sooner than this after a start ended quickly."""
 DELAYS = (0.1, 0.5, 5.0)
@@ -238,6 +239,7 @@ class Child:
             stderr=output,
             env=self.program.environment,
             pass_fds=self.program.pass_fds,
+            cwd=ROOT,
             start_new_session=True,
             preexec_fn=die_with(os.getpid()),
         )

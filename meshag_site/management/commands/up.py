@@ -1,0 +1,196 @@
+"""`manage.py up`: everything runs, until Ctrl-C or until whoever started it is gone."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio as valkey
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from mesh import subjects
+from mesh.bus import Bus, Unreachable
+from meshag_site import ports
+from meshag_site.embedded import ServerError
+from meshag_site.first_start import KEY_FILE, PASSWORD_FILE, FirstCredentials, prepare_database, write_secret
+from meshag_site.ports import PortError, listen
+from meshag_site.processes import Plan, PlanError, bridge_program, plan, server_program, web_program, worker_programs
+from meshag_site.supervisor import StartFailed, Supervisor, Terminal
+
+PARENT_LOOK = 0.5
+"""Seconds between two looks at whether the process that started us is still there."""
+GIVEN_SERVER_DEADLINE = 3.0
+
+
+class Command(BaseCommand):
+    help = "Run everything: servers, web, workers, bridge. Ctrl-C stops all of it."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--verbose", action="store_true", help="show every line that the programs write")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        data_dir: Path = settings.DATA_DIR
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with only_one(data_dir):
+                up = Up(plan(os.environ, data_dir), Terminal(sys.stdout, verbose=options["verbose"]))
+                asyncio.run(up.run())
+        except (PlanError, PortError, ServerError, StartFailed) as error:
+            raise CommandError(str(error)) from None
+
+
+@contextlib.contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory. The lock ends with the process, however it ends."""
+    with (data_dir / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise CommandError(
+                f"MeshAG already runs with the data in {data_dir} (process {lock.read().strip() or 'unknown'}). "
+                "Stop it, or set MESHAG_DATA_DIR to another directory for a second copy."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+class Up:
+    """One start, from the servers to the last stop."""
+
+    def __init__(self, plan: Plan, terminal: Terminal) -> None:
+        self._plan = plan
+        self._terminal = terminal
+        self._told_to_stop = asyncio.Event()
+        self._parent = os.getppid()
+
+    async def run(self) -> None:
+        """Returns after everything has stopped; raises what kept it from starting."""
+        for notice in self._plan.ports.notices:
+            self._terminal.warn(notice)
+        runtime = self._plan.data_dir / "runtime.json"
+        async with Supervisor(logs=self._plan.data_dir / "logs", terminal=self._terminal) as supervisor:
+            self._listen_to_signals(supervisor)
+            write_secret(runtime, json.dumps(self._plan.runtime(), indent=2))
+            try:
+                await self._until_stopped(supervisor)
+            finally:
+                runtime.unlink(missing_ok=True)
+        self._terminal.line("MeshAG has stopped")
+
+    def _listen_to_signals(self, supervisor: Supervisor) -> None:
+        def tell(what: str) -> None:
+            if self._told_to_stop.is_set():
+                supervisor.kill()
+            self._terminal.line(f"\n{what}: stopping (once more: at once)")
+            self._told_to_stop.set()
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, tell, "Ctrl-C")
+        loop.add_signal_handler(signal.SIGTERM, tell, "SIGTERM")
+        loop.add_signal_handler(signal.SIGHUP, tell, "The terminal is gone")
+
+    async def _until_stopped(self, supervisor: Supervisor) -> None:
+        running = asyncio.create_task(self._serve(supervisor))
+        ends = {
+            running,
+            asyncio.create_task(self._told_to_stop.wait()),
+            asyncio.create_task(self._until_parent_is_gone()),
+        }
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+        await asyncio.wait(ends)
+        if not running.cancelled() and (error := running.exception()):
+            raise error
+
+    async def _until_parent_is_gone(self) -> None:
+        if self._parent == 1:  # started by init itself: a container, a service manager
+            await asyncio.Event().wait()
+        while os.getppid() == self._parent:  # noqa: ASYNC110 (no event tells it, and not every system a signal)
+            await asyncio.sleep(PARENT_LOOK)
+        self._terminal.line("The process that started MeshAG is gone: stopping")
+
+    async def _serve(self, supervisor: Supervisor) -> None:
+        """Start all, say that it is ready, stay."""
+        servers = [supervisor.start(server_program(server, self._plan)) for server in self._plan.servers]
+        await asyncio.gather(*(supervisor.until_ready(server, first_run_only=True) for server in servers))
+        await self._check_given_valkey()
+        with listen(self._plan.ports[ports.TRANSPORT], self._plan.host) as transport:
+            async with await self._connect() as bus:
+
+                async def tell_gone(worker: str) -> None:
+                    await bus.publish(subjects.WORKER_GONE, json.dumps({"id": worker}).encode())
+
+                supervisor.on_worker_end = tell_gone
+                workers = [supervisor.start(program) for program in worker_programs(self._plan, transport)]
+                first = await self._prepare_database()
+                site = [
+                    supervisor.start(program) for program in (web_program(self._plan), bridge_program(self._plan, bus))
+                ]
+                await asyncio.gather(*(supervisor.until_ready(child) for child in (*workers, *site)))
+                self._tell_addresses(first)
+                await asyncio.Event().wait()
+
+    async def _connect(self) -> Bus:
+        url = self._plan.environment["NATS_URL"]
+        try:
+            bus = await Bus.connect(url, name="supervisor")
+            await bus.ensure_streams()
+        except Unreachable:
+            raise StartFailed(f"NATS_URL: no NATS with JetStream answers at {_place(url)}") from None
+        return bus
+
+    async def _check_given_valkey(self) -> None:
+        url = self._plan.environment["VALKEY_URL"]
+        client = valkey.from_url(url.replace("valkey", "redis", 1), socket_timeout=GIVEN_SERVER_DEADLINE)
+        try:
+            await client.ping()
+        except (valkey.RedisError, OSError) as error:
+            raise StartFailed(f"VALKEY_URL: no Valkey answers at {_place(url)}: {error}") from None
+        finally:
+            await client.aclose()
+
+    async def _prepare_database(self) -> FirstCredentials:
+        try:
+            first = await asyncio.to_thread(prepare_database, os.environ, self._plan.data_dir)
+        except DatabaseError as error:
+            raise StartFailed(f"DATABASE_URL: the database cannot be prepared: {error}") from None
+        except ValueError as error:
+            raise StartFailed(f"MESHAG_ADMIN_PASSWORD or MESHAG_API_KEY: {error}") from None
+        self._terminal.ready("database", "migrated")
+        return first
+
+    def _tell_addresses(self, first: FirstCredentials) -> None:
+        data_dir = self._plan.data_dir
+        password = f"{first.password} (shown this once)" if first.password else f"in {data_dir / PASSWORD_FILE}"
+        health = ", ".join(str(self._plan.ports[port]) for port in (ports.STT, ports.LLM, ports.TTS, ports.TRANSPORT))
+        lines = [
+            f"MeshAG is ready: {self._plan.url(ports.WEB)}",
+            f"  Dashboard   {self._plan.url(ports.WEB)}",
+            f"  Admin       {self._plan.url(ports.WEB, '/admin/')}  user admin, password {password}",
+            f"  API         {self._plan.url(ports.TRANSPORT, '/sessions')}  key in {data_dir / KEY_FILE}",
+            f"  Telephony   {self._plan.url(ports.TRANSPORT, '/twilio')}",
+            f"  Health      /health, /ready and /metrics on {health}",
+            f"  Logs        {data_dir / 'logs'}",
+        ]
+        for line in lines:
+            self._terminal.line(line)
+
+
+def _place(url: str) -> str:
+    """Host and port: the rest of a URL may hold a password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -1,0 +1,229 @@
+"""What `manage.py up` runs: each program's command line, environment, and how it tells that it is ready."""
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesh import subjects
+from mesh.bus import Bus, BusError, NobodyThere
+from meshag_site import ports
+from meshag_site.embedded import EmbeddedServer, NatsServer, ValkeyServer
+from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port
+from meshag_site.supervisor import Ending, Program
+
+PROBE_TIMEOUT = 3.0
+MOST_WORKERS = 64
+DEFAULT_WORKERS = {"stt": 2, "llm": 2, "tts": 2, "transport": 1}
+ROLE_PORTS = {"stt": ports.STT, "llm": ports.LLM, "tts": ports.TTS}
+FIRST_CREDENTIALS = ("MESHAG_ADMIN_PASSWORD", "MESHAG_API_KEY")
+"""Only `up` needs them; the programs do not get them."""
+
+Probe = Callable[[int], Awaitable[str | None]]
+
+
+class PlanError(Exception):
+    """A setting cannot be used. The message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    data_dir: Path
+    host: str
+    ports: Ports
+    servers: Sequence[EmbeddedServer]
+    """Those that are not given by NATS_URL and VALKEY_URL."""
+    environment: Mapping[str, str]
+    """Of every program; the settings in it are resolved."""
+    workers: Mapping[str, int]
+
+    @property
+    def near_host(self) -> str:
+        """Where this machine reaches what listens on `host`."""
+        return LOOPBACK if self.host in {"0.0.0.0", "::"} else self.host
+
+    def url(self, setting: str, path: str = "/") -> str:
+        host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
+        return f"http://{host}:{self.ports[setting]}{path}"
+
+    def runtime(self) -> dict[str, object]:
+        """For `manage.py` commands beside us: where everything is."""
+        names = ("NATS_URL", "VALKEY_URL", "DATABASE_URL", "MESHAG_EMBEDDED", *self.ports.numbers)
+        return {"pid": os.getpid(), **{name: self.environment[name] for name in names if name in self.environment}}
+
+
+def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
+    """Decide what runs where. Raises PlanError and PortError."""
+    given = {name: url for name in ("NATS_URL", "VALKEY_URL") if (url := given_url(environ, name))}
+    host = environ.get("MESHAG_BIND", "").strip() or LOOPBACK
+    settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT]
+    if "NATS_URL" not in given:
+        settings += [ports.NATS, ports.NATS_MONITOR]
+    if "VALKEY_URL" not in given:
+        settings += [ports.VALKEY]
+    chosen = choose_ports(settings, environ, host=host)
+    servers: list[EmbeddedServer] = []
+    if "NATS_URL" not in given:
+        servers.append(NatsServer(data_dir / "nats", chosen[ports.NATS], chosen[ports.NATS_MONITOR]))
+    if "VALKEY_URL" not in given:
+        servers.append(ValkeyServer(data_dir / "valkey", chosen[ports.VALKEY]))
+    urls = given | {f"{server.name.upper()}_URL": server.url for server in servers}
+    environment = {
+        **{name: value for name, value in environ.items() if name not in FIRST_CREDENTIALS},
+        **urls,
+        **{setting: str(number) for setting, number in chosen.numbers.items()},
+        "MESHAG_DATA_DIR": str(data_dir),
+        "MESHAG_BIND": host,
+        "MESHAG_EMBEDDED": "0" if given else "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name in urls:
+        environment.pop(f"{name}_FILE", None)
+    workers = {role: _count(environ, role) for role in DEFAULT_WORKERS}
+    return Plan(data_dir, host, chosen, servers, environment, workers)
+
+
+def given_url(environ: Mapping[str, str], name: str) -> str:
+    """The variable, or the content of the file that `<name>_FILE` names; empty: we start the server ourselves."""
+    file = environ.get(f"{name}_FILE", "").strip()
+    if not file:
+        return environ.get(name, "").strip()
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"{name}_FILE: cannot read {file!r}: {error}") from None
+
+
+def _count(environ: Mapping[str, str], role: str) -> int:
+    setting = f"MESHAG_{role.upper()}_WORKERS"
+    text = environ.get(setting, "").strip() or str(DEFAULT_WORKERS[role])
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_WORKERS):
+        raise PlanError(f"{setting} must be a number from 0 to {MOST_WORKERS}, not {text!r}")
+    return int(text)
+
+
+# -- programs -------------------------------------------------------------------------------------------
+
+
+def server_program(server: EmbeddedServer, plan: Plan) -> Program:
+    async def probe(pid: int) -> str | None:
+        return "" if await asyncio.to_thread(server.answers, pid) else None
+
+    return Program(
+        name=server.name,
+        command=server.command(),
+        environment=server.environment(plan.environment),
+        probe=probe,
+        ending=Ending.SERVER,
+        address=server.url,
+        echo=False,
+    )
+
+
+def worker_programs(plan: Plan, transport: socket.socket) -> list[Program]:
+    """The first worker of a role has the documented port, every further one a free port."""
+    taken = set(plan.ports.numbers.values())
+    programs = []
+    for role, count in plan.workers.items():
+        for number in range(1, count + 1):
+            port = plan.ports[ROLE_PORTS[role]] if number == 1 and role in ROLE_PORTS else free_port(taken)
+            taken.add(port)
+            programs.append(_worker_program(plan, role, number, port, transport))
+    return programs
+
+
+def _worker_program(plan: Plan, role: str, number: int, port: int, transport: socket.socket) -> Program:
+    edge = role == "transport"
+    inherited = {"MESHAG_TRANSPORT_FD": str(transport.fileno())} if edge else {}
+    own = f"http://{plan.near_host}:{port}"
+    return Program(
+        name=f"{role}-{number}",
+        command=[sys.executable, "-m", "workers", role, "--port", str(port)],
+        identity="--id",
+        environment={**plan.environment, **inherited},
+        pass_fds=[transport.fileno()] if edge else [],
+        probe=pages_probe(plan.near_host, port),
+        ending=Ending.EDGE if edge else Ending.WORK,
+        address=f"{plan.url(ports.TRANSPORT, '')} (its own pages: {own})" if edge else own,
+    )
+
+
+def web_program(plan: Plan) -> Program:
+    port = plan.ports[ports.WEB]
+    return Program(
+        name="web",
+        command=[
+            *(sys.executable, "-m", "daphne", "--verbosity", "0", "--no-server-name"),
+            *("--bind", plan.host, "--port", str(port), "meshag_site.asgi:application"),
+        ],
+        environment=plan.environment,
+        probe=pages_probe(plan.near_host, port),
+        ending=Ending.EDGE,
+        address=plan.url(ports.WEB),
+    )
+
+
+def bridge_program(plan: Plan, bus: Bus) -> Program:
+    async def probe(pid: int) -> str | None:
+        """It serves when it answers the transport's question; which agent it names does not matter."""
+        try:
+            await bus.request(subjects.BRIDGE_AGENT, b"{}", within=PROBE_TIMEOUT)
+        except NobodyThere:
+            return None
+        except BusError as error:
+            return str(error)
+        return ""
+
+    return Program(
+        name="bridge",
+        command=[sys.executable, "manage.py", "bridge"],
+        environment=plan.environment,
+        probe=probe,
+        ending=Ending.RECORD,
+        address="writes what happens into the database",
+    )
+
+
+# -- probes ---------------------------------------------------------------------------------------------
+
+
+def pages_probe(host: str, port: int) -> Probe:
+    """Up when `/health` says so; ready when `/ready` does, else what its failing checks say."""
+
+    def ask() -> str | None:
+        if _get(host, port, "/health")[0] != 200:
+            return None
+        status, body = _get(host, port, "/ready")
+        return "" if status == 200 else failing_checks(body)
+
+    async def probe(pid: int) -> str | None:
+        return await asyncio.to_thread(ask)
+
+    return probe
+
+
+def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Status and body; status 0 when nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT)
+    try:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def failing_checks(body: bytes) -> str:
+    """The texts of a `/ready` page's checks that are not `ok`."""
+    try:
+        checks = json.loads(body)["checks"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "its /ready page says no"
+    return "; ".join(f"{name}: {outcome}" for name, outcome in checks if outcome != "ok") or "its /ready page says no"
