@@ -1,8 +1,6 @@
 """The OpenAI HTTP API in its three roles, for OpenAI itself and for every endpoint that speaks the same."""
 
 import asyncio
-import io
-import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from connectors_app.base import (
 )
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, error_code, from_code, garbage, told_by_sdk
+from connectors_app.samples import as_wav, whole_samples
 from connectors_app.sse import events
 
 if TYPE_CHECKING:
@@ -261,12 +260,6 @@ class _HttpSpeech(Speech):
             raise ProviderError(ErrorKind.EMPTY, f"{self._model.label} sent no audio")
 
 
-def whole_samples(pcm: bytes) -> tuple[bytes, bytes]:
-    """The 16-bit samples that are complete, and what belongs to the next piece."""
-    end = len(pcm) & ~1
-    return pcm[:end], pcm[end:]
-
-
 # -- speech to text --------------------------------------------------------------------------------------
 
 
@@ -334,13 +327,3 @@ class _BatchRecognition(Recognition):
         if len(pcm) < SHORTEST_SECONDS * self.rate * 2:
             return Transcript("")
         return await self.model.transcribe(pcm, self.rate)
-
-
-def as_wav(pcm: bytes, rate: int) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes(pcm)
-    return file.getvalue()

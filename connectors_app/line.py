@@ -1,0 +1,115 @@
+"""A WebSocket to a provider that stays open for a whole session."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Literal
+
+import aiohttp
+
+from connectors_app.base import Connector, ProviderError
+from connectors_app.failures import cut, told_by_http
+
+OPEN_SECONDS = 5.0
+LIVED_SECONDS = 1.0
+"""A socket that lived this long is opened again at once when it ends; another one not before it is needed."""
+HEARTBEAT_SECONDS = 10.0
+
+Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
+"""One that gives text as bytes, which is what the JSON decoder wants."""
+
+
+class Line:
+    """Opens its socket in the background and hands over what comes in; `send` waits until it is open.
+
+    `on_open` and `on_end` tell of each socket, `on_message` gets each text message. None of them waits.
+    """
+
+    def __init__(
+        self,
+        by: Connector,
+        dial: Callable[[], Awaitable[Socket]],
+        *,
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[ProviderError], None],
+        on_open: Callable[[], None] = lambda: None,
+        keepalive: str = "",
+        keepalive_seconds: float = 4.0,
+    ) -> None:
+        self._by = by
+        self._dial = dial
+        self._on_message = on_message
+        self._on_end = on_end
+        self._on_open = on_open
+        self._keepalive = keepalive
+        self._keepalive_seconds = keepalive_seconds
+        self._task: asyncio.Task[None] | None = None
+        self._socket: asyncio.Future[Socket] | None = None
+        self._closed = False
+
+    def open(self) -> None:
+        if self._task is None and not self._closed:
+            self._socket = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(self._live(self._socket))
+
+    async def ready(self) -> Socket:
+        """Wait until the socket is open. Raises ProviderError when it cannot be opened."""
+        self.open()
+        if self._socket is None:
+            raise cut(self._by)
+        return await asyncio.shield(self._socket)
+
+    async def send(self, message: str | bytes) -> None:
+        """Raises ProviderError when the socket cannot be opened or has broken."""
+        socket = await self.ready()
+        with told_by_http(self._by):
+            if isinstance(message, bytes):
+                await socket.send_bytes(message)
+            else:
+                await socket.send_str(message)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _live(self, opened: asyncio.Future[Socket]) -> None:
+        began = time.monotonic()
+        error = cut(self._by)
+        try:
+            with told_by_http(self._by):
+                async with asyncio.timeout(OPEN_SECONDS):
+                    socket = await self._dial()
+                began = time.monotonic()
+                self._on_open()
+                opened.set_result(socket)
+                await self._read(socket)
+        except ProviderError as failure:
+            error = failure
+        finally:
+            self._task = None
+            if not opened.done():
+                opened.set_exception(error)
+                opened.exception()  # nobody may be waiting for it
+        self._on_end(error)
+        if time.monotonic() - began > LIVED_SECONDS:
+            self.open()
+
+    async def _read(self, socket: Socket) -> None:
+        keeping = asyncio.create_task(self._keep(socket)) if self._keepalive else None
+        try:
+            async for message in socket:
+                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    self._on_message(message.data)
+        finally:
+            if keeping:
+                keeping.cancel()
+            await socket.close()
+
+    async def _keep(self, socket: Socket) -> None:
+        with suppress(aiohttp.ClientError, ConnectionError):
+            while True:
+                await asyncio.sleep(self._keepalive_seconds)
+                await socket.send_str(self._keepalive)
