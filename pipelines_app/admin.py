@@ -31,9 +31,9 @@ class AgentAdmin(admin.ModelAdmin):
         try:
             version = publish_agent(agent=agent, by=request.user)
         except ConfigError as error:
-            messages.error(request, f"{agent} is not published: {'; '.join(map(str, error.problems))}")
+            messages.error(request, f"Not published: {agent}: {'; '.join(map(str, error.problems))}")
         else:
-            messages.success(request, f"{agent}: new sessions run version {version.number}")
+            messages.success(request, f"New sessions of {agent} run version {version.number}")
 
     def response_change(self, request: HttpRequest, obj: Agent) -> HttpResponse:
         if "_publish" not in request.POST:

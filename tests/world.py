@@ -15,17 +15,12 @@ from pipelines_app.models import Agent, AgentVersion
 
 def make_document(**changes: Any) -> dict[str, Any]:
     """A small document that is valid wherever the OpenAI connectors are."""
-    steps = [
-        ("transport", "stt", "audio"),
-        ("stt", "llm", "text"),
-        ("llm", "tts", "text"),
-        ("tts", "transport", "audio"),
-    ]
+    loop = ("transport stt audio", "stt llm text", "llm tts text", "tts transport audio")
     return {
         "system_prompt": "You answer the phone of a bicycle shop.",
         "pipeline": {
             "name": "voice_chat",
-            "flow": [{"from": source, "to": target, "stream": stream} for source, target, stream in steps],
+            "flow": [dict(zip(("from", "to", "stream"), step.split(), strict=True)) for step in loop],
         },
         "connectors": {
             "stt": {"primary": "openai", "config": {}},

@@ -1,0 +1,82 @@
+import json
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from accounts_app.models import User, Workspace
+from pipelines_app.actions import import_agent, save_draft
+from pipelines_app.models import Agent, AgentVersion
+from tests.world import make_document, signed_in
+
+
+def form_of(agent: Agent, **changes: Any) -> dict[str, Any]:
+    return {
+        "workspace": agent.workspace_id,
+        "slug": agent.slug,
+        "name": agent.name,
+        "capabilities": "[]",
+        "draft": json.dumps(agent.draft),
+    } | changes
+
+
+@pytest.mark.parametrize("name", ["agent", "agentversion"])
+def test_operators_see_every_page(operator: User, version: AgentVersion, name: str) -> None:
+    client = signed_in(operator)
+    row = version.agent if name == "agent" else version
+    assert client.get(reverse(f"admin:pipelines_app_{name}_changelist")).status_code == 200
+    assert client.get(reverse(f"admin:pipelines_app_{name}_change", args=[row.pk])).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["agent", "agentversion"])
+def test_owners_do_not_see_the_admin(owner: User, version: AgentVersion, name: str) -> None:
+    response = signed_in(owner).get(reverse(f"admin:pipelines_app_{name}_changelist"))
+    assert response.status_code == 302 and response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize(("name", "queries"), [("agent", 6), ("agentversion", 6)])
+def test_lists_do_not_grow_in_queries(
+    operator: User, workspace: Workspace, name: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(5):
+        import_agent(workspace=workspace, slug=f"agent-{number}", document=make_document(), publish=True)
+    client = signed_in(operator)
+    with django_assert_num_queries(queries):
+        client.get(reverse(f"admin:pipelines_app_{name}_changelist"))
+
+
+def test_the_list_publishes_drafts(operator: User, agent: Agent) -> None:
+    form = {"action": "publish", "_selected_action": [agent.pk]}
+    page = signed_in(operator).post(reverse("admin:pipelines_app_agent_changelist"), form, follow=True)
+    agent.refresh_from_db()
+    assert agent.published is not None and agent.published.published_by == operator
+    assert "New sessions of shop run version 1" in page.content.decode()
+
+
+def test_the_form_saves_and_publishes(operator: User, version: AgentVersion) -> None:
+    address = reverse("admin:pipelines_app_agent_change", args=[version.agent_id])
+    client = signed_in(operator)
+    assert 'name="_publish"' in client.get(address).content.decode()
+    edited = json.dumps(make_document(greeting="Hello!"))
+    client.post(address, form_of(version.agent, draft=edited, _publish="1"))
+    version.agent.refresh_from_db()
+    assert version.agent.published is not None
+    assert version.agent.published.config["greeting"] == "Hello!"
+
+
+def test_a_wrong_draft_is_explained(operator: User, version: AgentVersion) -> None:
+    save_draft(agent=version.agent, document={"system_prompt": "x"})
+    form = {"action": "publish", "_selected_action": [version.agent_id]}
+    page = signed_in(operator).post(reverse("admin:pipelines_app_agent_changelist"), form, follow=True)
+    assert "Not published: shop: " in page.content.decode()
+    assert "connectors: is missing" in page.content.decode()
+    assert version.agent.versions.count() == 1
+
+
+def test_versions_are_read_only(operator: User, version: AgentVersion) -> None:
+    client = signed_in(operator)
+    change = reverse("admin:pipelines_app_agentversion_change", args=[version.pk])
+    assert client.post(change, {"note": "changed"}).status_code == 403
+    assert client.post(reverse("admin:pipelines_app_agentversion_delete", args=[version.pk])).status_code == 403
+    assert client.get(reverse("admin:pipelines_app_agentversion_add")).status_code == 403
