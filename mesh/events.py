@@ -24,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # -- session.events: written by the session's transport ---------------------------------------------------
 
 
-class SessionCreated(Event, tag="session.created"):
+class SessionCreated(Event, frozen=True, tag="session.created"):
     workspace: str
     """The workspace's slug."""
     config: dict[str, Any]
@@ -41,17 +41,17 @@ class SessionCreated(Event, tag="session.created"):
     details: dict[str, Any] = {}
 
 
-class SessionLive(Event, tag="session.live"):
+class SessionLive(Event, frozen=True, tag="session.live"):
     worker: str
     rate: int
 
 
-class SessionUpdated(Event, tag="session.updated"):
+class SessionUpdated(Event, frozen=True, tag="session.updated"):
     config: dict[str, Any]
     revision: str
 
 
-class SessionEnded(Event, tag="session.ended"):
+class SessionEnded(Event, frozen=True, tag="session.ended"):
     reason: str
     """`hangup`, `ended`, `time_limit`, `never_connected`, `transport_lost`, or `failed`."""
     failed: bool = False
@@ -60,12 +60,12 @@ class SessionEnded(Event, tag="session.ended"):
     """Length of the media clock at the end."""
 
 
-class TurnStarted(Event, tag="turn.started"):
+class TurnStarted(Event, frozen=True, tag="turn.started"):
     turn: int
     sample: int = 0
 
 
-class TurnEnded(Event, tag="turn.ended"):
+class TurnEnded(Event, frozen=True, tag="turn.ended"):
     """The caller's whole text of a turn: the one thing that makes the agent answer."""
 
     turn: int
@@ -75,7 +75,7 @@ class TurnEnded(Event, tag="turn.ended"):
     revision: str = ""
 
 
-class TurnDiscarded(Event, tag="turn.discarded"):
+class TurnDiscarded(Event, frozen=True, tag="turn.discarded"):
     """Nothing of this generation was heard, and nothing will be: the caller went on speaking, or said nothing."""
 
     turn: int
@@ -83,7 +83,7 @@ class TurnDiscarded(Event, tag="turn.discarded"):
     reason: str = ""
 
 
-class Played(Event, tag="played"):
+class Played(Event, frozen=True, tag="played"):
     turn: int
     generation: int
     sentence: int
@@ -93,7 +93,7 @@ class Played(Event, tag="played"):
     done: bool = True
 
 
-class Interrupted(Event, tag="interrupted"):
+class Interrupted(Event, frozen=True, tag="interrupted"):
     """The caller broke into `sentence`; `heard` is the part of its text that was played."""
 
     turn: int
@@ -104,11 +104,11 @@ class Interrupted(Event, tag="interrupted"):
     heard: str
 
 
-class Dtmf(Event, tag="dtmf"):
+class Dtmf(Event, frozen=True, tag="dtmf"):
     digits: str
 
 
-class TurnTimed(Event, tag="turn.timed"):
+class TurnTimed(Event, frozen=True, tag="turn.timed"):
     """The waterfall of a turn: milliseconds since the caller's last voiced sample, on the transport's clock."""
 
     turn: int
@@ -119,18 +119,18 @@ class TurnTimed(Event, tag="turn.timed"):
 # -- stt.output: written by the session's stt worker ------------------------------------------------------
 
 
-class SpeechStarted(Event, tag="speech.started"):
+class SpeechStarted(Event, frozen=True, tag="speech.started"):
     utterance: int
     sample: int
 
 
-class SpeechEnded(Event, tag="speech.ended"):
+class SpeechEnded(Event, frozen=True, tag="speech.ended"):
     utterance: int
     sample: int
     """The last voiced sample, not the moment of the decision."""
 
 
-class TranscriptFinal(Event, tag="transcript.final"):
+class TranscriptFinal(Event, frozen=True, tag="transcript.final"):
     """Exactly one for each utterance, after its `speech.ended`. Empty text: nothing was understood."""
 
     utterance: int
@@ -145,7 +145,7 @@ class TranscriptFinal(Event, tag="transcript.final"):
 # -- llm.output: written by the session's llm worker ------------------------------------------------------
 
 
-class ReplySentence(Event, tag="reply.sentence"):
+class ReplySentence(Event, frozen=True, tag="reply.sentence"):
     """A committed sentence. Also written on session.events by the transport, for greetings and announcements."""
 
     turn: int
@@ -154,14 +154,14 @@ class ReplySentence(Event, tag="reply.sentence"):
     text: str
 
 
-class ReplyDone(Event, tag="reply.done"):
+class ReplyDone(Event, frozen=True, tag="reply.done"):
     turn: int
     generation: int
     sentences: int
     provider: str = ""
 
 
-class ReplyFailed(Event, tag="reply.failed"):
+class ReplyFailed(Event, frozen=True, tag="reply.failed"):
     turn: int
     generation: int
     sentences: int
@@ -171,7 +171,7 @@ class ReplyFailed(Event, tag="reply.failed"):
 # -- tts.events: written by the session's tts worker ------------------------------------------------------
 
 
-class SentenceFailed(Event, tag="sentence.failed"):
+class SentenceFailed(Event, frozen=True, tag="sentence.failed"):
     """No voice could speak (the rest of) this sentence; its audio stream ends here."""
 
     turn: int
@@ -183,7 +183,7 @@ class SentenceFailed(Event, tag="sentence.failed"):
 # -- written by every worker about its providers ----------------------------------------------------------
 
 
-class ProviderFailed(Event, tag="provider.failed"):
+class ProviderFailed(Event, frozen=True, tag="provider.failed"):
     role: str
     provider: str
     kind: str
@@ -193,7 +193,7 @@ class ProviderFailed(Event, tag="provider.failed"):
     ms: int = 0
 
 
-class ProviderSwitched(Event, tag="provider.switched"):
+class ProviderSwitched(Event, frozen=True, tag="provider.switched"):
     role: str
     before: str
     after: str
@@ -201,7 +201,7 @@ class ProviderSwitched(Event, tag="provider.switched"):
     generation: int = 0
 
 
-class Usage(Event, tag="usage"):
+class Usage(Event, frozen=True, tag="usage"):
     """What one provider attempt used. `micros` are millionths of the price's currency; 0 with no known price."""
 
     role: str
@@ -219,7 +219,7 @@ class Usage(Event, tag="usage"):
 # -- fences ----------------------------------------------------------------------------------------------
 
 
-class Fence(Event, tag="fence"):
+class Fence(Event, frozen=True, tag="fence"):
     """Who owns a stage of a session from here on. The stream sequence of the last fence guards every append."""
 
     owner: str

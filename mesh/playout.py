@@ -1,0 +1,253 @@
+"""What of a reply was sent, what was heard, and what is due now. Pure; times are a monotonic clock's seconds.
+
+Playout runs a little ahead of the ear. The ear's place is told by the other side (marks, reports) where it can, else it
+is reckoned by the clock. What was sent but not heard is kept, so that a held reply goes on where the ear stopped.
+"""
+
+from dataclasses import dataclass, field
+
+LEAD = 0.3
+"""Seconds of audio that may be on their way to the ear."""
+PIECE = 0.1
+"""Seconds sent at once, except for the first piece, which goes as it comes."""
+TRUST = 5.0
+"""Seconds that a missing mark is waited for after its audio must have ended."""
+SECONDS_PER_CHARACTER = 0.065
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Audio to send now. `first`: the first of its generation. `mark`: ask when everything up to here was heard."""
+
+    pcm: bytes
+    first: bool = False
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A sentence as far as it was heard."""
+
+    sentence: int
+    samples: int
+    text: str
+    done: bool
+
+
+@dataclass(slots=True)
+class _Sentence:
+    number: int
+    text: str = ""
+    pcm: bytearray = field(default_factory=bytearray)
+    is_complete: bool = False
+    is_reported: bool = False
+
+    @property
+    def samples(self) -> int:
+        return len(self.pcm) // 2
+
+
+class Playout:
+    """One call's. `marks`: the other side returns marks; `reports`: it reports played samples."""
+
+    def __init__(self, rate: int, *, marks: bool = False, reports: bool = False, lead: float = LEAD) -> None:
+        self._rate = rate
+        self._marks = marks
+        self._reports = reports
+        self._lead = lead
+        self._next_mark = 0
+        self._given = 0
+        self.generation = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sentences: dict[int, _Sentence] = {}
+        self._count: int | None = None
+        self._place = 0  # samples of the generation that were sent
+        self._ear = 0  # samples of the generation that were heard
+        self._ends_at = 0.0  # when what was sent has been played, by the clock
+        self._marked: dict[int, int] = {}  # mark -> place
+        self._run = (self._given, 0)  # samples given to the wire, and place, when sending last began anew
+        self._is_held = False
+        self._is_over = False
+        self._has_begun = False
+
+    # -- what comes from the bus --------------------------------------------------------------------------
+
+    def begin(self, generation: int) -> None:
+        """Drop everything of older generations. A hold ends with what it held."""
+        self.generation = generation
+        self._reset()
+
+    def text(self, sentence: int, text: str) -> None:
+        self._sentence(sentence).text = text
+
+    def audio(self, sentence: int, position: int, pcm: bytes, end: bool) -> int:
+        """Take a chunk; returns the samples that are missing before it (filled with silence), or -1 for a repeat."""
+        entry = self._sentence(sentence)
+        if entry.is_complete or position < entry.samples:
+            return -1
+        gap = position - entry.samples
+        entry.pcm += bytes(2 * gap) + pcm
+        entry.is_complete = end
+        return gap
+
+    def fail(self, sentence: int) -> None:
+        """Nothing more will come of this sentence."""
+        self._sentence(sentence).is_complete = True
+
+    def finish(self, sentences: int) -> None:
+        """The reply has so many sentences."""
+        self._count = sentences
+
+    def _sentence(self, number: int) -> _Sentence:
+        return self._sentences.setdefault(number, _Sentence(number))
+
+    # -- what goes to the wire ----------------------------------------------------------------------------
+
+    def hold(self, now: float) -> None:
+        """The wire is cleared: what was not heard by now will be sent again after `release`."""
+        self._hear_by_clock(now)
+        self._is_held = True
+        self._place = self._ear
+        self._marked.clear()
+        self._ends_at = now
+
+    def release(self) -> None:
+        self._is_held = False
+        self._run = (self._given, self._place)
+
+    def due(self, now: float) -> list[Piece]:
+        """What to send now."""
+        pieces: list[Piece] = []
+        while not self._is_held and self._ends_at - now < self._lead and (piece := self._take(now)):
+            pieces.append(piece)
+        return pieces
+
+    def next_due(self, now: float) -> float | None:
+        """When to look again; None: not before something new comes in."""
+        if self._is_held or (self._ends_at <= now and not self._has_more()):
+            return None
+        if self._has_more():
+            return max(now, self._ends_at - self._lead)
+        return self._ends_at + (TRUST if self._marked else 0.0)
+
+    def _has_more(self) -> bool:
+        start = 0
+        for number in range(len(self._sentences)):
+            entry = self._sentences.get(number)
+            if entry is None:
+                return False
+            start += entry.samples
+            if start > self._place:
+                return True
+            if not entry.is_complete:
+                return False
+        return False
+
+    def _take(self, now: float) -> Piece | None:
+        start = 0
+        for number in range(len(self._sentences)):
+            entry = self._sentences.get(number)
+            if entry is None:
+                return None
+            if start + entry.samples > self._place:
+                return self._cut(entry, self._place - start, start, now)
+            if not entry.is_complete:
+                return None
+            start += entry.samples
+        return None
+
+    def _cut(self, entry: _Sentence, offset: int, start: int, now: float) -> Piece:
+        count = min(entry.samples - offset, int(PIECE * self._rate))
+        pcm = bytes(entry.pcm[2 * offset : 2 * (offset + count)])
+        self._place += count
+        self._given += count
+        self._ends_at = max(self._ends_at, now) + count / self._rate
+        mark = None
+        if self._marks and entry.is_complete and offset + count == entry.samples:
+            self._next_mark += 1
+            mark = self._next_mark
+            self._marked[mark] = self._place
+        first, self._has_begun = not self._has_begun, True
+        return Piece(pcm, first, mark)
+
+    # -- what the ear has ---------------------------------------------------------------------------------
+
+    def marked(self, mark: int) -> None:
+        """The other side has played everything up to the mark."""
+        if (place := self._marked.pop(mark, None)) is not None:
+            self._ear = max(self._ear, place)
+            self._marked = {other: at for other, at in self._marked.items() if at > place}
+
+    def reported(self, total: int) -> None:
+        """The other side has played so many of all samples ever given to it."""
+        given, place = self._run
+        if not self._is_held and total > given:
+            self._ear = max(self._ear, min(place + total - given, self._place))
+
+    def _hear_by_clock(self, now: float) -> None:
+        if not self._reports:
+            ahead = max(0.0, self._ends_at - now)
+            self._ear = max(self._ear, self._place - round(ahead * self._rate))
+
+    def progress(self, now: float) -> list[Spoken]:
+        """The sentences that have been heard to their end since the last call."""
+        if not self._is_held and (not self._marked or now > self._ends_at + TRUST):
+            self._hear_by_clock(now)
+        spoken: list[Spoken] = []
+        end = 0
+        for number in sorted(self._sentences):
+            entry = self._sentences[number]
+            end += entry.samples
+            if not entry.is_complete or end > self._ear:
+                break
+            if not entry.is_reported:
+                entry.is_reported = True
+                if entry.samples:
+                    spoken.append(Spoken(number, entry.samples, entry.text, done=True))
+        return spoken
+
+    def interrupt(self, now: float) -> Spoken | None:
+        """The sentence that the ear is in, as far as it was heard; call `progress` before."""
+        if not self._is_held:
+            self._hear_by_clock(now)
+        start = 0
+        for number in sorted(self._sentences):
+            entry = self._sentences[number]
+            heard = self._ear - start
+            if not entry.is_reported:
+                return Spoken(number, max(0, heard), self._heard_text(entry, heard), done=False) if heard > 0 else None
+            start += entry.samples
+        return None
+
+    def _heard_text(self, entry: _Sentence, heard: int) -> str:
+        """The words that fit into the played part of the sentence."""
+        length = entry.samples
+        if not entry.is_complete:
+            length = max(length, round(len(entry.text) * SECONDS_PER_CHARACTER * self._rate))
+        characters = len(entry.text) * heard / length if length else 0
+        words: list[str] = []
+        used = 0
+        for word in entry.text.split():
+            used += len(word)
+            if used > characters:
+                break
+            words.append(word)
+            used += 1
+        return " ".join(words)
+
+    def is_over(self) -> bool:
+        """Tell once that the whole reply has been heard."""
+        if self._is_over or self._count is None or self._is_held:
+            return False
+        complete = all(self._sentences.get(n) and self._sentences[n].is_complete for n in range(self._count))
+        total = sum(entry.samples for entry in self._sentences.values())
+        if complete and self._ear >= total:
+            self._is_over = True
+            return True
+        return False
+
+    def unfinished(self) -> int:
+        """The first sentence whose audio is not complete."""
+        return next((n for n in sorted(self._sentences) if not self._sentences[n].is_complete), len(self._sentences))

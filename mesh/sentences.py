@@ -1,0 +1,54 @@
+"""Text as it comes, cut into sentences that a voice can speak. Pure."""
+
+import re
+
+ABBREVIATIONS = frozenset(
+    ["mr", "mrs", "ms", "dr", "prof", "st", "no", "nr", "vs", "etc", "approx", "e.g", "i.e", "a.m", "p.m", "u.s"]
+)
+LONGEST = 400
+"""A text without an end mark is cut at this many characters, so that the voice can begin."""
+
+_END = re.compile(r"""[.!?…。！？]+["'”’)\]]*(?=\s)|\n+""")
+_SOFT = re.compile(r"[,;:—–]\s|\s")
+
+
+class Sentences:
+    """Feed it deltas; it gives whole sentences, and the rest at the end. Nothing but white space is lost."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def feed(self, delta: str) -> list[str]:
+        self._rest += delta
+        found: list[str] = []
+        while (cut := self._cut()) is not None:
+            sentence, self._rest = self._rest[:cut].strip(), self._rest[cut:]
+            if sentence:
+                found.append(sentence)
+        return found
+
+    def flush(self) -> list[str]:
+        sentence, self._rest = self._rest.strip(), ""
+        return [sentence] if sentence else []
+
+    def _cut(self) -> int | None:
+        for match in _END.finditer(self._rest):
+            if not self._is_inside(match):
+                return match.end()
+        if len(self._rest) <= LONGEST:
+            return None
+        soft = [match.end() for match in _SOFT.finditer(self._rest, LONGEST // 2, LONGEST)]
+        return soft[-1] if soft else LONGEST
+
+    def _is_inside(self, match: re.Match[str]) -> bool:
+        """A full stop that belongs to a short form or to a numbered list does not end a sentence."""
+        if match.group() != ".":
+            return False
+        word = self._rest[: match.start()].rsplit(None, 1)[-1:] or [""]
+        last = word[0].lower().lstrip("(\"'“")
+        return (
+            last in ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "i") or self._is_list_number(last)
+        )
+
+    def _is_list_number(self, word: str) -> bool:
+        return word.isdigit() and self._rest.lstrip().startswith(word + ".")

@@ -1,0 +1,154 @@
+"""The language model stage: answers turns, sentence by sentence, from what was heard of the conversation."""
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing
+
+import msgspec
+
+from connectors_app.base import Finished, LanguageModel, Message, ProviderError
+from connectors_app.runner import AllFailed, Chain, answer
+from mesh import subjects
+from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded
+from mesh.history import History, Pending
+from mesh.sentences import Sentences
+from workers.stage import Actor, Reporting, Seat, explain
+
+log = logging.getLogger(__name__)
+
+DELTA_EVERY = 0.1
+"""Seconds between published deltas of one reply; the first goes at once."""
+
+
+class Answering(Actor):
+    """One session's language model. A newer turn, an interruption or a discard cancels the reply that is running."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat)
+        self._history = History()
+        self._chain = self._make_chain()
+        self._reply: asyncio.Task[None] | None = None
+        self._generation = 0
+
+    def _make_chain(self) -> Chain[LanguageModel]:
+        return self.seat.pool.models(self.config.chain("llm"), self.config.connectors["llm"].config)
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        self._cancel()
+        if self._reply:
+            await asyncio.wait([self._reply])
+        await self._chain.close()
+
+    def configured(self) -> None:
+        former, self._chain = self._chain, self._make_chain()
+        self._leave(former)
+
+    def _leave(self, chain: Chain[LanguageModel]) -> None:
+        """A reply that runs on the former chain ends first."""
+        running = self._reply
+
+        async def leave() -> None:
+            if running:
+                await asyncio.wait([running])
+            await chain.close()
+
+        self.tasks.create_task(leave())
+
+    def receive(self, stored: Stored) -> None:
+        self._history.fold(stored)
+        if not self.is_live:
+            return
+        match stored.event:
+            case TurnEnded():
+                self._answer()
+            case TurnDiscarded(generation=generation) | Interrupted(generation=generation):
+                if generation == self._generation:
+                    self._cancel()
+
+    def caught_up(self) -> None:
+        if self._history.pending and self._history.pending.is_open:
+            self._answer()
+
+    def _answer(self) -> None:
+        pending = self._history.pending
+        if pending is None or not self.routes.llm_answers:
+            return
+        self._cancel()
+        self._generation = pending.generation
+        self._reply = self.tasks.create_task(self._run(pending))
+
+    def _cancel(self) -> None:
+        if self._reply:
+            self._reply.cancel()
+
+    def _messages(self, pending: Pending) -> list[Message]:
+        messages = [Message("system", self.config.system_prompt)] if self.config.system_prompt else []
+        messages += [Message(line.role, line.text) for line in self._history.lines()]
+        if pending.committed:  # a takeover in the middle: the reply goes on after what is already said
+            messages.append(Message("assistant", " ".join(pending.committed)))
+        return messages
+
+    async def _run(self, pending: Pending) -> None:
+        reply = _Reply(self, pending)
+        report = Reporting(self, "llm", pending.turn, pending.generation)
+        chain = self._chain
+        try:
+            async with aclosing(answer(chain, self._messages(pending), self.seat.deadlines, report)) as items:
+                async for item in items:
+                    if not isinstance(item, Finished):
+                        await reply.add(item)
+            reply.end(chain.current)
+        except (AllFailed, ProviderError) as error:
+            reply.fail(explain(error))
+
+
+class _Reply:
+    """One reply on its way out: deltas at once, sentences as they are complete."""
+
+    def __init__(self, actor: Answering, pending: Pending) -> None:
+        self._actor = actor
+        self._turn = pending.turn
+        self._generation = pending.generation
+        self._count = len(pending.committed)
+        self._sentences = Sentences()
+        self._delta = ""
+        self._published = 0.0
+        self._began = time.monotonic()
+
+    async def add(self, text: str) -> None:
+        self._delta += text
+        now = time.monotonic()
+        if now - self._published >= DELTA_EVERY:
+            if not self._published:
+                self._actor.seat.metrics.stage_seconds.labels("llm").observe(now - self._began)
+            self._published = now
+            await self._publish_delta()
+        self._commit(self._sentences.feed(text))
+
+    def end(self, provider: str) -> None:
+        self._commit(self._sentences.flush())
+        self._actor.post(
+            ReplyDone(turn=self._turn, generation=self._generation, sentences=self._count, provider=provider)
+        )
+
+    def fail(self, detail: str) -> None:
+        """What was committed stands; an unfinished sentence is dropped, so that nothing half is spoken."""
+        self._actor.post(
+            ReplyFailed(turn=self._turn, generation=self._generation, sentences=self._count, detail=detail)
+        )
+
+    def _commit(self, sentences: list[str]) -> None:
+        for text in sentences:
+            self._actor.post(
+                ReplySentence(turn=self._turn, generation=self._generation, sentence=self._count, text=text)
+            )
+            self._count += 1
+
+    async def _publish_delta(self) -> None:
+        payload = {"turn": self._turn, "generation": self._generation, "text": self._delta}
+        self._delta = ""
+        await self._actor.bus.publish(subjects.llm_delta(self._actor.session), msgspec.json.encode(payload))

@@ -1,0 +1,363 @@
+"""What every stage worker does: takes sessions, hosts an actor for each, says that it lives, and lets go cleanly."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from connectors_app.base import ProviderError
+from connectors_app.runner import AllFailed, Attempt, Deadlines, Pool
+from mesh import subjects
+from mesh.bus import Bus, BusError, Fenced, Writer
+from mesh.config import AgentConfig, ConfigError, parse, revision
+from mesh.events import (
+    Event,
+    ProviderFailed,
+    ProviderSwitched,
+    SessionCreated,
+    SessionEnded,
+    SessionUpdated,
+    Stored,
+    Usage,
+)
+from mesh.roster import BEAT, Beat
+from mesh.routing import Routes
+from mesh.store import ConfigStorage, StoreUnavailable
+from mesh.subjects import Stage
+from workers.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+OUTGOING = 1000
+"""Events of one session that may wait to be sent; an actor beyond that has lost its bus."""
+RESTARTS = 3
+"""Times that a broken actor is started anew, from the history, before its session's stage is given up."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A transport's request to take a stage of a session. `rate` is the wire's."""
+
+    session: str
+    epoch: int
+    rate: int
+    unfinished: int = 0
+    """Sentences before this one need no more audio (a voice that takes over in the middle of a reply)."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    ok: bool
+    epoch: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What an actor is given: its session, the pen of its stage, and what it works with."""
+
+    claim: Claim
+    worker: str
+    writer: Writer
+    bus: Bus
+    pool: Pool
+    deadlines: Deadlines
+    metrics: Metrics
+    config: AgentConfig
+    revision: str
+
+    @property
+    def session(self) -> str:
+        return self.claim.session
+
+
+class Actor(ABC):
+    """One session in a worker. `receive` gets every canonical event once, first the history, then the live end."""
+
+    tasks: asyncio.TaskGroup
+    """Whatever the actor starts; a failure in it is the actor's failure."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.bus = seat.bus
+        self.session = seat.session
+        self.config = seat.config
+        self.routes = Routes.of(seat.config)
+        self.is_live = False
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outgoing: asyncio.Queue[Event] = asyncio.Queue(OUTGOING)
+        self._over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until the session ends or another worker has the stage. Opens, follows, closes."""
+        async with asyncio.TaskGroup() as self.tasks:
+            sending = self.tasks.create_task(self._send())
+            await self.open()
+            feed = await self.bus.feed(self.session, self._receive)
+            try:
+                self.is_live = True
+                self.caught_up()
+                if not self.ready.done():
+                    self.ready.set_result(None)
+                await self._over.wait()
+            finally:
+                await feed.close()
+                await self.close()
+                sending.cancel()
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Subscribe and connect, before the history is read."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give everything back. Called once, also after a failure."""
+
+    @abstractmethod
+    def receive(self, stored: Stored) -> None: ...
+
+    def caught_up(self) -> None:
+        """The history has been read: go on with what it leaves open."""
+
+    def configured(self) -> None:
+        """`config` and `routes` are new."""
+
+    def post(self, event: Event) -> None:
+        """Append an event to the stage's subject, in order, without waiting."""
+        self._outgoing.put_nowait(event)
+
+    def let_go(self) -> None:
+        self._over.set()
+
+    def _receive(self, stored: Stored) -> None:
+        match stored.event:
+            case SessionUpdated(config=document):
+                self._configure(document)
+            case SessionEnded():
+                self.let_go()
+        self.receive(stored)
+
+    def _configure(self, document: object) -> None:
+        try:
+            self.config = parse(document)
+        except ConfigError as error:
+            log.error("config in an event is not valid", extra={"session": self.session, "error": str(error)})
+            return
+        self.routes = Routes.of(self.config)
+        self.configured()
+
+    async def _send(self) -> None:
+        while True:
+            waiting = await self.seat.writer.post(await self._outgoing.get())
+            waiting.add_done_callback(self._acknowledged)
+
+    def _acknowledged(self, waiting: "asyncio.Future[int]") -> None:
+        if not waiting.cancelled() and isinstance(waiting.exception(), Fenced):
+            self.let_go()
+
+
+class Reporting:
+    """Turns what the runner tells of its attempts into the session's events, and into metrics."""
+
+    def __init__(self, actor: Actor, role: str, turn: int = 0, generation: int = 0) -> None:
+        self._actor = actor
+        self._role = role
+        self._turn = turn
+        self._generation = generation
+
+    def failed(self, provider: str, error: ProviderError, ms: int) -> None:
+        self._actor.seat.metrics.provider_failures.labels(provider, error.kind).inc()
+        self._actor.post(
+            ProviderFailed(
+                role=self._role,
+                provider=provider,
+                kind=error.kind,
+                detail=error.message,
+                turn=self._turn,
+                generation=self._generation,
+                ms=ms,
+            )
+        )
+
+    def switched(self, before: str, after: str) -> None:
+        self._actor.post(
+            ProviderSwitched(role=self._role, before=before, after=after, turn=self._turn, generation=self._generation)
+        )
+
+    def used(self, provider: str, model: str, unit: str, quantity: int) -> None:
+        if quantity:
+            self._actor.post(
+                Usage(
+                    role=self._role,
+                    provider=provider,
+                    model=model,
+                    unit=unit,
+                    quantity=quantity,
+                    turn=self._turn,
+                    generation=self._generation,
+                )
+            )
+
+
+def explain(error: AllFailed | ProviderError) -> str:
+    """What a person reads about a reply that did not come."""
+    if isinstance(error, ProviderError):
+        return error.message
+    return "; ".join(_attempt(attempt) for attempt in error.attempts) or "no provider is configured"
+
+
+def _attempt(attempt: Attempt) -> str:
+    return f"{attempt.provider}: {attempt.error.message}"
+
+
+class StageWorker:
+    """One process of a role. Sessions come by claim; each runs as an actor of its own."""
+
+    def __init__(
+        self,
+        *,
+        role: Stage,
+        worker: str,
+        bus: Bus,
+        configs: ConfigStorage,
+        pool: Pool,
+        deadlines: Deadlines,
+        metrics: Metrics,
+        make: Callable[[Seat], Actor],
+    ) -> None:
+        self.role = role
+        self.worker = worker
+        self.address = ""
+        self.providers: tuple[str, ...] = ()
+        self.draining = False
+        self._bus = bus
+        self._configs = configs
+        self._pool = pool
+        self._deadlines = deadlines
+        self._metrics = metrics
+        self._make = make
+        self._actors: dict[str, asyncio.Task[None]] = {}
+        self._epochs: dict[str, int] = {}
+
+    @property
+    def sessions(self) -> int:
+        return len(self._actors)
+
+    async def run(self, stop: asyncio.Event, *, grace: float) -> None:
+        """Serve until `stop`, then hand over: sessions go on elsewhere, or end here within `grace` seconds."""
+        claims = await self._bus.serve(subjects.worker_claim(self.worker), self._claimed)
+        beating = asyncio.create_task(self._beat())
+        await stop.wait()
+        self.draining = True
+        await self._say_beat(0.0)
+        if self._actors:
+            await asyncio.wait(self._actors.values(), timeout=grace)
+        await claims.close()
+        beating.cancel()
+        await self._bus.publish(subjects.WORKER_GONE, msgspec.json.encode({"id": self.worker}))
+        for actor in self._actors.values():
+            actor.cancel()
+        await asyncio.gather(beating, *self._actors.values(), return_exceptions=True)
+
+    async def _beat(self) -> None:
+        used, at = time.process_time(), time.monotonic()
+        while True:
+            await asyncio.sleep(BEAT)
+            now_used, now = time.process_time(), time.monotonic()
+            self._metrics.loop_lag.set(max(0.0, now - at - BEAT))
+            await self._say_beat((now_used - used) / (now - at))
+            used, at = now_used, now
+
+    async def _say_beat(self, load: float) -> None:
+        beat = Beat(
+            id=self.worker,
+            role=self.role,
+            sessions=self.sessions,
+            load=round(load, 3),
+            providers=self.providers,
+            draining=self.draining,
+            address=self.address,
+        )
+        self._metrics.sessions.set(self.sessions)
+        await self._bus.publish(subjects.worker_beat(self.role), msgspec.json.encode(beat))
+
+    # -- sessions -----------------------------------------------------------------------------------------
+
+    async def _claimed(self, payload: bytes) -> bytes:
+        try:
+            claim = msgspec.json.decode(payload, type=Claim)
+            answer = await self._take(claim)
+        except (msgspec.MsgspecError, BusError, ConfigError) as error:
+            answer = Taken(ok=False, error=str(error) or type(error).__name__)
+        return msgspec.json.encode(answer)
+
+    async def _take(self, claim: Claim) -> Taken:
+        if self.draining:
+            return Taken(ok=False, error="draining")
+        if held := self._actors.pop(claim.session, None):
+            held.cancel()
+        writer = await self._bus.take_fence(claim.session, self.role, owner=self.worker, epoch=claim.epoch)
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._host(claim, writer, ready))
+        self._actors[claim.session] = task
+        task.add_done_callback(lambda task: self._left(claim.session, task))
+        await ready
+        return Taken(ok=True, epoch=writer.epoch)
+
+    def _left(self, session: str, task: asyncio.Task[None]) -> None:
+        if self._actors.get(session) is task:
+            del self._actors[session]
+
+    async def _host(self, claim: Claim, writer: Writer, ready: "asyncio.Future[None]") -> None:
+        """Run the session's actor; one that breaks is started anew from the history, a few times."""
+        for restart in range(RESTARTS + 1):
+            try:
+                actor = self._make(await self._seat(claim, writer))
+                actor.ready.add_done_callback(lambda _: _tell(ready))
+                await actor.run()
+                return
+            except Fenced:
+                return
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001  # the outermost loop: one session's fault stays its own
+                self._metrics.actor_failures.inc()
+                log.exception("session's actor failed", extra={"session": claim.session, "restart": restart})
+                if not ready.done():
+                    ready.set_exception(BusError(f"the session could not be opened: {type(error).__name__}"))
+                    return
+            with contextlib.suppress(Fenced):
+                writer = await self._bus.take_fence(claim.session, self.role, owner=self.worker, epoch=writer.epoch + 1)
+
+    async def _seat(self, claim: Claim, writer: Writer) -> Seat:
+        document = await self._document(claim.session)
+        return Seat(
+            claim=claim,
+            worker=self.worker,
+            writer=writer,
+            bus=self._bus,
+            pool=self._pool,
+            deadlines=self._deadlines,
+            metrics=self._metrics,
+            config=parse(document),
+            revision=revision(document),
+        )
+
+    async def _document(self, session: str) -> object:
+        """The session's configuration from Valkey; while that is away, the sealed snapshot of the events."""
+        with contextlib.suppress(StoreUnavailable, ConfigError):
+            if (document := await self._configs.get_document(session)) is not None:
+                parse(document)
+                return document
+        for stored in reversed(await self._bus.history(session)):
+            if isinstance(stored.event, SessionCreated | SessionUpdated):
+                return stored.event.config
+        raise BusError("the session has no configuration, neither in Valkey nor in its events")
+
+
+def _tell(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,0 +1,245 @@
+"""The recognition stage: says when the caller speaks, and what was said, exactly once for each utterance."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import soxr
+
+from connectors_app.runner import AllFailed, Recognizing
+from mesh import audio, subjects
+from mesh.bus import Subscription
+from mesh.events import SpeechEnded, SpeechStarted, Stored, TranscriptFinal
+from mesh.utterances import Ended, Endpointer, Started
+from workers.stage import Actor, Reporting, Seat, explain
+from workers.voice_activity import WINDOW, Detector, Ear
+
+log = logging.getLogger(__name__)
+
+PREROLL = 0.3
+"""Seconds before the first voiced sample that recognition gets too: soft beginnings of words."""
+RECENT = 1.5
+"""Seconds of audio that are kept while nobody speaks: more than a beginning of speech takes to be noticed."""
+LARGEST_GAP = 5.0
+"""Seconds of missing audio that are filled with silence; after more, the clock starts anew."""
+BACKLOG = 30.0
+"""Seconds of audio that may wait for a slow recogniser; beyond that the newest is dropped and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Finish:
+    utterance: int
+    start: int
+    end: int
+    at: float
+
+
+class Listening(Actor):
+    """One session's ear: finds utterances by voice activity and has them recognised one after the other."""
+
+    def __init__(self, seat: Seat, detector: Detector) -> None:
+        super().__init__(seat)
+        self._rate = seat.claim.rate
+        self._detector = detector
+        self._vad_rate = self._rate if self._rate in WINDOW else 16_000
+        self._ear = Ear(detector, self._vad_rate, self._window_judged)
+        resampled = self._vad_rate != self._rate
+        self._resampler = soxr.ResampleStream(self._rate, self._vad_rate, 1, "int16", "QQ") if resampled else None
+        self._endpointer = Endpointer(
+            self._vad_rate,
+            threshold=self.config.turn.threshold,
+            stop_ms=self.config.turn.stop_ms,
+            min_speech_ms=self.config.turn.min_speech_ms,
+        )
+        self._judged = 0  # samples at the model's rate, since `_origin`
+        self._origin = 0  # the wire's sample at which this ear began
+        self._next: int | None = None  # the wire's sample that is due
+        self._sequence = 0
+        self._recent: deque[tuple[int, bytes]] = deque()
+        self._utterance = 0
+        self._open: dict[int, str] = {}  # utterances of the history that have no final
+        self._asks: asyncio.Queue[_Begin | _Finish | bytes] = asyncio.Queue()
+        self._backlog = 0
+        self._resources = AsyncExitStack()
+        self._subscription: Subscription | None = None
+        self._recognizing: Recognizing | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._open_recognition()
+        self.tasks.create_task(self._recognise())
+
+    async def close(self) -> None:
+        if self._subscription:
+            await self._subscription.close()
+        self._detector.forget(self._ear)
+        await self._resources.aclose()
+
+    async def _open_recognition(self) -> None:
+        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.config.connectors["stt"].config)
+        self._resources.push_async_callback(chain.close)
+        self._recognizing = await self._resources.enter_async_context(
+            Recognizing(chain, self._rate, self.seat.deadlines, Reporting(self, "stt"), self._interim)
+        )
+
+    def configured(self) -> None:
+        turn = self.config.turn
+        self._endpointer.configure(threshold=turn.threshold, stop_ms=turn.stop_ms, min_speech_ms=turn.min_speech_ms)
+        self._recognizing = None  # made anew before the next utterance
+
+    def receive(self, stored: Stored) -> None:
+        if self.is_live:
+            return
+        match stored.event:
+            case SpeechStarted(utterance=utterance):
+                self._open[utterance] = "speaking"
+                self._utterance = max(self._utterance, utterance)
+            case SpeechEnded(utterance=utterance):
+                self._open[utterance] = "ended"
+            case TranscriptFinal(utterance=utterance):
+                self._open.pop(utterance, None)
+
+    def caught_up(self) -> None:
+        """Utterances that a former owner left open are closed; their audio comes again from the transport."""
+        for utterance, state in self._open.items():
+            if state == "speaking":
+                self.post(SpeechEnded(utterance=utterance, sample=0))
+            self.post(TranscriptFinal(utterance=utterance, start=0, end=0, text="", failed=True))
+        self._open.clear()
+        self.tasks.create_task(self._subscribe())
+
+    async def _subscribe(self) -> None:
+        self._subscription = await self.bus.subscribe(subjects.audio_input(self.session), self._arrived)
+
+    # -- audio --------------------------------------------------------------------------------------------
+
+    def _arrived(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        try:
+            chunk = audio.decode(payload)
+        except audio.BadChunk as error:
+            log.warning("bad audio chunk", extra={"session": self.session, "error": str(error)})
+            return
+        pcm = self._continuous(chunk)
+        if pcm:
+            self._hear(pcm)
+
+    def _continuous(self, chunk: audio.Chunk) -> bytes:
+        """The chunk's samples, after silence for what is missing; nothing of what was already heard."""
+        if self._sequence and chunk.sequence > self._sequence + 1:
+            self.seat.metrics.audio_gaps.inc(chunk.sequence - self._sequence - 1)
+        self._sequence = max(self._sequence, chunk.sequence)
+        if self._next is None or chunk.position - self._next > LARGEST_GAP * self._rate:
+            self._restart_clock(chunk.position)
+        assert self._next is not None
+        missing = chunk.position - self._next
+        if missing < 0:
+            return chunk.samples[-2 * missing :] if -missing < chunk.count else b""
+        return bytes(2 * missing) + chunk.samples
+
+    def _restart_clock(self, position: int) -> None:
+        self._next = self._origin = position
+        self._judged = 0
+
+    def _hear(self, pcm: bytes) -> None:
+        assert self._next is not None
+        if self._endpointer.is_speaking:
+            self._ask(pcm)
+        else:
+            self._remember(self._next, pcm)
+        self._next += len(pcm) // 2
+        self._ear.hear(pcm if self._resampler is None else self._resample(pcm))
+
+    def _resample(self, pcm: bytes) -> bytes:
+        assert self._resampler is not None
+        result: bytes = self._resampler.resample_chunk(np.frombuffer(pcm, np.int16)).tobytes()
+        return result
+
+    def _remember(self, position: int, pcm: bytes) -> None:
+        self._recent.append((position, pcm))
+        oldest = position - RECENT * self._rate
+        while self._recent[0][0] < oldest:
+            self._recent.popleft()
+
+    def _ask(self, what: _Begin | _Finish | bytes) -> None:
+        if isinstance(what, bytes):
+            if self._backlog > BACKLOG * self._rate * 2:
+                self.seat.metrics.dropped.labels("recognition").inc()
+                return
+            self._backlog += len(what)
+        self._asks.put_nowait(what)
+
+    # -- utterances ---------------------------------------------------------------------------------------
+
+    def _window_judged(self, probability: float) -> None:
+        self._judged += self._ear.window
+        match self._endpointer.hear(self._judged, self._ear.window, probability):
+            case Started(sample=sample):
+                self._started(self._wire_sample(sample))
+            case Ended(sample=sample, started=started):
+                self._ended(self._wire_sample(started), self._wire_sample(sample))
+
+    def _wire_sample(self, judged: int) -> int:
+        return self._origin + judged * self._rate // self._vad_rate
+
+    def _started(self, sample: int) -> None:
+        self._utterance += 1
+        self.post(SpeechStarted(utterance=self._utterance, sample=sample))
+        self._ask(_Begin())
+        wanted = sample - int(PREROLL * self._rate)
+        for position, pcm in self._recent:
+            if position + len(pcm) // 2 > wanted:
+                self._ask(pcm[2 * max(0, wanted - position) :])
+        self._recent.clear()
+
+    def _ended(self, start: int, end: int) -> None:
+        self.post(SpeechEnded(utterance=self._utterance, sample=end))
+        self._ask(_Finish(self._utterance, start, end, time.monotonic()))
+
+    async def _recognise(self) -> None:
+        """One utterance after the other; the next one's audio waits here while a transcript is awaited."""
+        while True:
+            match await self._asks.get():
+                case _Begin():
+                    if self._recognizing is None:
+                        await self._resources.aclose()
+                        await self._open_recognition()
+                    assert self._recognizing is not None
+                    await self._recognizing.begin()
+                case bytes() as pcm:
+                    self._backlog -= len(pcm)
+                    assert self._recognizing is not None
+                    await self._recognizing.send(pcm)
+                case _Finish() as ask:
+                    await self._finish(ask)
+
+    async def _finish(self, ask: _Finish) -> None:
+        assert self._recognizing is not None
+        text, provider, failed = "", "", False
+        try:
+            heard = await self._recognizing.finish()
+            text, provider = heard.transcript.text.strip(), heard.provider
+        except AllFailed as error:
+            log.warning("nobody recognised an utterance", extra={"session": self.session, "why": explain(error)})
+            failed = True
+        self.seat.metrics.stage_seconds.labels("stt").observe(time.monotonic() - ask.at)
+        self.post(
+            TranscriptFinal(
+                utterance=ask.utterance, start=ask.start, end=ask.end, text=text, provider=provider, failed=failed
+            )
+        )
+
+    def _interim(self, text: str) -> None:
+        payload = msgspec.json.encode({"utterance": self._utterance, "text": text})
+        self.tasks.create_task(self.bus.publish(subjects.stt_interim(self.session), payload))
