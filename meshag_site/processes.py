@@ -59,7 +59,11 @@ class Plan:
 
 def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
     """Decide what runs where. Raises PlanError and PortError."""
-    given = {name: url for name in ("NATS_URL", "VALKEY_URL") if (url := given_url(environ, name))}
+    given = {}
+    if url := given_url(environ, "NATS_URL"):
+        given["NATS_URL"] = url
+    if url := given_url(environ, "VALKEY_URL") or given_url(environ, "REDIS_URL"):
+        given["VALKEY_URL"] = url
     host = environ.get("MESHAG_BIND", "").strip() or LOOPBACK
     settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT]
     if "NATS_URL" not in given:

@@ -27,6 +27,7 @@ PROBE_EVERY = (0.03, 0.25)
 LACKING_FOR = 10.0
 """Seconds for which a program may be up but lack something at its start, before that is told and no longer awaited."""
 STILL_WAITING = 15.0
+LAST_LINES_WITHIN = 1.0
 NOT_STARTED = 127
 
 
@@ -228,7 +229,9 @@ class Child:
         self._tether.release(process.pid)
         if self.identity:
             await self._on_end(self.identity)
-        await lines.closed
+        with contextlib.suppress(TimeoutError):  # a process that left the group may still hold the pipe
+            async with asyncio.timeout(LAST_LINES_WITHIN):
+                await lines.closed
         return status
 
     async def _spawn(self, output: int) -> asyncio.subprocess.Process:
