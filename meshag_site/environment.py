@@ -102,6 +102,14 @@ class Environment:
         return key
 
 
+def read_env_file(variables: Mapping[str, str], usual: Path) -> None:
+    """Add to the process's environment what `.env`, or the file that MESHAG_ENV_FILE names, says and nobody has set."""
+    named = variables.get("MESHAG_ENV_FILE", "").strip()
+    if named and not Path(named).is_file():
+        raise ImproperlyConfigured(f"MESHAG_ENV_FILE: there is no file {named!r}")
+    environ.Env.read_env(named or usual)
+
+
 def read_runtime(path: Path) -> dict[str, Any]:
     """Where the servers of a running `manage.py up` are; empty when nothing runs."""
     try:
@@ -112,7 +120,18 @@ def read_runtime(path: Path) -> dict[str, Any]:
         runtime = None
     if not isinstance(runtime, dict):
         raise ImproperlyConfigured(f"{path} cannot be read: remove it and start `make up` again")
-    return runtime
+    return runtime if _is_running(runtime.get("pid")) else {}
+
+
+def _is_running(pid: object) -> bool:
+    """A `manage.py up` that was killed leaves its file behind, and its servers are gone with it."""
+    try:
+        os.kill(pid if isinstance(pid, int) else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _content(name: str, file: str) -> str:
