@@ -1,0 +1,263 @@
+"""The transport's HTTP: the documented session API, the telephone's webhook and the media sockets."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from uuid import uuid4
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from mesh.config import AgentConfig, ConfigError, Problem, dump, revision
+from mesh.sessions import Record
+from workers.access import socket_url, workspace_of
+from workers.answers import Refusal, explained, not_found, read_json, unprocessable, validated
+from workers.desk import AgentAnswer, Desk, SessionSpec
+from workers.opening import OVER, WEBSOCKET, check_providers, check_transport, find_session, open_session
+from workers.sockets import socket_routes
+from workers.telephony import telephony_routes
+
+JOIN_SECONDS = 600
+"""How long a join token waits for its caller: time enough to paste it into another window."""
+NOTICE = "MeshAG-Notice"
+NO_RECORDING = "enable_recording: the websocket transport makes no recording"
+
+STATUS = {"created": "Created", "live": "Active", "ending": "Active", "ended": "Ended", "failed": "Error"}
+"""The documented words for a session's states."""
+SHOWN = (
+    "room_name",
+    "room_url",
+    "participants",
+    "created_at",
+    "updated_at",
+    "session_name",
+    "transport",
+    "agent",
+    "agent_version",
+    "max_participants",
+    "recording",
+    "transcription",
+    "notices",
+    "reason",
+)
+
+Act = Callable[[Desk, web.Request, str], Awaitable[web.StreamResponse]]
+"""An answer to a request in a workspace."""
+
+
+def routes(desk: Desk) -> list[web.RouteDef]:
+    def scoped(act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        @explained
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await act(desk, request, await workspace_of(desk, request))
+
+        return answer
+
+    return [
+        web.post("/sessions/with-config", scoped(create_with_config)),
+        web.post("/sessions", scoped(create)),
+        web.get("/sessions", scoped(list_sessions)),
+        web.get("/sessions/{session}", scoped(show)),
+        web.delete("/sessions/{session}", scoped(end)),
+        web.get("/sessions/{session}/config", scoped(show_config)),
+        web.put("/sessions/{session}/config", scoped(change_config)),
+        *telephony_routes(desk),
+        *socket_routes(desk),
+    ]
+
+
+# -- bodies ----------------------------------------------------------------------------------------------
+
+Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Room(Body):
+    """What may be wished for a session's room."""
+
+    max_participants: int | None = Field(default=None, ge=1, le=1000)
+    enable_recording: bool = False
+    enable_transcription: bool = True
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return (NO_RECORDING,) if self.enable_recording else ()
+
+
+class WithConfig(Room):
+    config: JsonValue
+    session_name: Name = ""
+
+
+class RoomConfig(Room):
+    name: Name = ""
+
+
+class ParticipantConfig(Body):
+    name: Name = ""
+
+
+class NoOptions(Body):
+    """Documented as an object; no transport of this version has any."""
+
+
+class ForAgent(Body):
+    agent: Annotated[str, Field(max_length=64)] = ""
+    provider: Annotated[str, Field(max_length=64)] = ""
+    room_config: RoomConfig = RoomConfig()
+    participant_config: ParticipantConfig = ParticipantConfig()
+    options: NoOptions = NoOptions()
+
+
+# -- creating --------------------------------------------------------------------------------------------
+
+
+async def create_with_config(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    body = validated(WithConfig, await read_json(request))
+    config = _read_config(desk, body.config, "config")
+    entry = config.connectors.get("transport")
+    path = "config.connectors.transport"
+    if entry is None:
+        raise unprocessable(Problem(path, "is missing: a session needs a transport"))
+    check_transport(desk, entry.primary, f"{path}.primary")
+    spec = SessionSpec(
+        id=str(uuid4()),
+        workspace=workspace,
+        transport=entry.primary,
+        config=config,
+        name=body.session_name,
+        max_participants=body.max_participants,
+        captions=body.enable_transcription,
+        notices=body.notices,
+    )
+    room_url, token = await _open(desk, request, spec)
+    answer = {"session_id": spec.id, "room_url": room_url, "token": token, "config_stored": True}
+    return web.json_response(answer, headers=_headers(spec))
+
+
+async def create(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    body = validated(ForAgent, await read_json(request))
+    agent = await desk.bridge_agent(workspace, body.agent, "")
+    if agent is None:
+        raise unprocessable(Problem("agent", _no_agent(body.agent)))
+    spec = _agent_spec(desk, body, agent)
+    check_transport(desk, spec.transport, "provider")
+    room_url, token = await _open(desk, request, spec)
+    expires = datetime.now(UTC) + timedelta(seconds=JOIN_SECONDS)
+    answer = {
+        "session_id": spec.id,
+        "room_url": room_url,
+        "room_name": spec.id,
+        "meeting_token": token,
+        "expires_at": expires.isoformat(),
+        "provider_metadata": {"provider": spec.transport, "agent": agent.slug, "agent_version": agent.version},
+    }
+    return web.json_response(answer, headers=_headers(spec))
+
+
+def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
+    config = _read_config(desk, agent.config, "agent")
+    entry = config.connectors.get("transport")
+    return SessionSpec(
+        id=str(uuid4()),
+        workspace=agent.workspace,
+        transport=body.provider or (entry.primary if entry else WEBSOCKET),
+        config=config,
+        agent=agent.slug,
+        agent_version=agent.version,
+        name=body.room_config.name,
+        caller=body.participant_config.name,
+        max_participants=body.room_config.max_participants,
+        captions=body.room_config.enable_transcription,
+        notices=body.room_config.notices,
+    )
+
+
+async def _open(desk: Desk, request: web.Request, spec: SessionSpec) -> tuple[str, str]:
+    check_providers(desk, spec.config)
+    room_url = f"{socket_url(request, desk.settings)}/media/websocket/{spec.id}"
+    return room_url, await open_session(desk, spec, room_url, JOIN_SECONDS)
+
+
+def _read_config(desk: Desk, document: object, path: str) -> AgentConfig:
+    try:
+        return desk.parse_config(document)
+    except ConfigError as error:
+        problems = (Problem(f"{path}.{each.path}" if each.path else path, each.message) for each in error.problems)
+        raise unprocessable(*problems) from None
+
+
+def _no_agent(slug: str) -> str:
+    return f"there is no published agent {slug!r}" if slug else "is missing, and the workspace has no default agent"
+
+
+def _headers(spec: SessionSpec) -> dict[str, str]:
+    return {NOTICE: "; ".join(spec.notices)} if spec.notices else {}
+
+
+# -- sessions --------------------------------------------------------------------------------------------
+
+
+async def list_sessions(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    wanted = request.query.get("status", "").lower()
+    if wanted and wanted not in {status.lower() for status in STATUS.values()}:
+        raise unprocessable(Problem("status", f"must be one of {', '.join(dict.fromkeys(STATUS.values()))}"))
+    records = [record for record in (await desk.sessions.list()).values() if record["workspace"] == workspace]
+    records.sort(key=lambda record: (record["created_at"], record["session_id"]), reverse=True)
+    shown = [_shown(record) for record in records]
+    matching = [session for session in shown if wanted in ("", session["status"].lower())]
+    return web.json_response({"sessions": matching, "total": len(matching)})
+
+
+async def show(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    return web.json_response(_shown(await _asked_for(desk, request, workspace)))
+
+
+async def end(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    """Ends it, once or twice, and takes its configuration away; the record stays until it expires."""
+    session = (await _asked_for(desk, request, workspace))["session_id"]
+    await desk.end(session, "ended")
+    await desk.configs.delete_config(session)
+    return web.json_response({"message": "Session ended successfully", "session_id": session})
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    status = STATUS[record["state"]]
+    return {"session_id": record["session_id"], "status": status} | {key: record.get(key) for key in SHOWN}
+
+
+async def _asked_for(desk: Desk, request: web.Request, workspace: str) -> Record:
+    record = await find_session(desk, request.match_info["session"], workspace)
+    if record is None:
+        raise not_found()
+    return record
+
+
+# -- configuration ---------------------------------------------------------------------------------------
+
+
+async def show_config(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    session = (await _asked_for(desk, request, workspace))["session_id"]
+    document = await desk.configs.get_document(session)
+    if document is None:
+        raise not_found()
+    ttl = await desk.configs.get_config_ttl(session)
+    answer = {"session_id": session, "revision": revision(document), "ttl_seconds": ttl, "config": document}
+    return web.json_response(answer)
+
+
+async def change_config(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
+    """Takes effect on the session's next turn."""
+    record = await _asked_for(desk, request, workspace)
+    if record["state"] in OVER:
+        raise Refusal(409, "The session is over; its configuration can no longer change.")
+    config = desk.parse_config(await read_json(request))
+    check_providers(desk, config)
+    session = record["session_id"]
+    ttl = await desk.configs.get_config_ttl(session)
+    await desk.configs.store_config(session, config, ttl or desk.settings.config_ttl_seconds)
+    stored = {"session_id": session, "revision": revision(dump(config)), "config_stored": True}
+    return web.json_response(stored)

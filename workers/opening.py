@@ -1,0 +1,117 @@
+"""Opening a session: what it needs is checked first, and then everything is there or nothing is."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from connectors_app import registry
+from connectors_app.base import Role
+from mesh.config import AgentConfig, Problem
+from mesh.sessions import Record
+from workers.answers import Refusal, unprocessable
+from workers.desk import Desk, SessionSpec
+
+WEBSOCKET: Final = "websocket"
+TWILIO: Final = "twilio"
+DAILY: Final = "daily"
+TRANSPORTS: Final = (WEBSOCKET, TWILIO, DAILY)
+DAILY_SETTINGS: Final = ("DAILY_API_KEY", "DAILY_DOMAIN")
+
+OVER: Final = {"ending", "ended", "failed"}
+"""States of a session's record in which it takes no caller; before them are `created` and `live`."""
+
+
+def check_transport(desk: Desk, name: str, path: str) -> None:
+    """Whether a session of this transport can be made by request; raises Refusal."""
+    if name == WEBSOCKET:
+        return
+    if name == TWILIO:
+        why = "sessions of twilio begin with a phone call: point the number's webhook at POST /twilio"
+        raise unprocessable(Problem(path, why))
+    if name != DAILY:
+        raise unprocessable(Problem(path, f"unknown transport {name[:64]!r}; allowed: {', '.join(TRANSPORTS)}"))
+    if missing := [setting for setting in DAILY_SETTINGS if not desk.environ.get(setting)]:
+        raise Refusal(503, f"A daily session needs {' and '.join(missing)}; set it, or use websocket as transport.")
+    raise Refusal(
+        503, "DAILY_API_KEY and DAILY_DOMAIN are set, but this version has no daily connector; use websocket."
+    )
+
+
+def check_providers(desk: Desk, config: AgentConfig) -> None:
+    """At least one provider of each role must be usable now; raises Refusal with what is missing."""
+    usable = desk.usable_providers()
+    lacking = [
+        f"{role}: {_why(desk, role, config.chain(role))}"
+        for role in Role
+        if role in config.roles() and usable.get(role, frozenset()).isdisjoint(config.chain(role))
+    ]
+    if lacking:
+        raise Refusal(503, "No provider can be used. " + "; ".join(lacking))
+
+
+def _why(desk: Desk, role: Role, chain: tuple[str, ...]) -> str:
+    settings = registry.missing(role, desk.environ)
+    known = registry.names(role)
+    reasons = []
+    for name in chain:
+        if name not in known:
+            reasons.append(f"this version has no {name}")
+        elif name in settings:
+            reasons.append(f"{name} needs {' and '.join(settings[name])}")
+        else:
+            reasons.append(f"no running {role} worker can use {name}")
+    return ", ".join(reasons)
+
+
+# -- records ---------------------------------------------------------------------------------------------
+
+
+def new_record(spec: SessionSpec, room_url: str) -> Record:
+    """What `session:<id>` holds. The call changes `state`, `participants`, `updated_at` and at the end `reason`."""
+    now = datetime.now(UTC).isoformat()
+    return {
+        "session_id": spec.id,
+        "workspace": spec.workspace,
+        "transport": spec.transport,
+        "state": "created",
+        "session_name": spec.name,
+        "agent": spec.agent,
+        "agent_version": spec.agent_version,
+        "caller": spec.caller,
+        "called": spec.called,
+        "call_id": spec.call_id,
+        "room_name": spec.id,
+        "room_url": room_url,
+        "participants": [],
+        "max_participants": spec.max_participants,
+        "recording": False,
+        "transcription": spec.captions,
+        "notices": list(spec.notices),
+        "reason": "",
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+async def find_session(desk: Desk, session: str, workspace: str) -> Record | None:
+    """The record, for its own workspace; raises BadSessionId."""
+    record = await desk.sessions.get(session)
+    return record if record and record["workspace"] == workspace else None
+
+
+# -- opening ---------------------------------------------------------------------------------------------
+
+
+async def open_session(desk: Desk, spec: SessionSpec, room_url: str, token_ttl: int) -> str:
+    """Store, create and issue the token that lets the caller in. What fails takes everything before it along."""
+    ttl = desk.settings.config_ttl_seconds
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(desk.configs.delete_config, spec.id)
+        await desk.configs.store_config(spec.id, spec.config, ttl)
+        undo.push_async_callback(desk.sessions.delete, spec.id)
+        await desk.sessions.put(spec.id, new_record(spec, room_url), ttl)
+        await desk.create(spec)
+        undo.push_async_callback(desk.end, spec.id, "failed")
+        token = await desk.tokens.issue(spec.id, spec.transport, token_ttl)
+        undo.pop_all()
+    return token
