@@ -59,7 +59,7 @@ class DeepgramLive(Recognizer):
 
     async def check(self) -> None:
         client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/v1/auth/token"
+        url = f"{self.credentials.base_url}/v1/projects"
         with told_by_http(self):
             async with client.get(url, headers=self._headers()) as response:
                 if response.status != 200:

@@ -1,0 +1,168 @@
+"""Finding providers and checking a document's connectors."""
+
+import types
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from pydantic import Field
+
+from connectors_app import registry
+from connectors_app.base import Credentials, LanguageModel, Options, Recognizer, Role, Voice
+from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
+from connectors_app.runner import Pool
+
+
+class NewOptions(Options):
+    warmth: float = Field(0.5, ge=0, le=1)
+
+
+class NewProvider(LanguageModel):
+    slug = "newprovider"
+    label = "New provider"
+    key_setting = "NEWPROVIDER_API_KEY"
+    Options: ClassVar[type[NewOptions]] = NewOptions
+
+    async def check(self) -> None: ...
+
+    async def reply(self, messages: object) -> Iterator[str]:  # type: ignore[override]
+        yield "never asked"
+
+
+@pytest.fixture
+def newprovider(monkeypatch: pytest.MonkeyPatch) -> type[NewProvider]:
+    """A provider's file dropped into the folder, as the registry sees it."""
+    found = {**registry._connectors(), (Role.LLM, "newprovider"): NewProvider}
+    monkeypatch.setattr(registry, "_connectors", lambda: found)
+    return NewProvider
+
+
+def module_with(cls: type) -> types.ModuleType:
+    module = types.ModuleType(cls.__module__)
+    setattr(module, cls.__name__, cls)
+    return module
+
+
+def document(**roles: object) -> dict[str, object]:
+    return roles
+
+
+@pytest.mark.parametrize(
+    ("role", "slugs"),
+    [
+        pytest.param(Role.STT, {"openai", "deepgram", "custom"}, marks=pytest.mark.accepts("M63")),
+        pytest.param(Role.LLM, {"openai", "anthropic", "custom"}, marks=pytest.mark.accepts("M64")),
+        pytest.param(Role.TTS, {"openai", "elevenlabs", "azure", "custom"}, marks=pytest.mark.accepts("M65")),
+    ],
+)
+def test_the_documented_providers_are_found(role: Role, slugs: set[str]) -> None:
+    assert slugs <= set(registry.names(role))
+
+
+@pytest.mark.accepts("M105", "M106")
+def test_a_dropped_in_file_is_found() -> None:
+    assert registry.collect(iter([module_with(NewProvider)])) == {(Role.LLM, "newprovider"): NewProvider}
+
+
+def test_two_of_one_name_are_refused() -> None:
+    with pytest.raises(DuplicateConnector, match="newprovider"):
+        registry.collect(iter([module_with(NewProvider), module_with(NewProvider)]))
+
+
+def test_a_broken_file_leaves_the_others(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "broken_one.py").write_text("import an_sdk_that_is_not_there\n")
+    (tmp_path / "whole_one.py").write_text("answer = 42\n")
+    package = types.ModuleType("a_folder")
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(__import__("sys").modules, "a_folder", package)
+    assert [module.__name__ for module in registry._modules(package)] == ["a_folder.whole_one"]
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(registry.UnknownConnector, match="openai"):
+        registry.get(Role.LLM, "opanai")
+
+
+@pytest.mark.accepts("M97")
+def test_a_set_key_makes_a_provider_usable(newprovider: type[NewProvider]) -> None:
+    assert "newprovider" in registry.usable(Role.LLM, {"NEWPROVIDER_API_KEY": "k"})
+    assert registry.missing(Role.LLM, {})["newprovider"] == ("NEWPROVIDER_API_KEY",)
+
+
+@pytest.mark.accepts("M91")
+def test_elevenlabs_is_usable_iff_its_key_is_set() -> None:
+    assert "elevenlabs" in registry.usable(Role.TTS, {"ELEVENLABS_API_KEY": "k"})
+    assert "elevenlabs" not in registry.usable(Role.TTS, {"ELEVENLABS_API_KEY": ""})
+
+
+@pytest.mark.accepts("M92", "M93")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AZURE_SPEECH_KEY": "k", "AZURE_SPEECH_REGION": "westus"},
+        {"AZURE_API_KEY": "k", "AZURE_REGION": "westus"},
+        {"AZURE_SPEECH_KEY": "k", "AZURE_SPEECH_BASE_URL": "http://127.0.0.1:1"},
+    ],
+)
+def test_azure_needs_a_key_and_a_place(environ: dict[str, str]) -> None:
+    assert "azure" in registry.usable(Role.TTS, environ)
+    assert registry.missing(Role.TTS, {"AZURE_SPEECH_KEY": "k"})["azure"] == ("AZURE_SPEECH_REGION",)
+
+
+def test_a_custom_endpoint_needs_no_key() -> None:
+    environ = {"CUSTOM_BASE_URL": "http://127.0.0.1:1/v1"}
+    assert all("custom" in registry.usable(role, environ) for role in Role)
+
+
+@pytest.mark.accepts("M104", "M107")
+async def test_each_role_has_its_abstract_base(newprovider: type[NewProvider]) -> None:
+    pool = Pool({"NEWPROVIDER_API_KEY": "k"})
+    (connector,) = pool.models(["newprovider"], {"newprovider": {"warmth": 1}}).connectors
+    assert isinstance(connector, NewProvider) and connector.options == NewOptions(warmth=1)
+    assert connector.credentials == Credentials("k") and {cls.role for cls in (Recognizer, Voice)} == {"stt", "tts"}
+
+
+# -- checking a document ---------------------------------------------------------------------------------
+
+
+def test_a_wrong_name_is_a_problem() -> None:
+    (problem,) = check_connectors(document(llm={"primary": "openai", "fallback": ["antropic"]}))
+    assert problem.path == "connectors.llm.fallback[0]"
+    assert "antropic" in problem.message and "anthropic" in problem.message
+
+
+def test_an_option_out_of_range_is_a_problem() -> None:
+    config = {"elevenlabs": {"stability": 7}}
+    (problem,) = check_connectors(document(tts={"primary": "elevenlabs", "config": config}))
+    assert problem.path == "connectors.tts.config.elevenlabs.stability"
+    assert problem.message == "input should be less than or equal to 1"
+
+
+def test_an_unknown_option_lists_the_known() -> None:
+    config = {"openai": {"tempersture": 1}}
+    (problem,) = check_connectors(document(llm={"primary": "openai", "config": config}))
+    assert problem.path == "connectors.llm.config.openai.tempersture"
+    assert "temperature" in problem.message and "max_tokens" in problem.message
+
+
+@pytest.mark.accepts("M10")
+def test_a_flat_config_is_the_primarys() -> None:
+    (problem,) = check_connectors(document(llm={"primary": "openai", "config": {"temperature": 3}}))
+    assert problem.path == "connectors.llm.config.temperature"
+    assert options_by_provider(["openai", "anthropic"], {"model": "gpt-4o"}) == {"openai": {"model": "gpt-4o"}}
+
+
+@pytest.mark.accepts("M54")
+def test_options_of_other_providers_may_wait() -> None:
+    config = {"openai": {}, "anthropic": {"max_tokens": 10}}
+    assert check_connectors(document(llm={"primary": "openai", "config": config})) == []
+
+
+def test_options_of_no_provider_are_a_problem() -> None:
+    (problem,) = check_connectors(document(llm={"primary": "openai", "config": {"opanai": {}}}))
+    assert problem.path == "connectors.llm.config.opanai"
+
+
+def test_options_must_be_an_object() -> None:
+    (problem,) = check_connectors(document(llm={"primary": "openai", "config": {"openai": "gpt-4o"}}))
+    assert problem.message == "must be an object with options of openai"
