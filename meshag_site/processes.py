@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesh import subjects
-from mesh.bus import Bus, BusError, NobodyThere
 from meshag_site import ports
 from meshag_site.embedded import EmbeddedServer, NatsServer, ValkeyServer
 from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port
@@ -40,21 +38,23 @@ class Plan:
     """Those that are not given by NATS_URL and VALKEY_URL."""
     environment: Mapping[str, str]
     """Of every program; the settings in it are resolved."""
-    workers: Mapping[str, int]
+    pages: Mapping[str, int]
+    """The port of each worker's and the bridge's own /health, /ready and /metrics."""
 
     @property
     def near_host(self) -> str:
         """Where this machine reaches what listens on `host`."""
         return LOOPBACK if self.host in {"0.0.0.0", "::"} else self.host
 
-    def url(self, setting: str, path: str = "/") -> str:
+    def url(self, port: int, path: str = "") -> str:
         host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
-        return f"http://{host}:{self.ports[setting]}{path}"
+        return f"http://{host}:{port}{path}"
 
     def runtime(self) -> dict[str, object]:
         """For `manage.py` commands beside us: where everything is."""
-        names = ("NATS_URL", "VALKEY_URL", "DATABASE_URL", "MESHAG_EMBEDDED", *self.ports.numbers)
-        return {"pid": os.getpid(), **{name: self.environment[name] for name in names if name in self.environment}}
+        names = ("NATS_URL", "VALKEY_URL", "DATABASE_URL", "MESHAG_EMBEDDED", "MESHAG_BIND", *self.ports.numbers)
+        resolved = {name: self.environment[name] for name in names if name in self.environment}
+        return {"pid": os.getpid(), **resolved, "pages": dict(self.pages)}
 
 
 def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
@@ -88,8 +88,19 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
     }
     for name in urls:
         environment.pop(f"{name}_FILE", None)
-    workers = {role: _count(environ, role) for role in DEFAULT_WORKERS}
-    return Plan(data_dir, host, chosen, servers, environment, workers)
+    return Plan(data_dir, host, chosen, servers, environment, _pages(environ, chosen))
+
+
+def _pages(environ: Mapping[str, str], chosen: Ports) -> dict[str, int]:
+    """The first worker of a role has the documented port, everything else a free one."""
+    pages: dict[str, int] = {}
+    for name in [f"{role}-{n + 1}" for role in DEFAULT_WORKERS for n in range(_count(environ, role))] + ["bridge"]:
+        role, _, number = name.partition("-")
+        if number == "1" and role in ROLE_PORTS:
+            pages[name] = chosen[ROLE_PORTS[role]]
+        else:
+            pages[name] = free_port({*chosen.numbers.values(), *pages.values()})
+    return pages
 
 
 def given_url(environ: Mapping[str, str], name: str) -> str:
@@ -130,30 +141,23 @@ def server_program(server: EmbeddedServer, plan: Plan) -> Program:
 
 
 def worker_programs(plan: Plan, transport: socket.socket) -> list[Program]:
-    """The first worker of a role has the documented port, every further one a free port."""
-    taken = set(plan.ports.numbers.values())
-    programs = []
-    for role, count in plan.workers.items():
-        for number in range(1, count + 1):
-            port = plan.ports[ROLE_PORTS[role]] if number == 1 and role in ROLE_PORTS else free_port(taken)
-            taken.add(port)
-            programs.append(_worker_program(plan, role, number, port, transport))
-    return programs
+    return [_worker_program(plan, name, transport) for name in plan.pages if name != "bridge"]
 
 
-def _worker_program(plan: Plan, role: str, number: int, port: int, transport: socket.socket) -> Program:
+def _worker_program(plan: Plan, name: str, transport: socket.socket) -> Program:
+    role, port = name.split("-")[0], plan.pages[name]
     edge = role == "transport"
     inherited = {"MESHAG_TRANSPORT_FD": str(transport.fileno())} if edge else {}
-    own = f"http://{plan.near_host}:{port}"
+    pages = plan.url(port)
     return Program(
-        name=f"{role}-{number}",
+        name=name,
         command=[sys.executable, "-m", "workers", role, "--port", str(port)],
         identity="--id",
         environment={**plan.environment, **inherited},
         pass_fds=[transport.fileno()] if edge else [],
         probe=pages_probe(plan.near_host, port),
         ending=Ending.EDGE if edge else Ending.WORK,
-        address=f"{plan.url(ports.TRANSPORT, '')} (its own pages: {own})" if edge else own,
+        address=f"{plan.url(plan.ports[ports.TRANSPORT])} (its own pages: {pages})" if edge else pages,
     )
 
 
@@ -168,28 +172,19 @@ def web_program(plan: Plan) -> Program:
         environment=plan.environment,
         probe=pages_probe(plan.near_host, port),
         ending=Ending.EDGE,
-        address=plan.url(ports.WEB),
+        address=plan.url(port),
     )
 
 
-def bridge_program(plan: Plan, bus: Bus) -> Program:
-    async def probe(pid: int) -> str | None:
-        """It serves when it answers the transport's question; which agent it names does not matter."""
-        try:
-            await bus.request(subjects.BRIDGE_AGENT, b"{}", within=PROBE_TIMEOUT)
-        except NobodyThere:
-            return None
-        except BusError as error:
-            return str(error)
-        return ""
-
+def bridge_program(plan: Plan) -> Program:
+    port = plan.pages["bridge"]
     return Program(
         name="bridge",
-        command=[sys.executable, "manage.py", "bridge"],
+        command=[sys.executable, "manage.py", "bridge", "--host", plan.host, "--port", str(port)],
         environment=plan.environment,
-        probe=probe,
+        probe=pages_probe(plan.near_host, port),
         ending=Ending.RECORD,
-        address="writes what happens into the database",
+        address=plan.url(port),
     )
 
 

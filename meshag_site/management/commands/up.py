@@ -137,9 +137,7 @@ class Up:
                 supervisor.on_worker_end = tell_gone
                 workers = [supervisor.start(program) for program in worker_programs(self._plan, transport)]
                 first = await self._prepare_database()
-                site = [
-                    supervisor.start(program) for program in (web_program(self._plan), bridge_program(self._plan, bus))
-                ]
+                site = [supervisor.start(program) for program in (web_program(self._plan), bridge_program(self._plan))]
                 await asyncio.gather(*(supervisor.until_ready(child) for child in (*workers, *site)))
                 self._tell_addresses(first)
                 await asyncio.Event().wait()
@@ -176,14 +174,15 @@ class Up:
     def _tell_addresses(self, first: FirstCredentials) -> None:
         data_dir = self._plan.data_dir
         password = f"{first.password} (shown this once)" if first.password else f"in {data_dir / PASSWORD_FILE}"
-        health = ", ".join(str(self._plan.ports[port]) for port in (ports.STT, ports.LLM, ports.TTS, ports.TRANSPORT))
+        web, transport = self._plan.ports[ports.WEB], self._plan.ports[ports.TRANSPORT]
+        url = self._plan.url
         lines = [
-            f"MeshAG is ready: {self._plan.url(ports.WEB)}",
-            f"  Dashboard   {self._plan.url(ports.WEB)}",
-            f"  Admin       {self._plan.url(ports.WEB, '/admin/')}  user admin, password {password}",
-            f"  API         {self._plan.url(ports.TRANSPORT, '/sessions')}  key in {data_dir / KEY_FILE}",
-            f"  Telephony   {self._plan.url(ports.TRANSPORT, '/twilio')}",
-            f"  Health      /health, /ready and /metrics on {health}",
+            f"MeshAG is ready: {url(web)}",
+            f"  Dashboard   {url(web, '/')}",
+            f"  Admin       {url(web, '/admin/')} as admin, password {password}",
+            f"  API         {url(transport, '/sessions')} with the key in {data_dir / KEY_FILE}",
+            f"  Telephony   {url(transport, '/twilio')}",
+            "  Health      /health, /ready and /metrics at every address above",
             f"  Logs        {data_dir / 'logs'}",
         ]
         for line in lines:
