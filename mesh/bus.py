@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -383,7 +383,9 @@ class Bus:
         await feed.open()
         return feed
 
-    async def follow(self, *, after: int, max_events: int = 256, gather: float = 0.02) -> AsyncIterator[list[Stored]]:
+    async def follow(
+        self, *, after: int, max_events: int = 256, gather: float = 0.02
+    ) -> AsyncGenerator[list[Stored], None]:
         """All sessions' events past `after` in batches, for ever; waits out every outage."""
         stirred = asyncio.Event()
         subscription = await self.subscribe("live.>", lambda *_: stirred.set())

@@ -37,7 +37,7 @@ Numbers = Mapping[str, set[int]]
 
 SESSION_CHANGES = [
     *("state", "reason", "detail", "live_at", "ended_at", "media_ms", "rate", "config", "revision"),
-    *("owner", "turn", "last_sequence"),
+    *("turn", "owner", "epoch", "last_sequence"),
 ]
 TURN_CHANGES = ["generation", "cause", "text", "reply", "state", "ended_at", "waterfall"]
 ENTRY_CHANGES = ["text", "turn", "generation", "heard_samples", "interrupted"]
@@ -126,6 +126,8 @@ class Rows:
         else:
             session.owner = self._owners.get(session.id, session.owner)
             session.last_sequence = self.folded.sequences[session.id] = stored.sequence
+            if stored.stage == Stage.SESSION:
+                session.epoch = max(session.epoch, stored.epoch)
             self._changed_sessions[session.id] = session
             self._apply(stored.event, session, stored)
 

@@ -67,6 +67,7 @@ class Session(models.Model):
     details = models.JSONField(default=dict, blank=True)
     turn = models.PositiveBigIntegerField(default=0, help_text="The number of the last turn.")
     owner = models.CharField(max_length=128, blank=True, help_text="The transport worker that holds the session.")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="How often the session has had another owner.")
     last_sequence = models.BigIntegerField(default=0, help_text="The last event of the session that is in the rows.")
     purged_at = models.DateTimeField(null=True, blank=True, help_text="When the stream forgot the session.")
 

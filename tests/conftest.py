@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 
 from tests.servers import RunningServer, running_nats, running_valkey
 from tests.world import agent, operator, other_workspace, owner, stranger, teammate, version, workspace  # noqa: F401
@@ -30,3 +31,13 @@ def nats_url(nats_server: RunningServer) -> str:
 @pytest.fixture(scope="session")
 def valkey_url(valkey_server: RunningServer) -> str:
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite in a file: in memory, a thread that writes would lock out one that reads."""
+    database = connections["default"]
+    if database.vendor == "sqlite":
+        database.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")

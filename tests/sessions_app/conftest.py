@@ -16,7 +16,7 @@ from sessions_app.models import BridgeCursor, Session
 START = 1_790_000_000.0
 
 
-def created(workspace: str = "default", **values: object) -> events.SessionCreated:
+def created(workspace: str = "bicycles", **values: object) -> events.SessionCreated:
     return events.SessionCreated(
         **{"workspace": workspace, "config": {}, "revision": "r1", "transport": "websocket", **values}
     )
@@ -49,11 +49,6 @@ class Story:
         )
         self.told.append(stored)
         return stored
-
-
-@pytest.fixture
-def workspace(db: None) -> Workspace:
-    return Workspace.objects.get_or_create(slug="default", defaults={"name": "Default"})[0]
 
 
 @pytest.fixture

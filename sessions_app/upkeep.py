@@ -1,0 +1,182 @@
+"""Ends sessions whose transport is gone or whose caller never came, and lets the stream forget those that are over.
+
+Nothing is decided while rows lag behind the stream: a session that looks abandoned may have ended properly.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from django.utils import timezone
+
+from mesh import events
+from mesh.bus import Bus, BusError
+from mesh.roster import Beat
+from mesh.store import ConfigStorage, StoreUnavailable
+from mesh.subjects import Stage
+from sessions_app.actions import end_in_place_of_its_transport
+from sessions_app.attendance import Attendance
+from sessions_app.database import DatabaseAway, DatabaseThread
+from sessions_app.models import Session, State
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+PURGE_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What upkeep must know of a session that is not over."""
+
+    id: str
+    state: str
+    owner: str
+    epoch: int
+    created_at: datetime
+    live_at: datetime | None
+
+
+class Upkeep:
+    def __init__(
+        self,
+        *,
+        name: str,
+        bus: Bus,
+        database: DatabaseThread,
+        caught_up: Callable[[], Awaitable[bool]],
+        valkey_url: str,
+        silence: float,
+        keep: float,
+    ) -> None:
+        self._name = name
+        self._bus = bus
+        self._database = database
+        self._caught_up = caught_up
+        self._valkey_url = valkey_url
+        self._configs: ConfigStorage | None = None
+        self._without_config: set[str] = set()
+        """Sessions without a caller whose configuration was gone at the last look."""
+        self._attendance = Attendance(silence, time.monotonic())
+        self._keep = timedelta(seconds=keep)
+        self.ended: Counter[str] = Counter()
+        self.purged = 0
+
+    def hear(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """A transport's heartbeat."""
+        try:
+            beat = msgspec.json.decode(payload, type=Beat)
+        except msgspec.MsgspecError as error:
+            log.warning("unreadable heartbeat", extra={"error": str(error)})
+        else:
+            self._attendance.hear(beat.id, time.monotonic())
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(LOOK_EVERY)
+                await self.look()
+        finally:
+            if self._configs:
+                await self._configs.close()
+
+    async def look(self) -> None:
+        """Do what is due; what is away now is asked again the next time."""
+        self._attendance.look(time.monotonic(), is_connected=self._bus.is_connected)
+        try:
+            if self._suspects(await self._database.run(_open_sessions)) and await self._caught_up():
+                await self._end_lost()
+            await self._end_never_connected()
+            await self._purge()
+        except (BusError, DatabaseAway, StoreUnavailable, TimeoutError) as error:
+            log.info("upkeep waits", extra={"error": str(error)})
+
+    # -- ends ---------------------------------------------------------------------------------------------
+
+    def _suspects(self, sessions: list[Open]) -> list[Open]:
+        return [session for session in sessions if self._is_gone(session.owner)]
+
+    async def _end_lost(self) -> None:
+        for session in self._suspects(await self._database.run(_open_sessions)):
+            owner = await self._owner(session)
+            if self._is_gone(owner):
+                await self._end(session, "transport_lost", failed=True, media_ms=self._media_ms(session, owner))
+
+    def _is_gone(self, owner: str) -> bool:
+        return self._attendance.is_gone(owner, time.monotonic())
+
+    async def _owner(self, session: Open) -> str:
+        """As the stream says: rows may miss a session's first fence, which comes before the session."""
+        fence = await self._bus.last_fence(session.id, Stage.SESSION)
+        return fence.event.owner if fence and isinstance(fence.event, events.Fence) else session.owner
+
+    def _media_ms(self, session: Open, owner: str) -> int:
+        """How long the call was, up to the transport's last sign of life."""
+        if session.live_at is None:
+            return 0
+        silence = self._attendance.silence(owner, time.monotonic())
+        return max(0, int(((timezone.now() - session.live_at).total_seconds() - silence) * 1000))
+
+    async def _end_never_connected(self) -> None:
+        """A session's configuration expires with its time to live; then nobody can connect to it any more.
+
+        Gone at two looks in a row: a transport that ends a session deletes its configuration too.
+        """
+        without, before = await self._waiting_without_config(), self._without_config
+        self._without_config = without
+        if not without & before or not await self._caught_up():
+            return
+        for session in await self._database.run(_open_sessions):
+            if session.state == State.CREATED and session.id in without & before:
+                await self._end(session, "never_connected")
+
+    async def _waiting_without_config(self) -> set[str]:
+        waiting = {session.id for session in await self._database.run(_open_sessions) if session.state == State.CREATED}
+        if not waiting:
+            return set()
+        if self._configs is None:
+            self._configs = await ConfigStorage.new(self._valkey_url)
+        return waiting - set(await self._configs.list_configs())
+
+    async def _end(self, session: Open, reason: str, *, failed: bool = False, media_ms: int = 0) -> None:
+        if await end_in_place_of_its_transport(
+            bus=self._bus,
+            session=session.id,
+            by=self._name,
+            epoch=session.epoch,
+            reason=reason,
+            failed=failed,
+            media_ms=media_ms,
+        ):
+            self.ended[reason] += 1
+            log.warning("session ended for its transport", extra={"session": session.id, "reason": reason})
+
+    # -- purge --------------------------------------------------------------------------------------------
+
+    async def _purge(self) -> None:
+        sessions = await self._database.run(_sessions_to_purge, timezone.now() - self._keep)
+        if not sessions or not await self._caught_up():
+            return
+        for session in sessions:
+            await self._bus.purge_session(session)
+        await self._database.run(_note_purged, sessions)
+        self.purged += len(sessions)
+
+
+def _open_sessions() -> list[Open]:
+    columns = ("id", "state", "owner", "epoch", "created_at", "live_at")
+    return [Open(*values) for values in Session.objects.live().order_by().values_list(*columns)]
+
+
+def _sessions_to_purge(ended_before: datetime) -> list[str]:
+    due = Session.objects.to_purge(ended_before=ended_before).order_by("ended_at")
+    return list(due.values_list("id", flat=True)[:PURGE_AT_ONCE])
+
+
+def _note_purged(sessions: list[str]) -> None:
+    Session.objects.filter(id__in=sessions).update(purged_at=timezone.now())
