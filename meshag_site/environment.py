@@ -78,20 +78,19 @@ class Environment:
         return LEVELS[level.lower()]
 
     def database(self, default: str) -> dict[str, Any]:
+        url = self.text("DATABASE_URL", default)
+        if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
+            raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path")
         try:
-            config: dict[str, Any] = environ.Env.db_url_config(self.text("DATABASE_URL", default))
-        except (ValueError, KeyError, environ.ImproperlyConfigured):
-            config = {}
-        if config.get("ENGINE") == "django.db.backends.sqlite3":
+            config: dict[str, Any] = environ.Env.db_url_config(url)
+        except ValueError:
+            raise ImproperlyConfigured("DATABASE_URL holds a port or a host that cannot be read") from None
+        if config["ENGINE"] == "django.db.backends.sqlite3":
+            Path(config["NAME"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Web, bridge and celery all write. The bridge's place in the stream is stored with its rows, so a commit
             # that a power cut takes back is simply written again: NORMAL is enough.
             pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
-            Path(config["NAME"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 10, "init_command": pragmas}
-        elif config.get("ENGINE") != "django.db.backends.postgresql":
-            raise ImproperlyConfigured(
-                "DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path"
-            )
         return config
 
     def secret_key(self, kept: Path) -> str:

@@ -4,12 +4,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import environ
-
-from meshag_site.environment import Environment, read_runtime
+from meshag_site.environment import Environment, read_env_file, read_runtime
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(os.environ.get("MESHAG_ENV_FILE") or BASE_DIR / ".env")
+read_env_file(os.environ, BASE_DIR / ".env")
 DATA_DIR = Path(os.environ.get("MESHAG_DATA_DIR") or BASE_DIR / "var").expanduser().resolve()
 RUNTIME = read_runtime(DATA_DIR / "runtime.json")
 env = Environment(os.environ, RUNTIME)

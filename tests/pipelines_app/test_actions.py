@@ -3,9 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.core.exceptions import ValidationError
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import User, Workspace
@@ -178,7 +177,7 @@ def test_a_bad_import_keeps_nothing(workspace: Workspace) -> None:
 
 
 @pytest.fixture
-def demo_file(tmp_path: Path, settings: LazySettings) -> Path:
+def demo_file(tmp_path: Path, settings: Settings) -> Path:
     settings.BASE_DIR = tmp_path
     file = tmp_path / "config" / "demo-agent.json"
     file.parent.mkdir()

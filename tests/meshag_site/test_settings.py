@@ -1,0 +1,221 @@
+import os
+import runpy
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from meshag_site.environment import Environment, read_runtime
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Load = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """The settings as a process with exactly these variables would have them."""
+
+    def load(**variables: str) -> dict[str, Any]:
+        (tmp_path / ".env").touch()
+        own = {"MESHAG_DATA_DIR": str(tmp_path), "MESHAG_ENV_FILE": str(tmp_path / ".env")}
+        with patch.dict(os.environ, own | variables, clear=True):
+            return runpy.run_path(str(ROOT / "meshag_site" / "settings.py"))
+
+    return load
+
+
+def read(**variables: str) -> Environment:
+    return Environment(variables, {})
+
+
+# -- what a clone gets -----------------------------------------------------------------------------------
+
+
+@pytest.mark.accepts("M94", "M95")
+def test_a_clone_needs_no_variables(load: Load, tmp_path: Path) -> None:
+    settings = load()
+    assert settings["NATS_URL"] == "nats://localhost:4222"
+    assert settings["VALKEY_URL"] == "redis://localhost:6379"
+    assert settings["DATABASES"]["default"]["NAME"] == str(tmp_path / "meshag.sqlite3")
+    assert settings["DEBUG"] is False
+
+
+def test_sqlite_takes_several_writers(load: Load) -> None:
+    options = load()["DATABASES"]["default"]["OPTIONS"]
+    assert options["transaction_mode"] == "IMMEDIATE"
+    assert options["timeout"] > 0
+    assert "journal_mode=WAL" in options["init_command"]
+
+
+def test_postgresql_gets_no_sqlite_options(load: Load) -> None:
+    database = load(DATABASE_URL="postgres://mesh:s3cret@db.example/mesh")["DATABASES"]["default"]
+    assert (database["ENGINE"], database["HOST"]) == ("django.db.backends.postgresql", "db.example")
+    assert "init_command" not in database.get("OPTIONS", {})
+
+
+def test_only_local_names_are_served(load: Load) -> None:
+    assert load()["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
+
+
+def test_other_names_can_be_added(load: Load) -> None:
+    settings = load(MESHAG_PUBLIC_URL="https://mesh.example/", MESHAG_ALLOWED_HOSTS="a.example, b.example")
+    assert settings["ALLOWED_HOSTS"][3:] == ["a.example", "b.example", "mesh.example"]
+    assert settings["CSRF_TRUSTED_ORIGINS"] == ["https://mesh.example"]
+
+
+# -- where values come from ------------------------------------------------------------------------------
+
+
+@pytest.mark.accepts("M98")
+def test_the_env_file_is_read(load: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('NATS_URL="nats://from-file:4222"\nVALKEY_URL=redis://from-file:6379\n')
+    settings = load(VALKEY_URL="redis://from-environment:6379")
+    assert settings["NATS_URL"] == "nats://from-file:4222"
+    assert settings["VALKEY_URL"] == "redis://from-environment:6379"
+
+
+def test_running_servers_are_found(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "runtime.json").write_text('{"NATS_URL": "nats://127.0.0.1:5222", "embedded": true}')
+    assert load()["NATS_URL"] == "nats://127.0.0.1:5222"
+    assert load(NATS_URL="nats://given:4222")["NATS_URL"] == "nats://given:4222"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '"text"'])
+def test_a_broken_runtime_file_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "runtime.json"
+    file.write_text(content)
+    with pytest.raises(ImproperlyConfigured, match=r"runtime\.json cannot be read: remove it"):
+        read_runtime(file)
+
+
+def test_secrets_can_come_from_files(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("k" * 60 + "\n")
+    assert load(MESHAG_SECRET_KEY_FILE=str(file))["SECRET_KEY"] == "k" * 60
+    file.write_text("postgres://mesh@db.example/mesh")
+    assert load(DATABASE_URL_FILE=str(file))["DATABASES"]["default"]["HOST"] == "db.example"
+
+
+def test_an_empty_variable_counts_as_none(load: Load) -> None:
+    assert load(NATS_URL="", MESHAG_DEBUG=" ")["NATS_URL"] == "nats://localhost:4222"
+
+
+@pytest.mark.accepts("M95")
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"REDIS_URL": "redis://older:6379"}, "redis://older:6379"),
+        ({"REDIS_URL": "redis://older:6379", "VALKEY_URL": "valkey://own:6379/1"}, "redis://own:6379/1"),
+        ({"VALKEY_URL": "valkeys://own:6380"}, "rediss://own:6380"),
+    ],
+)
+def test_valkey_has_several_spellings(variables: dict[str, str], url: str) -> None:
+    assert read(**variables).valkey_url() == url
+
+
+@pytest.mark.accepts("M96")
+@pytest.mark.parametrize(
+    ("variables", "level"),
+    [
+        ({}, "INFO"),
+        ({"LOG_LEVEL": "warn"}, "WARNING"),
+        ({"RUST_LOG": "trace"}, "DEBUG"),
+        ({"RUST_LOG": "error,hyper=debug"}, "ERROR"),
+        ({"RUST_LOG": "debug", "LOG_LEVEL": "ERROR"}, "ERROR"),
+    ],
+)
+def test_the_log_level_has_two_names(variables: dict[str, str], level: str) -> None:
+    assert read(**variables).log_level() == level
+
+
+# -- the secret key --------------------------------------------------------------------------------------
+
+
+def test_each_installation_draws_its_key(load: Load, tmp_path: Path) -> None:
+    first = load()["SECRET_KEY"]
+    assert load()["SECRET_KEY"] == first
+    assert load(MESHAG_DATA_DIR=str(tmp_path / "other"))["SECRET_KEY"] != first
+    assert stat.S_IMODE((tmp_path / "secret-key").stat().st_mode) == 0o600
+
+
+def test_simultaneous_starts_agree_on_a_key(tmp_path: Path) -> None:
+    kept = tmp_path / "new" / "secret-key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: read().secret_key(kept), range(8)))
+    assert keys == {kept.read_text()}
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_a_given_key_leaves_no_file(load: Load, tmp_path: Path) -> None:
+    load(MESHAG_SECRET_KEY="k" * 60)
+    assert not (tmp_path / "secret-key").exists()
+
+
+# -- wrong values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MESHAG_DEBUG": "maybe"}, "MESHAG_DEBUG must be true or false, not 'maybe'"),
+        ({"MESHAG_SECRET_KEY": "short"}, "MESHAG_SECRET_KEY must have at least 50 characters"),
+        ({"MESHAG_SECRET_KEY_FILE": "/nowhere"}, "MESHAG_SECRET_KEY_FILE: cannot read '/nowhere'"),
+        ({"MESHAG_SECRET_KEY_FILE": "/dev/null"}, "MESHAG_SECRET_KEY_FILE: '/dev/null' is empty"),
+        ({"NATS_URL": "a", "NATS_URL_FILE": "b"}, "NATS_URL and NATS_URL_FILE are both set"),
+        ({"MESHAG_PUBLIC_URL": "mesh.example"}, "MESHAG_PUBLIC_URL must look like https://"),
+        ({"MESHAG_PUBLIC_URL": "https://mesh.example/ui"}, "MESHAG_PUBLIC_URL must be an origin"),
+        ({"NATS_URL": "localhost:4222"}, "NATS_URL must look like nats://"),
+        ({"NATS_URL": "nats://localhost:99999"}, "NATS_URL must look like nats://"),
+        ({"VALKEY_URL": "http://localhost"}, "VALKEY_URL must look like redis://"),
+        ({"DATABASE_URL": "mysql://localhost/mesh"}, "DATABASE_URL must look like postgres://"),
+        ({"DATABASE_URL": "mesh"}, "DATABASE_URL must look like postgres://"),
+        ({"DATABASE_URL": "postgres://host:many/mesh"}, "DATABASE_URL holds a port"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL must be debug, info"),
+        ({"MESHAG_ENV_FILE": "/nowhere/.env"}, "MESHAG_ENV_FILE: there is no file '/nowhere/.env'"),
+    ],
+)
+def test_a_wrong_value_names_its_setting(load: Load, variables: dict[str, str], said: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        load(**variables)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["NATS_URL", "VALKEY_URL", "DATABASE_URL"])
+def test_passwords_are_not_repeated(load: Load, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=name) as refused:
+        load(**{name: "ftp://mesh:s3cret@host"})
+    assert "s3cret" not in str(refused.value)
+
+
+# -- a deployment ----------------------------------------------------------------------------------------
+
+
+def check_deployment(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    own = {"MESHAG_DATA_DIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    return subprocess.run(command, cwd=ROOT, env=own | variables, capture_output=True, text=True, timeout=60)
+
+
+def test_a_public_https_url_passes_every_check(tmp_path: Path) -> None:
+    checked = check_deployment(tmp_path, MESHAG_PUBLIC_URL="https://mesh.example")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_wrong_value_stops_the_start(tmp_path: Path) -> None:
+    checked = check_deployment(tmp_path, MESHAG_DEBUG="maybe")
+    assert checked.returncode != 0
+    assert "MESHAG_DEBUG must be true or false" in checked.stderr
+
+
+def test_https_brings_strict_transport(load: Load) -> None:
+    settings = load(MESHAG_PUBLIC_URL="https://mesh.example")
+    assert settings["SECURE_HSTS_SECONDS"] >= 31_536_000
+    assert settings["SESSION_COOKIE_SECURE"] and settings["CSRF_COOKIE_SECURE"] and settings["SECURE_SSL_REDIRECT"]
+    assert "SESSION_COOKIE_SECURE" not in load(MESHAG_PUBLIC_URL="http://mesh.example")
