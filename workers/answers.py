@@ -6,7 +6,6 @@ from functools import wraps
 from typing import TypeVar
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -96,7 +95,7 @@ async def read_body(request: web.Request) -> bytes:
         body = await request.read()
     except HTTPRequestEntityTooLarge:
         raise too_large from None
-    except HttpProcessingError:
+    except web.RequestPayloadError:
         raise Refusal(400, "The body is not encoded as its headers say.") from None
     if len(body) > MAX_BODY:
         raise too_large

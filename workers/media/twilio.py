@@ -1,6 +1,5 @@
 """Twilio Media Streams: a telephone call as JSON frames of µ-law, the TwiML around it and its signatures."""
 
-import hashlib
 import hmac
 from base64 import b64encode
 from collections import Counter, deque
@@ -234,8 +233,11 @@ def say(text: str) -> str:
     return _response(f"<Say>{escape(text)}</Say><Hangup/>")
 
 
-def valid_signature(auth_token: str, url: str, form: Mapping[str, str], signature: str) -> bool:
-    """Whether Twilio sent this form to this address, as `X-Twilio-Signature` claims."""
+def signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
+    """What Twilio sends as `X-Twilio-Signature` with this form to this address."""
     signed = url + "".join(name + form[name] for name in sorted(form))
-    digest = hmac.new(auth_token.encode(), signed.encode("utf-8", "surrogatepass"), hashlib.sha1).digest()
-    return hmac.compare_digest(b64encode(digest), signature.encode("utf-8", "surrogatepass"))
+    return b64encode(hmac.digest(auth_token.encode(), signed.encode("utf-8", "surrogatepass"), "sha1")).decode()
+
+
+def valid_signature(auth_token: str, url: str, form: Mapping[str, str], claimed: str) -> bool:
+    return hmac.compare_digest(signature(auth_token, url, form).encode(), claimed.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,28 @@
+"""People at the transport's door: an owner with a key, and whoever comes without one."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.workers.desks import KEY, STRANGER, Front, front
+from workers.settings import Settings
+
+
+@pytest.fixture
+async def deployed(valkey_url: str) -> AsyncIterator[Front]:
+    """A deployment: keys are needed. The client has the owner's."""
+    async with front(valkey_url, Settings(public_url="https://calls.example"), {"X-API-Key": KEY}) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def embedded(valkey_url: str) -> AsyncIterator[Front]:
+    """What `make up` starts; the client sends no key."""
+    async with front(valkey_url, Settings(embedded=True), {}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def stranger() -> dict[str, str]:
+    """A key of another workspace."""
+    return {"X-API-Key": STRANGER}
