@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from connectors_app.base import Connector, ErrorKind, ProviderError
 
@@ -32,6 +33,12 @@ def from_status(
     kind = ErrorKind.QUOTA if code.lower() in QUOTA_CODES else _kind(status)
     said = f"{status}, {code}" if code else str(status)
     return ProviderError(kind, f"{_say(by, kind)} ({said})", status=status, retry_after=retry_after(headers or {}))
+
+
+async def expect_ok(by: Connector, response: aiohttp.ClientResponse) -> None:
+    """Raises what an HTTP answer refuses."""
+    if response.status >= 300:
+        raise from_status(by, response.status, response.headers, _json(await response.read()))
 
 
 def refused(by: Connector) -> ProviderError:
@@ -157,6 +164,13 @@ def _say(by: Connector, kind: ErrorKind) -> str:
 
 def _address(by: Connector) -> str:
     return by.base_url_setting or "its address"
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _under(value: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import HTTP
-from connectors_app.failures import from_status, told_by_http
+from connectors_app.failures import expect_ok, told_by_http
 from connectors_app.samples import whole_samples
 
 FORMATS = {8000: "raw-8khz-16bit-mono-pcm", 16000: "raw-16khz-16bit-mono-pcm", 24000: "raw-24khz-16bit-mono-pcm"}
@@ -69,8 +69,7 @@ class AzureVoice(Voice):
         url = f"{self.credentials.base_url}/cognitiveservices/voices/list"
         with told_by_http(self):
             async with client.get(url, headers=self._headers()) as response:
-                if response.status != 200:
-                    raise from_status(self, response.status, response.headers)
+                await expect_ok(self, response)
 
     async def close(self) -> None:
         await HTTP.leave(self)
@@ -84,8 +83,7 @@ class AzureVoice(Voice):
         headers = {**self._headers(), "Content-Type": "application/ssml+xml", "X-Microsoft-OutputFormat": FORMATS[rate]}
         with told_by_http(self):
             async with client.post(url, data=self.options.ssml(text).encode(), headers=headers) as response:
-                if response.status != 200:
-                    raise from_status(self, response.status, response.headers)
+                await expect_ok(self, response)
                 async for piece in response.content.iter_any():
                     yield piece
 

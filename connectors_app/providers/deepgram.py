@@ -14,7 +14,7 @@ from pydantic import Field
 
 from connectors_app.base import Options, ProviderError, Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import from_code, from_status, told_by_http
+from connectors_app.failures import expect_ok, from_code, told_by_http
 from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
 
 KEEPALIVE = '{"type":"KeepAlive"}'
@@ -62,8 +62,7 @@ class DeepgramLive(Recognizer):
         url = f"{self.credentials.base_url}/v1/projects"
         with told_by_http(self):
             async with client.get(url, headers=self._headers()) as response:
-                if response.status != 200:
-                    raise from_status(self, response.status, response.headers)
+                await expect_ok(self, response)
 
     async def close(self) -> None:
         await HTTP.leave(self)
@@ -110,7 +109,7 @@ _channel = msgspec.json.Decoder(_Channel)
 
 
 class _LiveRecognition(Recognition):
-    """The API's clock is the audio it was sent: results are told apart by where they start on it."""
+    """The API's clock is the audio it was sent: results are told apart by where they end on it."""
 
     def __init__(self, by: DeepgramLive, rate: int, on_interim: Callable[[str], None]) -> None:
         self._by = by
@@ -217,8 +216,8 @@ class _LiveRecognition(Recognition):
             return  # a message of a kind that is not known here
 
     def _take(self, said: _Said, channel: _Channel) -> None:
-        if not self._busy or said.start < self._start / self._rate - SLACK_SECONDS / 2:
-            return  # of an utterance that was abandoned
+        if not self._busy or (said.start + said.duration) * self._rate <= self._start:
+            return  # of an earlier utterance, which was abandoned
         self._heard = True
         best = channel.alternatives[0] if channel.alternatives else _Alternative()
         if said.is_final:

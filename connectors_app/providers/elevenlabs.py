@@ -19,7 +19,7 @@ from pydantic import Field
 
 from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import cut, from_code, from_status, garbage, told_by_http
+from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
 from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
 
 RATES = (8000, 16000, 22050, 24000, 44100)
@@ -125,8 +125,7 @@ class ElevenLabsVoice(Voice):
         url = f"{self.credentials.base_url}/v2/voices"
         with told_by_http(self):
             async with client.get(url, params=query, headers=self._headers()) as response:
-                if response.status != 200:
-                    raise from_status(self, response.status, response.headers)
+                await expect_ok(self, response)
                 body = await response.read()
         try:
             return _voices.decode(body)
