@@ -80,7 +80,9 @@ class Environment:
     def database(self, default: str) -> dict[str, Any]:
         url = self.text("DATABASE_URL", default)
         if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
-            raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path")
+            raise ImproperlyConfigured(
+                "DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path"
+            )
         try:
             config: dict[str, Any] = environ.Env.db_url_config(url)
         except ValueError:
