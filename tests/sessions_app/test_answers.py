@@ -1,0 +1,41 @@
+"""What transports get to hear."""
+
+import msgspec
+import pytest
+
+from accounts_app.actions import create_api_key
+from accounts_app.models import Workspace
+from pipelines_app.models import Agent, AgentVersion
+from sessions_app.answers import Answer, answer_agent, answer_key
+
+
+def ask_agent(**question: object) -> Answer:
+    return answer_agent(msgspec.json.encode(question))
+
+
+def test_a_key_opens_its_workspace(workspace: Workspace) -> None:
+    _, secret = create_api_key(workspace=workspace, name="CRM")
+    assert answer_key(msgspec.json.encode({"key": secret})) == {"workspace": "bicycles"}
+
+
+def test_a_revoked_key_opens_nothing(workspace: Workspace) -> None:
+    key, secret = create_api_key(workspace=workspace, name="CRM")
+    key.revoke()
+    assert "revoked" in answer_key(msgspec.json.encode({"key": secret}))["error"]
+
+
+def test_a_published_agent_answers(version: AgentVersion) -> None:
+    answer = ask_agent(workspace="bicycles", slug="shop")
+    assert (answer["workspace"], answer["agent"], answer["version"]) == ("bicycles", "shop", 1)
+    assert answer["config"] == version.config
+
+
+def test_a_called_number_finds_its_agent(version: AgentVersion) -> None:
+    Agent.objects.update(phone_number="+4930123456")
+    assert ask_agent(number="+4930123456")["agent"] == "shop"
+
+
+@pytest.mark.parametrize("question", [{"workspace": "boats", "slug": "shop"}, {"slug": "nobody"}, {"number": "+1"}, {}])
+def test_a_missing_agent_is_named(question: dict[str, str], version: AgentVersion) -> None:
+    error = ask_agent(**question)["error"]
+    assert question.get("slug", "") in error and question.get("number", "") in error
