@@ -115,6 +115,9 @@ class TurnOptions(_Document):
     interrupt_ms: int = Field(default=300, ge=0, le=2000, description="Caller speech that stops the agent.")
     threshold: float = Field(default=0.5, ge=0.1, le=0.95, description="Voice probability that counts as speech.")
     min_speech_ms: int = Field(default=100, ge=0, le=2000, description="Shorter sounds are not an utterance.")
+    not_understood: str = Field(
+        default="", max_length=500, description="Said when a longer utterance yields no words; empty: nothing."
+    )
 
 
 class Limits(_Document):

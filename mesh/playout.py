@@ -12,6 +12,8 @@ PIECE = 0.1
 """Seconds sent at once, except for the first piece, which goes as it comes."""
 TRUST = 5.0
 """Seconds that a missing mark is waited for after its audio must have ended."""
+LITTLE = 0.3
+"""Seconds of a sentence that may be heard twice after a voice's takeover."""
 SECONDS_PER_CHARACTER = 0.065
 
 
@@ -48,15 +50,15 @@ class _Sentence:
 
 
 class Playout:
-    """One call's. `marks`: the other side returns marks; `reports`: it reports played samples."""
+    """One call's. `marks`: the other side returns marks. `given`: samples that were ever given to the wire."""
 
-    def __init__(self, rate: int, *, marks: bool = False, reports: bool = False, lead: float = LEAD) -> None:
+    def __init__(self, rate: int, *, marks: bool = False, lead: float = LEAD) -> None:
         self._rate = rate
         self._marks = marks
-        self._reports = reports
+        self._reports = False
         self._lead = lead
         self._next_mark = 0
-        self._given = 0
+        self.given = 0
         self.generation = 0
         self._reset()
 
@@ -67,8 +69,8 @@ class Playout:
         self._ear = 0  # samples of the generation that were heard
         self._ends_at = 0.0  # when what was sent has been played, by the clock
         self._marked: dict[int, int] = {}  # mark -> place
-        self._run = (self._given, 0)  # samples given to the wire, and place, when sending last began anew
-        self._is_held = False
+        self._run = (self.given, 0)  # samples given to the wire, and place, when sending last began anew
+        self.is_held = False
         self._is_over = False
         self._has_begun = False
 
@@ -108,25 +110,27 @@ class Playout:
     def hold(self, now: float) -> None:
         """The wire is cleared: what was not heard by now will be sent again after `release`."""
         self._hear_by_clock(now)
-        self._is_held = True
+        self.is_held = True
         self._place = self._ear
         self._marked.clear()
         self._ends_at = now
 
-    def release(self) -> None:
-        self._is_held = False
-        self._run = (self._given, self._place)
+    def release(self, *, marks: bool | None = None) -> None:
+        """`marks`: the wire is another one, which does or does not return them."""
+        self.is_held = False
+        self._marks = self._marks if marks is None else marks
+        self._run = (self.given, self._place)
 
     def due(self, now: float) -> list[Piece]:
         """What to send now."""
         pieces: list[Piece] = []
-        while not self._is_held and self._ends_at - now < self._lead and (piece := self._take(now)):
+        while not self.is_held and self._ends_at - now < self._lead and (piece := self._take(now)):
             pieces.append(piece)
         return pieces
 
     def next_due(self, now: float) -> float | None:
         """When to look again; None: not before something new comes in."""
-        if self._is_held or (self._ends_at <= now and not self._has_more()):
+        if self.is_held or (self._ends_at <= now and not self._has_more()):
             return None
         if self._has_more():
             return max(now, self._ends_at - self._lead)
@@ -162,7 +166,7 @@ class Playout:
         count = min(entry.samples - offset, int(PIECE * self._rate))
         pcm = bytes(entry.pcm[2 * offset : 2 * (offset + count)])
         self._place += count
-        self._given += count
+        self.given += count
         self._ends_at = max(self._ends_at, now) + count / self._rate
         mark = None
         if self._marks and entry.is_complete and offset + count == entry.samples:
@@ -182,8 +186,9 @@ class Playout:
 
     def reported(self, total: int) -> None:
         """The other side has played so many of all samples ever given to it."""
+        self._reports = True
         given, place = self._run
-        if not self._is_held and total > given:
+        if not self.is_held and total > given:
             self._ear = max(self._ear, min(place + total - given, self._place))
 
     def _hear_by_clock(self, now: float) -> None:
@@ -193,7 +198,7 @@ class Playout:
 
     def progress(self, now: float) -> list[Spoken]:
         """The sentences that have been heard to their end since the last call."""
-        if not self._is_held and (not self._marked or now > self._ends_at + TRUST):
+        if not self.is_held and (not self._marked or now > self._ends_at + TRUST):
             self._hear_by_clock(now)
         spoken: list[Spoken] = []
         end = 0
@@ -210,7 +215,7 @@ class Playout:
 
     def interrupt(self, now: float) -> Spoken | None:
         """The sentence that the ear is in, as far as it was heard; call `progress` before."""
-        if not self._is_held:
+        if not self.is_held:
             self._hear_by_clock(now)
         start = 0
         for number in sorted(self._sentences):
@@ -239,7 +244,7 @@ class Playout:
 
     def is_over(self) -> bool:
         """Tell once that the whole reply has been heard."""
-        if self._is_over or self._count is None or self._is_held:
+        if self._is_over or self._count is None or self.is_held:
             return False
         complete = all(self._sentences.get(n) and self._sentences[n].is_complete for n in range(self._count))
         total = sum(entry.samples for entry in self._sentences.values())
@@ -247,6 +252,25 @@ class Playout:
             self._is_over = True
             return True
         return False
+
+    def resume_at(self) -> int:
+        """The first sentence that a voice that takes over has to make.
+
+        One of which little was sent is made again from its start; of another what was made is all there will be.
+        """
+        number = self.unfinished()
+        entry = self._sentences.get(number)
+        if entry is None:
+            return number
+        start = sum(self._sentences[n].samples for n in sorted(self._sentences) if n < number)
+        sent = max(0, self._place - start)
+        if sent > LITTLE * self._rate:
+            entry.is_complete = True
+            return number + 1
+        self._place -= sent
+        self._ear = min(self._ear, self._place)
+        entry.pcm.clear()
+        return number
 
     def unfinished(self) -> int:
         """The first sentence whose audio is not complete."""

@@ -13,7 +13,7 @@ from mesh import subjects
 from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded
 from mesh.history import History, Pending
 from mesh.sentences import Sentences
-from workers.stage import Actor, Reporting, Seat, explain
+from workers.stage import Reporting, Seat, StageActor, explain
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ DELTA_EVERY = 0.1
 """Seconds between published deltas of one reply; the first goes at once."""
 
 
-class Answering(Actor):
+class Answering(StageActor):
     """One session's language model. A newer turn, an interruption or a discard cancels the reply that is running."""
 
     def __init__(self, seat: Seat) -> None:

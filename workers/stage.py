@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,25 +15,20 @@ from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
 from mesh.config import AgentConfig, ConfigError, parse, revision
 from mesh.events import (
-    Event,
     ProviderFailed,
     ProviderSwitched,
     SessionCreated,
-    SessionEnded,
     SessionUpdated,
-    Stored,
     Usage,
 )
 from mesh.roster import BEAT, Beat
-from mesh.routing import Routes
 from mesh.store import ConfigStorage, StoreUnavailable
 from mesh.subjects import Stage
+from workers.actor import Actor
 from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-OUTGOING = 1000
-"""Events of one session that may wait to be sent; an actor beyond that has lost its bus."""
 RESTARTS = 3
 """Times that a broken actor is started anew, from the history, before its session's stage is given up."""
 
@@ -74,95 +68,18 @@ class Seat:
         return self.claim.session
 
 
-class Actor(ABC):
-    """One session in a worker. `receive` gets every canonical event once, first the history, then the live end."""
-
-    tasks: asyncio.TaskGroup
-    """Whatever the actor starts; a failure in it is the actor's failure."""
+class StageActor(Actor):
+    """One session in a stage worker."""
 
     def __init__(self, seat: Seat) -> None:
+        super().__init__(bus=seat.bus, writer=seat.writer, config=seat.config)
         self.seat = seat
-        self.bus = seat.bus
-        self.session = seat.session
-        self.config = seat.config
-        self.routes = Routes.of(seat.config)
-        self.is_live = False
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._outgoing: asyncio.Queue[Event] = asyncio.Queue(OUTGOING)
-        self._over = asyncio.Event()
-
-    async def run(self) -> None:
-        """Until the session ends or another worker has the stage. Opens, follows, closes."""
-        async with asyncio.TaskGroup() as self.tasks:
-            sending = self.tasks.create_task(self._send())
-            await self.open()
-            feed = await self.bus.feed(self.session, self._receive)
-            try:
-                self.is_live = True
-                self.caught_up()
-                if not self.ready.done():
-                    self.ready.set_result(None)
-                await self._over.wait()
-            finally:
-                await feed.close()
-                await self.close()
-                sending.cancel()
-
-    @abstractmethod
-    async def open(self) -> None:
-        """Subscribe and connect, before the history is read."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Give everything back. Called once, also after a failure."""
-
-    @abstractmethod
-    def receive(self, stored: Stored) -> None: ...
-
-    def caught_up(self) -> None:
-        """The history has been read: go on with what it leaves open."""
-
-    def configured(self) -> None:
-        """`config` and `routes` are new."""
-
-    def post(self, event: Event) -> None:
-        """Append an event to the stage's subject, in order, without waiting."""
-        self._outgoing.put_nowait(event)
-
-    def let_go(self) -> None:
-        self._over.set()
-
-    def _receive(self, stored: Stored) -> None:
-        match stored.event:
-            case SessionUpdated(config=document):
-                self._configure(document)
-            case SessionEnded():
-                self.let_go()
-        self.receive(stored)
-
-    def _configure(self, document: object) -> None:
-        try:
-            self.config = parse(document)
-        except ConfigError as error:
-            log.error("config in an event is not valid", extra={"session": self.session, "error": str(error)})
-            return
-        self.routes = Routes.of(self.config)
-        self.configured()
-
-    async def _send(self) -> None:
-        while True:
-            waiting = await self.seat.writer.post(await self._outgoing.get())
-            waiting.add_done_callback(self._acknowledged)
-
-    def _acknowledged(self, waiting: "asyncio.Future[int]") -> None:
-        if not waiting.cancelled() and isinstance(waiting.exception(), Fenced):
-            self.let_go()
 
 
 class Reporting:
     """Turns what the runner tells of its attempts into the session's events, and into metrics."""
 
-    def __init__(self, actor: Actor, role: str, turn: int = 0, generation: int = 0) -> None:
+    def __init__(self, actor: StageActor, role: str, turn: int = 0, generation: int = 0) -> None:
         self._actor = actor
         self._role = role
         self._turn = turn
@@ -226,7 +143,7 @@ class StageWorker:
         pool: Pool,
         deadlines: Deadlines,
         metrics: Metrics,
-        make: Callable[[Seat], Actor],
+        make: Callable[[Seat], StageActor],
     ) -> None:
         self.role = role
         self.worker = worker

@@ -17,7 +17,7 @@ from mesh import audio, subjects
 from mesh.bus import Subscription
 from mesh.events import SpeechEnded, SpeechStarted, Stored, TranscriptFinal
 from mesh.utterances import Ended, Endpointer, Started
-from workers.stage import Actor, Reporting, Seat, explain
+from workers.stage import Reporting, Seat, StageActor, explain
 from workers.voice_activity import WINDOW, Detector, Ear
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class _Finish:
     at: float
 
 
-class Listening(Actor):
+class Listening(StageActor):
     """One session's ear: finds utterances by voice activity and has them recognised one after the other."""
 
     def __init__(self, seat: Seat, detector: Detector) -> None:

@@ -22,7 +22,7 @@ from mesh.events import (
     TurnEnded,
 )
 from mesh.subjects import Stage
-from workers.stage import Actor, Reporting, Seat, explain
+from workers.stage import Reporting, Seat, StageActor, explain
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Sentence:
     text: str
 
 
-class Voicing(Actor):
+class Voicing(StageActor):
     """One session's voice. Sentences of an older generation are dropped, also in the middle of a word."""
 
     def __init__(self, seat: Seat) -> None:

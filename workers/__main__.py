@@ -1,0 +1,164 @@
+"""`python -m workers stt|llm|tts|transport`: one worker process."""
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+import uvloop
+from aiohttp import web
+
+from connectors_app.base import Role
+from connectors_app.runner import Deadlines, Pool
+from mesh.bus import Bus, Unreachable
+from mesh.store import ConfigStorage, Valkey
+from mesh.subjects import Stage
+from workers import logs, operations
+from workers.metrics import Metrics
+from workers.operations import Check, ProviderHealth
+from workers.settings import BadSetting, Settings
+from workers.stage import Seat, StageActor, StageWorker
+from workers.transport import Transport
+
+log = logging.getLogger("workers")
+
+GRACE = 5.0
+"""Seconds that sessions have to end by themselves after SIGTERM; then other workers take them."""
+RETRY = 0.5
+
+
+def main() -> None:
+    asked = _arguments()
+    try:
+        settings = Settings.from_environ(os.environ)
+    except BadSetting as error:
+        sys.exit(str(error))
+    logs.configure(settings.log_level)
+    worker = asked.id or f"{asked.role}-{secrets.token_hex(3)}"
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if asked.role == "transport":
+            runner.run(_transport(worker, settings, asked.port, asked.operations_port))
+        else:
+            runner.run(_stage(Stage(asked.role), worker, settings, asked.port))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="workers", description="One worker process of MeshAG.")
+    parser.add_argument("role", choices=["stt", "llm", "tts", "transport"])
+    parser.add_argument("--id", default="", help="the worker's name; must be unique among those that run")
+    parser.add_argument("--port", type=int, default=None, help="where it listens; 0 is a free port")
+    parser.add_argument("--operations-port", type=int, default=None, help="transport: its own /health and /metrics")
+    return parser.parse_args()
+
+
+def _until_stopped() -> asyncio.Event:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return stop
+
+
+async def _connect(settings: Settings, worker: str) -> Bus:
+    """The bus, with its streams; waits for a NATS that is not up yet."""
+    while True:
+        try:
+            bus = await Bus.connect(settings.nats_url, worker)
+            await bus.ensure_streams()
+            return bus
+        except Unreachable as error:
+            log.warning("waiting for NATS", extra={"error": str(error)})
+            await asyncio.sleep(RETRY)
+
+
+async def _transport(worker: str, settings: Settings, port: int | None, operations_port: int | None) -> None:
+    stop = _until_stopped()
+    async with await _connect(settings, worker) as bus:
+        valkey = Valkey(settings.valkey_url)
+        transport = Transport(worker=worker, bus=bus, valkey=valkey, settings=settings, environ=os.environ)
+        transport.metrics.watch(bus.counters)
+        listen = settings.transport_port if port is None else port
+        await transport.run(stop, host=settings.bind, port=listen, operations_port=operations_port)
+        await valkey.close()
+
+
+def _maker(stage: Stage) -> Callable[[Seat], StageActor]:
+    """Only the stage's own module is imported: a voice needs no voice activity model."""
+    match stage:
+        case Stage.STT:
+            from workers.stt import Listening
+            from workers.voice_activity import Detector, warm
+
+            warm()
+            detector = Detector()
+            return lambda seat: Listening(seat, detector)
+        case Stage.LLM:
+            from workers.llm import Answering
+
+            return Answering
+        case _:
+            from workers.tts import Voicing
+
+            return Voicing
+
+
+async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None) -> None:
+    stop = _until_stopped()
+    role = Role(stage)
+    pool = Pool(os.environ)
+    async with await _connect(settings, worker) as bus:
+        valkey = Valkey(settings.valkey_url)
+        metrics = Metrics(stage)
+        metrics.watch(bus.counters)
+        health = ProviderHealth(role, pool)
+
+        async def checks() -> list[Check]:
+            return await operations.check_servers(bus, valkey) + health.checks()
+
+        host = StageWorker(
+            role=stage,
+            worker=worker,
+            bus=bus,
+            configs=ConfigStorage(valkey, settings.config_ttl_seconds),
+            pool=pool,
+            deadlines=deadlines_from(os.environ),
+            metrics=metrics,
+            make=_maker(stage),
+        )
+        app = web.Application()
+        app.add_routes(operations.routes(f"{stage}-service", metrics, checks))
+        listen = getattr(settings, f"{stage}_port") if port is None else port
+        runner, real = await operations.serve(app, host=settings.bind, port=listen)
+        host.address = str(real)
+        for slug, error in (await pool.warm(role)).items():
+            log.warning("provider is not warm", extra={"provider": slug, "error": error.message})
+        host.providers = health.configured
+        asking = asyncio.create_task(health.keep_asking())
+        log.info("worker is up", extra={"worker": worker, "port": real})
+        await host.run(stop, grace=GRACE)
+        asking.cancel()
+        await runner.cleanup()
+        await pool.close()
+        await valkey.close()
+
+
+def deadlines_from(environ: Mapping[str, str]) -> Deadlines:
+    """`MESHAG_FIRST_TOKEN_SECONDS` and so on, for operators whose providers are slow; exits on a wrong value."""
+    default = Deadlines()
+    values = {}
+    for name in ("first_token", "first_audio", "transcript", "stall"):
+        setting = f"MESHAG_{name.upper()}_SECONDS"
+        try:
+            values[name] = float(environ.get(setting) or getattr(default, name))
+        except ValueError:
+            sys.exit(f"{setting} must be a number of seconds, not {environ[setting]!r}")
+        if not 0.01 <= values[name] <= 600:
+            sys.exit(f"{setting} must be 0.01 to 600 seconds, not {values[name]}")
+    return Deadlines(**values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,538 @@
+"""One live call: the session's anchor. Hears the caller, keeps the turns, plays the agent, and never blocks."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import msgspec
+
+from mesh import audio, events, subjects, turns
+from mesh.bus import Bus, Subscription, Writer
+from mesh.config import AgentConfig, ConfigError, revision
+from mesh.events import Stored
+from mesh.playout import Piece, Playout, Spoken
+from mesh.sentences import Sentences
+from mesh.store import ConfigStorage, StoreUnavailable
+from mesh.subjects import Stage
+from workers.actor import Actor
+from workers.casting import Casting
+from workers.media.wire import Audio, Dtmf, Fact, HungUp, Opened, PlayedSamples, PlayedTo, Reason, Told, Typed, Wire
+from workers.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+CHUNK = 0.04
+"""Seconds of caller audio in one message."""
+RING = 30.0
+"""Seconds of caller audio that are kept for a recogniser that has to begin again."""
+RETURN = 20.0
+"""Seconds that a caller who lost the socket may take to come back."""
+GOODBYE = 3.0
+"""Seconds for the last events of a session to be stored before its socket is closed."""
+STATES = {
+    turns.Floor.NOBODY: "listening",
+    turns.Floor.CALLER: "listening",
+    turns.Floor.THINKING: "thinking",
+    turns.Floor.AGENT: "speaking",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A caller's open socket: its wire, what it says after `Opened`, and that."""
+
+    wire: Wire
+    facts: AsyncIterator[Fact]
+    opened: Opened
+
+
+class Exchange(Protocol):
+    """What a call needs of its transport process."""
+
+    bus: Bus
+    configs: ConfigStorage
+    metrics: Metrics
+    worker: str
+    casting: Casting
+
+    def parse_config(self, document: object) -> AgentConfig: ...
+
+    async def note(self, session: str, **changes: Any) -> None:
+        """Change the session's record and keep it and its configuration alive."""
+
+    async def resume_token(self, session: str) -> str: ...
+
+
+class Call(Actor):
+    """`run` lasts as long as the session; wires may come and go in it."""
+
+    def __init__(self, exchange: Exchange, writer: Writer, config: AgentConfig, line: Line) -> None:
+        super().__init__(bus=exchange.bus, writer=writer, config=config)
+        self._exchange = exchange
+        self._line = line
+        self._wire = line.wire
+        self._lines: asyncio.Queue[Line] = asyncio.Queue(1)
+        self.rate = line.opened.rate
+        self._revision = ""
+        self._turns = turns.Turns()
+        self._playout = Playout(self.rate, marks=line.wire.reports_playback)
+        self._to_wire: deque[Callable[[], Awaitable[None]]] = deque()
+        self._stirred = asyncio.Event()
+        self._subscriptions: list[Subscription] = []
+        self._unsent = bytearray()
+        self._received = 0
+        self._sequence = 0
+        self._ring: deque[audio.Chunk] = deque()
+        self._last_final = 0
+        self._ended = ("hangup", False, "")
+        self._marks: dict[str, float] = {}
+        self._speech_start = 0
+        self._speech_end: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self.configured()
+        subscribe = self.bus.subscribe
+        self._subscriptions = [
+            await subscribe(subjects.tts_output(self.session), self._spoken),
+            await subscribe(subjects.stt_interim(self.session), self._interim),
+            await subscribe(subjects.llm_delta(self.session), self._delta),
+        ]
+
+    def caught_up(self) -> None:
+        self.post(events.SessionLive(worker=self._exchange.worker, rate=self.rate))
+        self.tasks.create_task(self._play())
+        self.tasks.create_task(self._converse())
+        for stage in sorted(self.routes.needed_stages):
+            self.tasks.create_task(self._cast(stage))
+        if self.config.greeting and not self._turns.generation:
+            self._step(turns.Say(self._now(), self.config.greeting))
+        self._timer = asyncio.get_running_loop().call_later(self.config.limits.max_duration_s, self.end, "time_limit")
+
+    async def close(self) -> None:
+        """Say goodbye everywhere. Whatever of it cannot be said in time is found by the bridge later."""
+        reason, failed, detail = self._ended
+        if self._timer:
+            self._timer.cancel()
+        for subscription in self._subscriptions:
+            await subscription.close()
+        self._exchange.casting.forget(self.session)
+        if not self.is_fenced:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await self._outgoing.join()
+                    media_ms = self._received * 1000 // self.rate
+                    ended = events.SessionEnded(reason=reason, failed=failed, detail=detail, media_ms=media_ms)
+                    await self.writer.append(ended)
+            await self._exchange.note(self.session, state="failed" if failed else "ended", reason=reason)
+        await self._wire.tell({"type": "ended", "reason": reason})
+        await self._wire.close(reason)
+
+    def end(self, reason: str, *, failed: bool = False, detail: str = "") -> None:
+        """End the session; the first reason counts."""
+        if not self._over.is_set():
+            self._ended = (reason, failed, detail)
+            self.let_go()
+
+    def configured(self) -> None:
+        turn = self.config.turn
+        self._turns = replace(self._turns, interrupt_after=turn.interrupt_ms / 1000, not_understood=turn.not_understood)
+
+    def come_back(self, line: Line) -> bool:
+        """The caller is there again on another socket; False when it is not this call's rate."""
+        if line.opened.rate != self.rate or self._lines.full():
+            return False
+        self._lines.put_nowait(line)
+        return True
+
+    # -- the caller ---------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        resumed = 0
+        while True:
+            token = await self._exchange.resume_token(self.session)
+            await self._wire.welcome(
+                self.session, resume=token, received=self._received if resumed else 0, sent=self._playout.given
+            )
+            self._tell_state()
+            ended = await self._hear(self._line)
+            if ended.reason is not Reason.LOST or not await self._returned():
+                self.end("hangup", detail=ended.detail)
+                return
+            resumed += 1
+
+    async def _returned(self) -> bool:
+        """Wait for the caller to come back, silently, with everything that was not heard kept."""
+        self._playout.hold(self._now())
+        try:
+            async with asyncio.timeout(RETURN):
+                self._line = await self._lines.get()
+        except TimeoutError:
+            return False
+        self._wire = self._line.wire
+        if self._line.opened.resumed:
+            self._playout.reported(self._line.opened.resumed.played)
+        self._playout.release(marks=self._wire.reports_playback)
+        self._stirred.set()
+        return True
+
+    async def _hear(self, line: Line) -> HungUp:
+        async for fact in line.facts:
+            if isinstance(fact, HungUp):
+                return fact
+            await self._take(fact)
+        return HungUp(Reason.LOST)
+
+    async def _take(self, fact: Fact) -> None:
+        match fact:
+            case Audio(pcm=pcm):
+                await self._send_audio(pcm)
+            case Typed(text=text):
+                await self._reread()
+                self._step(turns.Typed(self._now(), text))
+            case Dtmf(digits=digits):
+                self.post(events.Dtmf(digits=digits))
+            case PlayedTo(mark=mark):
+                self._playout.marked(mark)
+                self._stirred.set()
+            case PlayedSamples(total=total):
+                self._playout.reported(total)
+                self._stirred.set()
+
+    async def _send_audio(self, pcm: bytes) -> None:
+        self._unsent += pcm
+        size = int(CHUNK * self.rate) * 2
+        while len(self._unsent) >= size:
+            self._sequence += 1
+            chunk = audio.Chunk(
+                rate=self.rate,
+                epoch=self.writer.epoch,
+                sequence=self._sequence,
+                position=self._received,
+                samples=bytes(self._unsent[:size]),
+            )
+            del self._unsent[:size]
+            self._received += chunk.count
+            self._ring.append(chunk)
+            if len(self._ring) * CHUNK > RING:
+                self._ring.popleft()
+            if self.routes.stt_hears_transport:
+                await self.bus.publish(subjects.audio_input(self.session), chunk.encode())
+
+    async def _reread(self) -> None:
+        """A configuration that was changed in Valkey, however, holds from the next turn on."""
+        try:
+            document = await self._exchange.configs.get_document(self.session)
+            if document is None or revision(document) == self._revision:
+                return
+            config = self._exchange.parse_config(document)
+        except StoreUnavailable:
+            return  # the call goes on with what it has
+        except ConfigError as error:
+            log.warning("changed config is not valid", extra={"session": self.session, "error": str(error)})
+            self._tell({"type": "error", "code": "bad_config", "message": str(error)[:500]})
+            return
+        assert isinstance(document, dict)
+        self._revision = revision(document)
+        self.config = config
+        self.post(events.SessionUpdated(config=document, revision=self._revision))
+
+    # -- workers ------------------------------------------------------------------------------------------
+
+    async def _cast(self, stage: Stage) -> None:
+        """Give the stage to a worker, and to another one when that is lost, as long as the call lasts."""
+        epoch = 0
+        while True:
+            unfinished = self._playout.resume_at() if stage is Stage.TTS else 0
+            taken = await self._exchange.casting.cast(
+                self.session, stage, epoch=epoch + 1, rate=self.rate, unfinished=unfinished
+            )
+            if epoch and stage is Stage.STT:
+                await self._replay()
+            epoch = taken.epoch
+            await taken.lost.wait()
+
+    async def _replay(self) -> None:
+        """What the caller said since the last transcript, for a recogniser that begins anew."""
+        for chunk in list(self._ring):
+            if chunk.position + chunk.count > self._last_final:
+                await self.bus.publish(subjects.audio_input(self.session), chunk.encode())
+
+    # -- the bus ------------------------------------------------------------------------------------------
+
+    def receive(self, stored: Stored) -> None:
+        event = stored.event
+        if not self.is_live:
+            self._remember(event)
+            return
+        now = self._now()
+        match event:
+            case events.SpeechStarted(utterance=utterance):
+                self.tasks.create_task(self._reread())
+                self._step(turns.SpeechStarted(now, utterance))
+            case events.SpeechEnded(utterance=utterance, sample=sample):
+                self._speech_end = now - max(0, self._received - sample) / self.rate
+                self._step(turns.SpeechEnded(now, utterance, self._voiced_seconds(sample)))
+            case events.TranscriptFinal():
+                self._heard(event, now)
+            case events.ReplySentence() if stored.stage == Stage.LLM:
+                self._sentence(event)
+            case events.ReplyDone(generation=generation, sentences=count):
+                self._finish(generation, count)
+            case events.ReplyFailed(generation=generation, sentences=count, detail=detail):
+                self._tell({"type": "error", "code": "reply_failed", "message": detail[:500]})
+                self._finish(generation, count)
+            case events.SentenceFailed(generation=generation, sentence=sentence, detail=detail):
+                self._tell({"type": "error", "code": "speech_failed", "message": detail[:500]})
+                if generation == self._playout.generation:
+                    self._playout.fail(sentence)
+                    self._stirred.set()
+
+    def _remember(self, event: events.Event | None) -> None:
+        """The history: what this call goes on from."""
+        match event:
+            case events.SessionCreated(revision=revision) | events.SessionUpdated(revision=revision):
+                self._revision = revision
+            case events.TurnStarted(turn=turn):
+                self._turns = replace(self._turns, turn=max(self._turns.turn, turn))
+            case events.TurnEnded(generation=generation) | events.ReplySentence(generation=generation):
+                self._turns = replace(self._turns, generation=max(self._turns.generation, generation))
+
+    def _voiced_seconds(self, end: int) -> float:
+        return max(0.0, (end - self._speech_start) / self.rate)
+
+    def _heard(self, final: events.TranscriptFinal, now: float) -> None:
+        self._last_final = max(self._last_final, final.end)
+        self._marks["transcript"] = now
+        if final.failed:
+            self._tell({"type": "error", "code": "not_recognised", "message": "speech could not be recognised"})
+        self._tell({"type": "transcript", "final": True, "text": final.text, "utterance": final.utterance})
+        self._step(turns.Heard(now, final.utterance, final.text))
+
+    def _interim(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        told = msgspec.json.decode(payload)
+        self._tell({"type": "transcript", "final": False, "text": told["text"], "utterance": told["utterance"]})
+        self._step(turns.Interim(self._now(), told["utterance"], told["text"]))
+
+    def _delta(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        told = msgspec.json.decode(payload)
+        if told["generation"] == self._playout.generation:
+            self._marks.setdefault("first_token", self._now())
+            self._tell({"type": "delta", "text": told["text"], "turn": told["turn"]})
+
+    def _sentence(self, sentence: events.ReplySentence) -> None:
+        if sentence.generation != self._playout.generation:
+            return
+        self._marks.setdefault("first_sentence", self._now())
+        self._tell({"type": "reply", "text": sentence.text, "turn": sentence.turn, "sentence": sentence.sentence})
+        self._playout.text(sentence.sentence, sentence.text)
+        if not self._is_voiced("llm"):
+            self._read_only(sentence)
+
+    def _is_voiced(self, source: str) -> bool:
+        return self.routes.transport_plays and self.routes.tts_speaks(source)
+
+    def _read_only(self, sentence: events.ReplySentence) -> None:
+        """Without a voice a sentence has reached the caller as soon as it is told."""
+        self._step(turns.PlayoutStarted(self._now(), sentence.generation))
+        self._playout.fail(sentence.sentence)
+        self.post(
+            events.Played(
+                turn=sentence.turn,
+                generation=sentence.generation,
+                sentence=sentence.sentence,
+                samples=0,
+                rate=0,
+                text=sentence.text,
+            )
+        )
+
+    def _finish(self, generation: int, sentences: int) -> None:
+        if generation == self._playout.generation:
+            self._playout.finish(sentences)
+            self._stirred.set()
+
+    def _spoken(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        try:
+            chunk = audio.decode(payload)
+        except audio.BadChunk as error:
+            log.warning("bad audio chunk", extra={"session": self.session, "error": str(error)})
+            return
+        if chunk.generation != self._playout.generation:
+            return
+        self._marks.setdefault("first_audio", self._now())
+        if self._playout.audio(chunk.sentence, chunk.position, chunk.samples, chunk.end) > 0:
+            self._exchange.metrics.audio_gaps.inc()
+        self._stirred.set()
+
+    # -- turns --------------------------------------------------------------------------------------------
+
+    def _step(self, event: turns.Event) -> None:
+        before = self._turns.floor
+        if isinstance(event, turns.SpeechStarted):
+            self._speech_start = self._received
+        self._turns, actions = turns.step(self._turns, event)
+        for action in actions:
+            self._act(action)
+        if STATES[before] != STATES[self._turns.floor]:
+            self._tell_state()
+        self._stirred.set()
+
+    def _act(self, action: turns.Action) -> None:
+        now = self._now()
+        match action:
+            case turns.StartTurn(turn=turn):
+                self.post(events.TurnStarted(turn=turn, sample=self._received))
+            case turns.Answer():
+                self._marks["turn_end"] = now
+                self._answer(action)
+            case turns.Announce(turn=turn, generation=generation, text=text):
+                self._announce(turn, generation, [text])
+            case turns.Discard(turn=turn, generation=generation, reason=reason):
+                if generation:
+                    self._playout.begin(0)
+                self.post(events.TurnDiscarded(turn=turn, generation=generation, reason=reason))
+            case turns.Interrupt(turn=turn, generation=generation):
+                self._interrupt(turn, generation, now)
+            case turns.Hold():
+                self._report(now)
+                self._playout.hold(now)
+                self._to_wire.append(self._wire.clear)
+            case turns.Release():
+                self._playout.release()
+
+    def _answer(self, answer: turns.Answer) -> None:
+        self._exchange.metrics.turns.inc()
+        self._playout.begin(answer.generation)
+        source = "stt" if answer.cause == "speech" else "transport"
+        if self._goes_to_model(answer.cause):
+            self.post(
+                events.TurnEnded(
+                    turn=answer.turn,
+                    generation=answer.generation,
+                    text=answer.text,
+                    cause=answer.cause,
+                    revision=self._revision,
+                )
+            )
+        elif self.routes.tts_speaks(source):
+            cut = Sentences()
+            self._announce(answer.turn, answer.generation, cut.feed(answer.text) + cut.flush())
+        else:
+            self._step(turns.ReplyOver(self._now(), answer.generation))
+
+    def _goes_to_model(self, cause: str) -> bool:
+        if cause == "speech":
+            return self.routes.speech_to_llm
+        # Typed words are answered like spoken ones, unless the flow gives them to the voice.
+        return self.routes.typed_to_llm or (self.routes.llm_answers and not self.routes.tts_speaks("transport"))
+
+    def _announce(self, turn: int, generation: int, sentences: list[str]) -> None:
+        self._playout.begin(generation)
+        for number, text in enumerate(sentences):
+            sentence = events.ReplySentence(turn=turn, generation=generation, sentence=number, text=text)
+            self.post(sentence)
+            self._tell({"type": "reply", "text": text, "turn": turn, "sentence": number})
+            self._playout.text(number, text)
+            if not (self.routes.transport_plays and Stage.TTS in self.routes.needed_stages):
+                self._read_only(sentence)
+        self._finish(generation, len(sentences))
+
+    def _interrupt(self, turn: int, generation: int, now: float) -> None:
+        self._report(now)
+        partial = self._playout.interrupt(now) or Spoken(self._playout.unfinished(), 0, "", done=False)
+        if not self._playout.is_held:
+            self._to_wire.append(self._wire.clear)
+        self._playout.begin(0)
+        self.post(
+            events.Interrupted(
+                turn=turn,
+                generation=generation,
+                sentence=partial.sentence,
+                samples=partial.samples,
+                rate=self.rate,
+                heard=partial.text,
+            )
+        )
+        self._tell({"type": "interrupted", "heard": partial.text, "turn": turn, "sentence": partial.sentence})
+
+    # -- playing ------------------------------------------------------------------------------------------
+
+    async def _play(self) -> None:
+        """The one writer of the wire: commands first, then what is due, then a look at the ear."""
+        while True:
+            self._stirred.clear()
+            while self._to_wire:
+                await self._to_wire.popleft()()
+            now = self._now()
+            for piece in self._playout.due(now):
+                await self._send_piece(piece, now)
+            self._report(now)
+            if self._playout.is_over():
+                self._step(turns.ReplyOver(now, self._playout.generation))
+            if (tick := turns.deadline(self._turns)) is not None and now >= tick:
+                self._step(turns.Tick(now))
+            await self._wait(now)
+
+    async def _wait(self, now: float) -> None:
+        if self._stirred.is_set():
+            await asyncio.sleep(0)
+            return
+        due = [at for at in (self._playout.next_due(now), turns.deadline(self._turns)) if at is not None]
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(due) if due else None):
+                await self._stirred.wait()
+
+    async def _send_piece(self, piece: Piece, now: float) -> None:
+        if piece.first:
+            self._begun(now)
+        await self._wire.play(piece.pcm)
+        if piece.mark is not None:
+            await self._wire.mark(piece.mark)
+
+    def _begun(self, now: float) -> None:
+        """The first sample of a generation is on its way: the turn's waterfall is complete."""
+        generation = self._playout.generation
+        self._step(turns.PlayoutStarted(now, generation))
+        marks, self._marks = self._marks, {}
+        if self._speech_end is not None and "turn_end" in marks:
+            since = {name: round((at - self._speech_end) * 1000) for name, at in marks.items()}
+            first = now - self._speech_end
+            timed = events.TurnTimed(
+                turn=self._turns.answering, generation=generation, marks={**since, "first_sample": round(first * 1000)}
+            )
+            self.post(timed)
+            self._exchange.metrics.response_seconds.observe(first)
+        self._speech_end = None
+
+    def _report(self, now: float) -> None:
+        for spoken in self._playout.progress(now):
+            self.post(
+                events.Played(
+                    turn=self._turns.answering,
+                    generation=self._playout.generation,
+                    sentence=spoken.sentence,
+                    samples=spoken.samples,
+                    rate=self.rate,
+                    text=spoken.text,
+                )
+            )
+
+    # -- small things -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _tell(self, message: Told) -> None:
+        self._to_wire.append(lambda: self._wire.tell(message))
+        self._stirred.set()
+
+    def _tell_state(self) -> None:
+        self._tell({"type": "state", "state": STATES[self._turns.floor]})  # type: ignore[typeddict-item]

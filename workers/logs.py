@@ -1,0 +1,23 @@
+"""Log lines with their fields: `level logger message key=value`. No speech, prompt or key is ever a field."""
+
+import logging
+
+_KNOWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class FieldFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        fields = [f"{key}={value!r}" for key, value in vars(record).items() if key not in _KNOWN]
+        if not fields:
+            return line
+        first, newline, rest = line.partition("\n")
+        return f"{first} {' '.join(fields)}{newline}{rest}"
+
+
+def configure(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(FieldFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("aiohttp.access", "httpx", "httpx2", "httpcore", "websockets", "nats"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))

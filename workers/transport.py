@@ -1,0 +1,337 @@
+"""The transport service: sessions by HTTP, calls by their sockets, and the one place that gives work to workers."""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from connectors_app import registry
+from connectors_app.base import Role
+from mesh import subjects
+from mesh.bus import Bus, BusError, Fenced, NobodyThere, Writer
+from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
+from mesh.events import SessionCreated, SessionEnded
+from mesh.roster import BEAT, Beat
+from mesh.sessions import Record, SessionStore, Tokens
+from mesh.store import ConfigStorage, StoreUnavailable, Valkey
+from mesh.subjects import Stage
+from workers import api, operations
+from workers.call import Call, Line
+from workers.casting import Casting
+from workers.desk import AgentAnswer, SessionSpec, Unavailable
+from workers.media.wire import HungUp, Opened, Wire
+from workers.metrics import Metrics
+from workers.opening import OVER
+from workers.operations import Check
+from workers.settings import Settings
+from workers.sockets import issue_resume_token
+
+log = logging.getLogger(__name__)
+
+APPEND_SECONDS = 3.0
+"""For an event that a request waits for."""
+BRIDGE_SECONDS = 3.0
+KEY_SECONDS = 5.0
+"""How long an API key's answer is remembered: a revoked key works no longer than this."""
+END_SECONDS = 6.0
+MAX_CLIENT_BYTES = 1024 * 1024
+
+
+class Transport:
+    """One transport process: the desk of its HTTP routes, the exchange of its calls."""
+
+    def __init__(
+        self, *, worker: str, bus: Bus, valkey: Valkey, settings: Settings, environ: Mapping[str, str]
+    ) -> None:
+        self.worker = worker
+        self.bus = bus
+        self.settings = settings
+        self.environ = environ
+        self.valkey = valkey
+        self.configs = ConfigStorage(valkey, settings.config_ttl_seconds)
+        self.sessions = SessionStore(valkey)
+        self.tokens = Tokens(valkey)
+        self.metrics = Metrics("transport")
+        self.casting = Casting(bus)
+        self.draining = False
+        self._calls: dict[str, Call] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._keys: dict[str, tuple[float, str | None]] = {}
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event, *, host: str, port: int, operations_port: int | None) -> None:
+        """Serve until `stop`; then take nothing new and let the calls end for a while."""
+        await self.casting.open()
+        app = self._app(api.routes(self), self._operations())
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=1)
+        await runner.setup()
+        await self._site(runner, host, port).start()
+        address = str(port)
+        if operations_port is not None:
+            own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
+            address = str(real)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [self.casting.watch(), self._beat(address), self._sweep()]
+            running = [tasks.create_task(loop) for loop in loops]
+            log.info("transport is up", extra={"port": port, "operations": address})
+            await stop.wait()
+            self.draining = True
+            for call in list(self._calls.values()):
+                call.end("shutdown")
+            if self._running:
+                await asyncio.wait(self._running.values(), timeout=END_SECONDS)
+            for task in running:
+                task.cancel()
+        await self.casting.close()
+        await runner.cleanup()
+        if operations_port is not None:
+            await own.cleanup()
+
+    @staticmethod
+    def _app(*groups: list[web.RouteDef]) -> web.Application:
+        app = web.Application(client_max_size=MAX_CLIENT_BYTES)
+        for group in groups:
+            app.add_routes(group)
+        return app
+
+    def _operations(self) -> list[web.RouteDef]:
+        return operations.routes("transport-service", self.metrics, self._checks)
+
+    def _site(self, runner: web.AppRunner, host: str, port: int) -> web.BaseSite:
+        if self.settings.transport_fd is not None:
+            return web.SockSite(runner, socket.socket(fileno=self.settings.transport_fd))
+        return web.TCPSite(runner, host, port)
+
+    async def _checks(self) -> list[Check]:
+        checks = await operations.check_servers(self.bus, self.valkey)
+        for stage in (Stage.STT, Stage.LLM, Stage.TTS):
+            workers = self.casting.roster.workers(stage)
+            if workers:
+                checks.append(Check(f"workers_{stage}", "healthy", f"{len(workers)} running"))
+            else:
+                checks.append(Check(f"workers_{stage}", "unhealthy", f"start one: python -m workers {stage}"))
+        return checks
+
+    async def _beat(self, address: str) -> None:
+        used, at = time.process_time(), time.monotonic()
+        while True:
+            await asyncio.sleep(BEAT)
+            now_used, now = time.process_time(), time.monotonic()
+            self.metrics.loop_lag.set(max(0.0, now - at - BEAT))
+            self.metrics.sessions.set(len(self._calls))
+            load = round((now_used - used) / (now - at), 3)
+            beat = Beat(
+                id=self.worker,
+                role="transport",
+                sessions=len(self._calls),
+                load=load,
+                draining=self.draining,
+                address=address,
+            )
+            await self.bus.publish(subjects.worker_beat("transport"), msgspec.json.encode(beat))
+            used, at = now_used, now
+
+    async def _sweep(self) -> None:
+        """Keep what belongs to live sessions alive in Valkey, and forget what has expired."""
+        while True:
+            await asyncio.sleep(max(1.0, self.settings.config_ttl_seconds / 3))
+            for session in list(self._calls):
+                await self.note(session)
+            with suppress(StoreUnavailable):
+                await self.configs.cleanup_expired_configs()
+                await self.sessions.sweep()
+
+    # -- what the HTTP routes need ------------------------------------------------------------------------
+
+    def parse_config(self, document: object) -> AgentConfig:
+        return parse(document, check_provider)
+
+    def usable_providers(self) -> Mapping[str, frozenset[str]]:
+        return {role: self.casting.roster.providers(role) for role in Role}
+
+    async def bridge_key(self, key: str) -> str | None:
+        known = self._keys.get(key)
+        if known and time.monotonic() - known[0] < KEY_SECONDS:
+            return known[1]
+        answer = await self._ask_bridge(subjects.BRIDGE_KEY, {"key": key})
+        workspace = answer.get("workspace")
+        self._keys = {k: v for k, v in self._keys.items() if time.monotonic() - v[0] < KEY_SECONDS}
+        self._keys[key] = (time.monotonic(), workspace)
+        return workspace
+
+    async def bridge_agent(self, workspace: str | None, slug: str, number: str) -> AgentAnswer | None:
+        asked = {"workspace": workspace, "slug": slug, "number": number}
+        answer = await self._ask_bridge(subjects.BRIDGE_AGENT, asked)
+        if "config" not in answer:
+            return None
+        return AgentAnswer(answer["workspace"], answer["agent"], answer["version"], answer["config"])
+
+    async def _ask_bridge(self, subject: str, question: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            payload = await self.bus.request(subject, json.dumps(question).encode(), within=BRIDGE_SECONDS)
+        except BusError:
+            raise Unavailable("The bridge does not answer; is `manage.py bridge` running?") from None
+        answer: dict[str, Any] = json.loads(payload)
+        return answer
+
+    async def create(self, spec: SessionSpec) -> None:
+        if self.draining:
+            raise Unavailable("This process is being stopped; try again.")
+        document = dump(spec.config)
+        created = SessionCreated(
+            workspace=spec.workspace,
+            config=document,
+            revision=revision(document),
+            transport=spec.transport,
+            agent=spec.agent,
+            agent_version=spec.agent_version,
+            name=spec.name,
+            caller=spec.caller,
+            called=spec.called,
+            call_id=spec.call_id,
+            details=dict(spec.details),
+        )
+        try:
+            async with asyncio.timeout(APPEND_SECONDS):
+                writer = await self._take(spec.id)
+                await writer.append(created)
+        except (TimeoutError, BusError):
+            raise Unavailable("The event stream does not take the session; is NATS running? Set NATS_URL.") from None
+
+    async def _take(self, session: str) -> Writer:
+        return await self.bus.take_fence(session, Stage.SESSION, owner=self.worker)
+
+    async def end(self, session: str, reason: str) -> bool:
+        if (running := self._running.get(session)) and (call := self._calls.get(session)):
+            call.end(reason)
+            await asyncio.wait([running], timeout=END_SECONDS)
+            return True
+        record = await self.sessions.get(session)
+        if record is None or record["state"] in OVER:
+            return False
+        try:
+            command = json.dumps({"verb": "end", "reason": reason}).encode()
+            await self.bus.request(subjects.session_command(session), command, within=END_SECONDS)
+        except NobodyThere:
+            await self._end_alone(session, reason)
+        except BusError as error:
+            raise Unavailable(f"The session's transport does not answer ({error}).") from None
+        return True
+
+    async def _end_alone(self, session: str, reason: str) -> None:
+        """No process holds the session: take it and end it."""
+        failed = reason == "failed"
+        try:
+            async with asyncio.timeout(APPEND_SECONDS):
+                writer = await self._take(session)
+                await writer.append(SessionEnded(reason=reason, failed=failed))
+        except (TimeoutError, BusError):
+            raise Unavailable("The event stream does not take the session's end; is NATS running?") from None
+        await self.note(session, state="failed" if failed else "ended", reason=reason)
+
+    # -- what the calls need ------------------------------------------------------------------------------
+
+    async def note(self, session: str, **changes: Any) -> None:
+        """While Valkey is away the record waits for the next change."""
+        ttl = self.settings.config_ttl_seconds
+        try:
+            record = await self.sessions.get(session)
+            if record is not None:
+                record |= {**changes, "updated_at": datetime.now(UTC).isoformat()}
+                await self.sessions.put(session, record, ttl)
+            await self.configs.extend_config_ttl(session, ttl)
+        except StoreUnavailable as error:
+            log.warning("session record was not written", extra={"session": session, "error": str(error)})
+
+    async def resume_token(self, session: str) -> str:
+        try:
+            return await issue_resume_token(self, session)
+        except StoreUnavailable:
+            return ""
+
+    async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
+        facts = wire.receive()
+        opened = await anext(facts)
+        if not isinstance(opened, Opened):
+            assert isinstance(opened, HungUp)
+            log.info("socket was not opened", extra={"session": session, "reason": opened.reason})
+            return
+        line = Line(wire, facts, opened)
+        call, running = self._calls.get(session), self._running.get(session)
+        if call and running and call.come_back(line):
+            await asyncio.wait([running])
+            return
+        task = asyncio.create_task(self._run(session, line))
+        self._running[session] = task
+        await asyncio.wait([task])
+
+    async def _run(self, session: str, line: Line) -> None:
+        command = None
+        try:
+            document = await self._document(session)
+            writer = await self._take(session)
+            config = parse(document)
+            call = self._calls[session] = Call(self, writer, config, line)
+            command = await self.bus.serve(subjects.session_command(session), lambda ask: self._command(session, ask))
+            await self.note(session, state="live", participants=[line.opened.caller or "caller"])
+            await call.run()
+        except (BusError, ConfigError) as error:
+            log.error("call could not begin", extra={"session": session, "error": str(error)})
+            await line.wire.tell({"type": "error", "code": "unavailable", "message": str(error)[:500]})
+        except Exception:  # noqa: BLE001  # the outermost loop: one call's fault stays its own
+            self.metrics.actor_failures.inc()
+            log.exception("call failed", extra={"session": session})
+            with suppress(Unavailable, Fenced):
+                await self._end_alone(session, "failed")
+        finally:
+            self._calls.pop(session, None)
+            self._running.pop(session, None)
+            if command:
+                await command.close()
+            await line.wire.close()
+
+    async def _document(self, session: str) -> object:
+        with suppress(StoreUnavailable, ConfigError):
+            if (document := await self.configs.get_document(session)) is not None:
+                parse(document)
+                return document
+        for stored in reversed(await self.bus.history(session)):
+            if isinstance(stored.event, SessionCreated):
+                return stored.event.config
+        raise BusError("the session has no configuration any more")
+
+    async def _command(self, session: str, payload: bytes) -> bytes:
+        asked = json.loads(payload)
+        call, running = self._calls.get(session), self._running.get(session)
+        if call is None or running is None:
+            return json.dumps({"ok": False, "error": "the session is over"}).encode()
+        if asked.get("verb") != "end":
+            return json.dumps({"ok": False, "error": f"unknown verb {asked.get('verb')!r}; known: end"}).encode()
+        call.end(str(asked.get("reason", "ended")))
+        await asyncio.wait([running], timeout=END_SECONDS)
+        return b'{"ok": true}'
+
+
+def check_provider(service: str, provider: str, options: Mapping[str, Any]) -> list[Problem]:
+    """The names and options of a document's providers. Transport names are checked where sessions are opened."""
+    if service not in set(Role):
+        return []
+    found = registry.check_connectors({service: {"primary": provider, "config": {provider: dict(options)}}})
+    prefixes = (f"connectors.{service}.config.{provider}.", f"connectors.{service}.config.{provider}")
+    return [Problem(_below(problem.path, *prefixes), problem.message) for problem in found]
+
+
+def _below(path: str, *prefixes: str) -> str:
+    for prefix in prefixes:
+        if path.startswith(prefix):
+            return path[len(prefix) :]
+    return ""
