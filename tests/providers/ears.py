@@ -24,20 +24,6 @@ LOST_END_MS = 200
 MOST_UTTERANCES = 4
 
 
-def _ulaw_values() -> NDArray[np.int16]:
-    bits = ~np.arange(256) & 0xFF
-    magnitude = ((((bits & 0x0F) << 3) + 0x84) << (bits >> 4 & 7)) - 0x84
-    return np.where(bits & 0x80, -magnitude, magnitude).astype("<i2")
-
-
-_ULAW = _ulaw_values()
-
-
-def from_ulaw(data: bytes) -> bytes:
-    """G.711 µ-law as s16le."""
-    return _ULAW[np.frombuffer(data, np.uint8)].tobytes()
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """A known utterance, or the part of it that the audio holds. Times are milliseconds in the audio."""
@@ -86,7 +72,7 @@ class Ears:
     def listen(self, pcm: bytes, rate: int) -> list[Found]:
         """Every known utterance in the audio, in order."""
         shape = _features(pcm, rate)
-        found = []
+        found: list[Found] = []
         while len(found) < MOST_UTTERANCES and (one := self._best(shape)):
             found.append(one)
             shape[one.start_ms // FRAME_MS : one.end_ms // FRAME_MS] = 0

@@ -212,8 +212,8 @@ class Decoder:
 
     def _sentence(self, at: int) -> Generator[None, None, int]:
         """Head, body and foot of a sentence that begins near this look; returns where to go on."""
-        begin = yield from self._clearest(at, START_A)
-        place, read = begin, []
+        place = begin = yield from self._clearest(at, START_A)
+        read: list[int] = []
         for _ in range(HEAD - 1):
             place, tone = yield from self._symbol_near(place + HOPS, PATIENCE)
             if tone is None or (tone >= START_A and read) or (tone != START_B and not read):
@@ -244,7 +244,8 @@ class Decoder:
             at = place + HOPS
 
     def _foot(self, begin: int, at: int, value: int, count: int, gap: int) -> Generator[None, None, int]:
-        place, read = at, []
+        place = at
+        read: list[int] = []
         for _ in range(FOOT - 1):
             before = place
             place, tone = yield from self._symbol_near(before + HOPS, PATIENCE)

@@ -1,0 +1,254 @@
+"""What all stand-ins share: the steering, the record of requests, ears, voice and brain, and how an answer is given."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from aiohttp import ClientConnectionResetError, web
+from multidict import MultiMapping
+
+from tests.providers import tones
+from tests.providers.brain import Brain, answer_last_user
+from tests.providers.ears import Ears
+from tests.providers.refusals import refusal
+from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Route, Steering, forever, paced
+
+REVOKED = "revoked"
+"""A key with this in it is refused with 401, and so is none; every other one is welcome."""
+CHUNK_MS = 100
+
+
+class Outcome(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAULTED = "faulted"
+    CANCELLED = "cancelled"  # the client went away before the end
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One request as it came over the wire; header names in lower case. A socket's frames are its `messages`."""
+
+    number: int
+    route: Route
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    at: float
+    body: Any = None
+    """Decoded JSON; form fields, where a file is its name, type and size; text."""
+    text: str = ""
+    """What was asked, said or spoken, as far as it is known."""
+    messages: list[Any] = field(default_factory=list)
+    audio_bytes: int = 0
+    outcome: Outcome = Outcome.OPEN
+    news: "News | None" = None
+
+    def end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        if self.news:
+            self.news.tell()
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "news"}
+
+
+class News:
+    """Wakes those who wait for something to have changed."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+
+    def tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def next(self) -> None:
+        await self._changed.wait()
+
+
+class Backstage:
+    """Shared by the stand-ins of one application."""
+
+    def __init__(self, ears: Ears, brain: Brain = answer_last_user, ms_per_char: float = tones.MS_PER_CHAR) -> None:
+        self.ears = ears
+        self.brain = brain
+        self.ms_per_char = ms_per_char
+        self.steering = Steering()
+        self.requests: deque[Recorded] = deque(maxlen=20_000)
+        self.news = News()
+        self._count = 0
+
+    def record(self, request: web.Request, route: Route) -> Recorded:
+        self._count += 1
+        recorded = Recorded(
+            number=self._count,
+            route=route,
+            method=request.method,
+            path=request.path,
+            query=_joined(request.query),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            at=time.monotonic(),
+            news=self.news,
+        )
+        self.requests.append(recorded)
+        self.news.tell()
+        return recorded
+
+    def voice(self, text: str, rate: int, behaviour: Behaviour = PROMPT, speed: float = 1.0) -> bytes:
+        """The text as s16le mono; `speed` as providers count it, 2.0 is twice as fast."""
+        if behaviour.fault is Fault.EMPTY:
+            return b""
+        pcm = _spoken(text, rate, self.ms_per_char / speed)
+        return bytes(len(pcm)) if behaviour.fault is Fault.SILENCE else pcm
+
+
+BACKSTAGE = web.AppKey("backstage", Backstage)
+
+
+@asynccontextmanager
+async def received(request: web.Request, route: Route, key: str | None) -> AsyncIterator[tuple[Backstage, Recorded]]:
+    """A request is recorded, its key looked at, and what became of it noted."""
+    backstage = request.app[BACKSTAGE]
+    recorded = backstage.record(request, route)
+    try:
+        if not key or REVOKED in key:
+            raise refusal(route.provider, 401)
+        yield backstage, recorded
+    except web.HTTPException:
+        recorded.end(Outcome.REFUSED)
+        raise
+    except ClientConnectionResetError:
+        recorded.end(Outcome.CANCELLED)
+        raise
+    finally:
+        # A cancellation is the client's going away: it is the only one who cancels a handler.
+        if recorded.outcome is Outcome.OPEN:
+            recorded.end(Outcome.CANCELLED)
+
+
+async def enter(backstage: Backstage, recorded: Recorded, text: str) -> Behaviour:
+    """How this request is answered, once its first byte is due; a refusal is raised, silence lasts."""
+    recorded.text = text
+    behaviour = backstage.steering.choose(recorded.route, text)
+    await first_byte(behaviour)
+    if behaviour.fault is Fault.REFUSE:
+        raise refusal(recorded.route.provider, behaviour.status, behaviour.retry_after)
+    return behaviour
+
+
+async def first_byte(behaviour: Behaviour) -> None:
+    if behaviour.first_ms:
+        await asyncio.sleep(behaviour.first_ms / 1000)
+    if behaviour.fault is Fault.NEVER:
+        await forever()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body in the pieces in which it is sent. `head` and `tail` frame them and are no pieces themselves."""
+
+    content_type: str
+    pieces: Sequence[bytes]
+    head: bytes = b""
+    tail: bytes = b""
+    garbage: bytes = b"<html><body>upstream connect error</body></html>"
+
+
+async def send(request: web.Request, recorded: Recorded, behaviour: Behaviour, answer: Answer) -> web.StreamResponse:
+    """Streams an answer as its behaviour wants it."""
+    response = web.StreamResponse(headers={"Content-Type": answer.content_type, "Cache-Control": "no-cache"})
+    await response.prepare(request)
+    try:
+        if behaviour.is_plain:
+            await _write(response, answer.head + b"".join(answer.pieces) + answer.tail)
+        else:
+            await _write(response, answer.head)
+            async for piece in paced(behaviour, answer.pieces):
+                await _write(response, piece)
+            await _write(response, answer.tail)
+        recorded.end(Outcome.ANSWERED if behaviour.fault is None else Outcome.FAULTED)
+    except Faulted as faulted:
+        recorded.end(Outcome.FAULTED)
+        await _break(request, response, faulted.fault, answer.garbage)
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    if data:
+        await response.write(data)
+
+
+async def _break(request: web.Request, response: web.StreamResponse, fault: Fault, garbage: bytes) -> None:
+    if fault is Fault.GARBAGE:
+        await response.write(garbage)
+    elif fault is Fault.CUT and request.transport:
+        request.transport.abort()
+    if fault in (Fault.CUT, Fault.STALL):
+        await forever()
+
+
+async def open_socket(request: web.Request, backstage: Backstage, recorded: Recorded) -> web.WebSocketResponse:
+    """Answers a handshake as its behaviour wants it."""
+    behaviour = await enter(backstage, recorded, request.query_string)
+    if behaviour.fault is Fault.CUT and request.transport:
+        request.transport.abort()
+        await forever()
+    socket = web.WebSocketResponse(compress=False)
+    await socket.prepare(request)
+    return socket
+
+
+async def break_socket(request: web.Request, socket: web.WebSocketResponse, fault: Fault) -> None:
+    if fault is Fault.GARBAGE:
+        await socket.send_str('{"unfinished": ')
+    elif fault is Fault.END:
+        await socket.close()
+    elif fault is Fault.CUT and request.transport:
+        request.transport.abort()
+    if fault in (Fault.CUT, Fault.STALL):
+        await forever()
+
+
+def json_answer(body: Any) -> Answer:
+    """A JSON body; in two pieces, so that it can break in the middle."""
+    data = json.dumps(body).encode()
+    middle = len(data) // 2
+    return Answer("application/json", (data[:middle], data[middle:]), garbage=b'{"unfinished": ')
+
+
+def sse(data: object, event: str = "") -> bytes:
+    """One server-sent event."""
+    name = f"event: {event}\n" if event else ""
+    return f"{name}data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
+
+
+def chunks(audio: bytes, bytes_per_second: int) -> list[bytes]:
+    """Audio in chunks of 100 ms."""
+    size = bytes_per_second * CHUNK_MS // 1000
+    return [audio[start : start + size] for start in range(0, len(audio), size)]
+
+
+def bearer(request: web.Request) -> str | None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else None
+
+
+def _joined(values: MultiMapping[str]) -> dict[str, str]:
+    """A repeated parameter is joined by commas."""
+    return {name: ",".join(values.getall(name)) for name in dict.fromkeys(values)}
+
+
+@lru_cache(maxsize=256)
+def _spoken(text: str, rate: int, ms_per_char: float) -> bytes:
+    return tones.encode(text, rate, ms_per_char)

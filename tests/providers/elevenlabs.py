@@ -1,0 +1,275 @@
+"""ElevenLabs: speech over the multi-context WebSocket and over HTTP, voices and models."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tests.providers.backstage import (
+    CHUNK_MS,
+    Answer,
+    Backstage,
+    Outcome,
+    Recorded,
+    break_socket,
+    chunks,
+    enter,
+    first_byte,
+    json_answer,
+    open_socket,
+    received,
+    send,
+)
+from tests.providers.refusals import elevenlabs_status, refusal
+from tests.providers.steering import Behaviour, Fault, Faulted, Route, paced
+from tests.providers.ulaw import to_ulaw
+
+RACHEL = "21m00Tcm4TlvDq8ikWAM"
+VOICES = {RACHEL: "Rachel", "pNInz6obpgDQGcFmaJgB": "Adam", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
+MODELS = ("eleven_multilingual_v2", "eleven_flash_v2_5", "eleven_turbo_v2_5")
+FORMATS = {f"pcm_{rate}": rate for rate in (8000, 16_000, 22_050, 24_000, 44_100)} | {"ulaw_8000": 8000}
+MOST_CONTEXTS = 5
+IDLE_SECONDS, LONGEST_IDLE_SECONDS = 20, 180
+BUFFERED_CHARS = (120, 160, 250, 290)
+"""Without `auto_mode`: so much text makes the first, second … generation start without a flush."""
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/v1/text-to-speech/{voice}/multi-stream-input", converse)
+    app.router.add_post("/v1/text-to-speech/{voice}/stream", stream)
+    app.router.add_get("/v1/voices", list_voices)
+    app.router.add_get("/v2/voices", list_voices)
+
+
+def _key(request: web.Request) -> str | None:
+    return request.headers.get("xi-api-key")
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.ELEVENLABS_MODELS, _key(request)) as (backstage, recorded):
+        behaviour = await enter(backstage, recorded, "")
+        models = [{"model_id": name, "name": name, "can_do_text_to_speech": True} for name in MODELS]
+        return await send(request, recorded, behaviour, json_answer(models))
+
+
+async def list_voices(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.ELEVENLABS_VOICES, _key(request)) as (backstage, recorded):
+        behaviour = await enter(backstage, recorded, "")
+        voices = [{"voice_id": voice, "name": name, "category": "premade"} for voice, name in VOICES.items()]
+        page = {"has_more": False, "total_count": len(voices), "next_page_token": None}
+        return await send(request, recorded, behaviour, json_answer({"voices": voices, **page}))
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.ELEVENLABS_STREAM, _key(request)) as (backstage, recorded):
+        body = recorded.body = await request.json()
+        audio_format = _format(request.query)
+        if request.match_info["voice"] not in VOICES:
+            raise refusal("elevenlabs", 404, message=_unknown_voice(request))
+        behaviour = await enter(backstage, recorded, body.get("text", ""))
+        speed = float((body.get("voice_settings") or {}).get("speed") or 1.0)
+        audio = _encoded(backstage.voice(body.get("text", ""), FORMATS[audio_format], behaviour, speed), audio_format)
+        pieces = chunks(audio, _bytes_per_second(audio_format))
+        return await send(request, recorded, behaviour, Answer("audio/pcm", pieces))
+
+
+def _format(query: Mapping[str, str]) -> str:
+    wanted = query.get("output_format", "mp3_44100_128")
+    if wanted not in FORMATS:
+        raise refusal("elevenlabs", 400, message=f"the stand-in speaks {', '.join(FORMATS)}, not {wanted}")
+    return wanted
+
+
+def _encoded(pcm: bytes, audio_format: str) -> bytes:
+    return to_ulaw(pcm) if audio_format.startswith("ulaw") else pcm
+
+
+def _bytes_per_second(audio_format: str) -> int:
+    return FORMATS[audio_format] * (1 if audio_format.startswith("ulaw") else 2)
+
+
+def _unknown_voice(request: web.Request) -> str:
+    return f"A voice with voice_id '{request.match_info['voice']}' was not found."
+
+
+# -- the multi-context socket ----------------------------------------------------------------------------
+
+
+async def converse(request: web.Request) -> web.WebSocketResponse:
+    key = _key(request) or request.query.get("xi-api-key") or request.query.get("single_use_token")
+    async with received(request, Route.ELEVENLABS_CONNECT, key) as (backstage, recorded):
+        _format(request.query)
+        socket = await open_socket(request, backstage, recorded)
+        conversation = Conversation(backstage, recorded, socket, request)
+        if request.match_info["voice"] not in VOICES:
+            await conversation.refuse("voice_id_does_not_exist", _unknown_voice(request))
+        else:
+            await conversation.run()
+        return socket
+
+
+class Context:
+    """One stream of speech on the socket: the text that waits, and the texts that are being spoken."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self.speed = float(settings.get("speed") or 1.0)
+        self.waiting = ""
+        self.texts: asyncio.Queue[str | None] = asyncio.Queue()
+        self.generations = 0
+        self.closing = False
+        self.idle: asyncio.TimerHandle | None = None
+
+    def flush(self) -> None:
+        """Speak what waits."""
+        if self.waiting.strip() and not self.closing:
+            self.texts.put_nowait(self.waiting)
+            self.generations += 1
+        self.waiting = ""
+
+    def close(self) -> None:
+        """Speak what was flushed, and nothing more."""
+        if not self.closing:
+            self.closing = True
+            self.texts.put_nowait(None)
+
+    @property
+    def is_due(self) -> bool:
+        return len(self.waiting) >= BUFFERED_CHARS[min(self.generations, len(BUFFERED_CHARS) - 1)]
+
+
+class Conversation:
+    """One socket. A flush alone never brings `isFinal`; only the end of a context does, and frees its place."""
+
+    def __init__(
+        self, backstage: Backstage, recorded: Recorded, socket: web.WebSocketResponse, request: web.Request
+    ) -> None:
+        self._backstage = backstage
+        self._recorded = recorded
+        self._socket = socket
+        self._request = request
+        self._format = request.query["output_format"]
+        self._aligned = request.query.get("sync_alignment") == "true"
+        self._auto = request.query.get("auto_mode") == "true"
+        self._idle_seconds = min(float(request.query.get("inactivity_timeout", IDLE_SECONDS)), LONGEST_IDLE_SECONDS)
+        self._contexts: dict[str, Context] = {}
+        self._speakers: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            if await self._read(tasks):
+                for context in self._contexts.values():
+                    context.close()
+                await asyncio.gather(*self._speakers)
+                await self._socket.close()
+            for speaker in self._speakers:
+                speaker.cancel()
+
+    async def refuse(self, error: str, message: str) -> None:
+        await self._socket.send_str(json.dumps({"message": message, "error": error, "code": 1008}))
+        await self._socket.close(code=1008, message=message.encode()[:120])
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> bool:
+        """Until the client is done; whether it waits for what is still to be spoken."""
+        while True:
+            try:
+                message = await self._socket.receive(timeout=self._idle_seconds)
+            except TimeoutError:
+                text = f"Have not received a new text input within the timeout of {self._idle_seconds:g} seconds."
+                await self.refuse("input_timeout_exceeded", text)
+                return False
+            if message.type is not WSMsgType.TEXT:
+                self._recorded.end(Outcome.ANSWERED)
+                return False
+            order = json.loads(message.data)
+            self._recorded.messages.append(order)
+            if order.get("close_socket"):
+                self._recorded.end(Outcome.ANSWERED)
+                return True
+            if not await self._take(order, tasks):
+                return False
+
+    async def _take(self, order: Mapping[str, Any], tasks: asyncio.TaskGroup) -> bool:
+        """Whether the socket goes on after this message."""
+        name = order.get("context_id") or order.get("contextId") or "default"
+        context = self._contexts.get(name)
+        if context is None or (context.closing and not order.get("close_context")):
+            if order.get("close_context"):
+                return True
+            if len(self._speakers) >= MOST_CONTEXTS:
+                text = f"Maximum simultaneous contexts per WebSocket connection exceeded ({MOST_CONTEXTS})."
+                await self.refuse("max_active_conversations", text)
+                return False
+            context = self._open(name, order, tasks)
+        self._feed(context, order)
+        return True
+
+    def _open(self, name: str, order: Mapping[str, Any], tasks: asyncio.TaskGroup) -> Context:
+        context = self._contexts[name] = Context(name, order.get("voice_settings") or {})
+        speaker = tasks.create_task(self._speak(context))
+        self._speakers.add(speaker)
+        speaker.add_done_callback(self._speakers.discard)
+        return context
+
+    def _feed(self, context: Context, order: Mapping[str, Any]) -> None:
+        if order.get("close_context"):
+            context.close()
+            return
+        context.waiting += order.get("text") or ""
+        ends_sentence = context.waiting.rstrip().endswith((".", "!", "?"))
+        if order.get("flush") or context.is_due or (self._auto and ends_sentence):
+            context.flush()
+        if context.idle:
+            context.idle.cancel()
+        context.idle = asyncio.get_running_loop().call_later(self._idle_seconds, context.close)
+
+    async def _speak(self, context: Context) -> None:
+        while text := await context.texts.get():
+            await self._generate(context, text)
+        if context.idle:
+            context.idle.cancel()
+        if self._contexts.get(context.name) is context:
+            del self._contexts[context.name]
+        await self._socket.send_str(json.dumps({"isFinal": True, "contextId": context.name}))
+
+    async def _generate(self, context: Context, text: str) -> None:
+        self._recorded.text += text
+        behaviour = self._backstage.steering.choose(Route.ELEVENLABS_SPEAK, text)
+        await first_byte(behaviour)
+        if behaviour.fault is Fault.REFUSE:
+            await self.refuse(elevenlabs_status(behaviour.status), "refused by the stand-in")
+            return
+        end = f', "contextId": {json.dumps(context.name)}}}'
+        try:
+            async for piece in paced(behaviour, self._pieces(text, behaviour, context.speed)):
+                await self._socket.send_str(piece + end)
+        except Faulted as faulted:
+            await break_socket(self._request, self._socket, faulted.fault)
+
+    def _pieces(self, text: str, behaviour: Behaviour, speed: float) -> tuple[str, ...]:
+        pcm = self._backstage.voice(text, FORMATS[self._format], behaviour, speed)
+        return _messages(pcm, self._format, text if self._aligned else "")
+
+
+@lru_cache(maxsize=256)
+def _messages(pcm: bytes, audio_format: str, aligned: str) -> tuple[str, ...]:
+    """Audio as messages that lack only their context; `aligned` is the text whose times they tell, if they do."""
+    pieces = chunks(_encoded(pcm, audio_format), _bytes_per_second(audio_format))
+    messages = []
+    for place, piece in enumerate(pieces):
+        share = range(len(aligned) * place // len(pieces), len(aligned) * (place + 1) // len(pieces))
+        alignment = _alignment([aligned[char] for char in share]) if share else None
+        message = {"audio": base64.b64encode(piece).decode(), "isFinal": None}
+        messages.append(json.dumps({**message, "normalizedAlignment": alignment, "alignment": alignment})[:-1])
+    return tuple(messages)
+
+
+def _alignment(chars: list[str]) -> dict[str, list[Any]]:
+    """Times are relative to the chunk, as the service tells them."""
+    step = CHUNK_MS / len(chars)
+    starts = [round(place * step) for place in range(len(chars))]
+    return {"chars": chars, "charStartTimesMs": starts, "charDurationsMs": [round(step)] * len(chars)}

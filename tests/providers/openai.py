@@ -1,0 +1,209 @@
+"""OpenAI's HTTP API: chat completions, transcriptions, speech and models."""
+
+import io
+import itertools
+import time
+import wave
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from tests.providers.backstage import Answer, Backstage, bearer, chunks, enter, json_answer, received, send, sse
+from tests.providers.brain import last_user_text, tokens
+from tests.providers.refusals import refusal
+from tests.providers.steering import Behaviour, Fault, Route
+
+SPEECH_RATE = 24_000
+MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4o-mini-transcribe", "whisper-1", "gpt-4o-mini-tts", "tts-1")
+SHORTEST_SECONDS = 0.1
+FormField = str | bytes | bytearray | web.FileField
+_CREATED = 1_700_000_000
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_post("/v1/audio/transcriptions", transcribe)
+    app.router.add_post("/v1/audio/speech", speak)
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.OPENAI_MODELS, bearer(request)) as (backstage, recorded):
+        behaviour = await enter(backstage, recorded, "")
+        data = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "openai"} for name in MODELS]
+        return await send(request, recorded, behaviour, json_answer({"object": "list", "data": data}))
+
+
+# -- chat ------------------------------------------------------------------------------------------------
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.OPENAI_CHAT, bearer(request)) as (backstage, recorded):
+        body = recorded.body = await request.json()
+        for name in ("model", "messages"):
+            if not body.get(name):
+                raise refusal("openai", 400, message=f"Missing required parameter: '{name}'.", param=name)
+        behaviour = await enter(backstage, recorded, last_user_text(body["messages"]))
+        words, reason = _reply(backstage, behaviour, body)
+        answer = _streamed(body, words, reason) if body.get("stream") else _whole(body, words, reason)
+        return await send(request, recorded, behaviour, answer)
+
+
+def _reply(backstage: Backstage, behaviour: Behaviour, body: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The tokens of the answer and why it ends."""
+    if behaviour.fault is Fault.EMPTY:
+        return [], "stop"
+    words = tokens(backstage.brain(body["messages"]))
+    limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
+    return words[:limit], "length" if limit < len(words) else "stop"
+
+
+def _usage(body: Mapping[str, Any], words: list[str]) -> dict[str, int]:
+    asked = sum(len(str(message.get("content", "")).split()) for message in body["messages"])
+    return {"prompt_tokens": asked, "completion_tokens": len(words), "total_tokens": asked + len(words)}
+
+
+def _whole(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
+    message = {"role": "assistant", "content": "".join(words), "refusal": None}
+    return json_answer(
+        {
+            "id": f"chatcmpl-{uuid4().hex}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+            "usage": _usage(body, words),
+        }
+    )
+
+
+def _streamed(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
+    wants_usage = (body.get("stream_options") or {}).get("include_usage")
+    common = {
+        "id": f"chatcmpl-{uuid4().hex}",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": body["model"],
+        **({"usage": None} if wants_usage else {}),
+    }
+
+    def chunk(delta: Mapping[str, str], finish: str | None = None) -> bytes:
+        return sse({**common, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]})
+
+    usage = sse({**common, "choices": [], "usage": _usage(body, words)}) if wants_usage else b""
+    return Answer(
+        content_type="text/event-stream; charset=utf-8",
+        head=chunk({"role": "assistant", "content": ""}),
+        pieces=[chunk({"content": word}) for word in words],
+        tail=chunk({}, reason) + usage + sse("[DONE]"),
+        garbage=b'data: {"id": "chatcmpl-\n\n',
+    )
+
+
+# -- transcriptions --------------------------------------------------------------------------------------
+
+
+async def transcribe(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.OPENAI_TRANSCRIPTIONS, bearer(request)) as (backstage, recorded):
+        form = await request.post()
+        recorded.body = {name: _field(value) for name, value in form.items()}
+        pcm, rate = _audio(form.get("file"))
+        recorded.audio_bytes = len(pcm)
+        if not form.get("model"):
+            raise refusal("openai", 400, message="you must provide a model parameter", param="model")
+        text = backstage.ears.recognise(pcm, rate)
+        behaviour = await enter(backstage, recorded, text)
+        heard = "" if behaviour.fault is Fault.EMPTY else text
+        return await send(request, recorded, behaviour, _transcript(recorded.body, heard, len(pcm) / 2 / rate))
+
+
+def _field(value: FormField) -> object:
+    if isinstance(value, web.FileField):
+        size = value.file.seek(0, io.SEEK_END)
+        value.file.seek(0)
+        return {"filename": value.filename, "content_type": value.content_type, "bytes": size}
+    return str(value)
+
+
+def _audio(upload: FormField | None) -> tuple[bytes, int]:
+    """The samples of a WAV file and their rate."""
+    if not isinstance(upload, web.FileField):
+        raise refusal("openai", 400, message="[{'type': 'missing', 'loc': ('body', 'file')}]", param="file")
+    try:
+        with wave.open(upload.file, "rb") as sound:
+            frames, rate = sound.readframes(sound.getnframes()), sound.getframerate()
+            shape = (sound.getnchannels(), sound.getsampwidth())
+    except (wave.Error, EOFError):
+        raise refusal("openai", 400, message="Invalid file format. The stand-in reads WAV.", param="file") from None
+    if shape != (1, 2):
+        raise refusal("openai", 400, message="The stand-in reads 16-bit mono WAV.", param="file")
+    if len(frames) / 2 / rate < SHORTEST_SECONDS:
+        raise refusal("openai", 400, message="Audio file is too short. Minimum audio length is 0.1 seconds.")
+    return frames, rate
+
+
+def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
+    wanted = form.get("response_format", "json")
+    duration = {"type": "duration", "seconds": round(seconds, 2)}
+    if form.get("stream") == "true" and form["model"] != "whisper-1":
+        return _transcript_events(text)
+    if wanted == "text":
+        return Answer("text/plain; charset=utf-8", (f"{text}\n".encode(),))
+    if wanted == "verbose_json":
+        segment = {"id": 0, "start": 0.0, "end": round(seconds, 2), "text": text, "seek": 0, "tokens": []}
+        segment |= {"temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.01}
+        whole = {"task": "transcribe", "language": "english", "duration": round(seconds, 2), "text": text}
+        return json_answer(whole | {"segments": [segment] if text else [], "usage": duration})
+    if wanted == "json":
+        return json_answer({"text": text, "usage": duration})
+    message = f"response_format '{wanted}' is not one of json, verbose_json, text"
+    raise refusal("openai", 400, message=message, param="response_format")
+
+
+def _transcript_events(text: str) -> Answer:
+    return Answer(
+        content_type="text/event-stream; charset=utf-8",
+        pieces=[sse({"type": "transcript.text.delta", "delta": word}) for word in tokens(text)],
+        tail=sse({"type": "transcript.text.done", "text": text}) + sse("[DONE]"),
+        garbage=b'data: {"type": "transcript.\n\n',
+    )
+
+
+# -- speech ----------------------------------------------------------------------------------------------
+
+
+async def speak(request: web.Request) -> web.StreamResponse:
+    async with received(request, Route.OPENAI_SPEECH, bearer(request)) as (backstage, recorded):
+        body = recorded.body = await request.json()
+        for name in ("model", "input", "voice"):
+            if not body.get(name):
+                raise refusal("openai", 400, message=f"Missing required parameter: '{name}'.", param=name)
+        speed = float(body.get("speed", 1.0))
+        if not 0.25 <= speed <= 4:
+            raise refusal("openai", 400, message="speed must be between 0.25 and 4.0", param="speed")
+        head, content_type = _container(body.get("response_format", "mp3"))
+        behaviour = await enter(backstage, recorded, body["input"])
+        pcm = backstage.voice(body["input"], SPEECH_RATE, behaviour, speed)
+        return await send(request, recorded, behaviour, Answer(content_type, chunks(pcm, SPEECH_RATE * 2), head))
+
+
+def _container(wanted: str) -> tuple[bytes, str]:
+    if wanted == "pcm":
+        return b"", "audio/pcm"
+    if wanted == "wav":
+        return _endless_wav_header(), "audio/wav"
+    message = f"the stand-in speaks response_format pcm and wav, not {wanted}"
+    raise refusal("openai", 400, message=message, param="response_format")
+
+
+def _endless_wav_header() -> bytes:
+    """A WAV header for a stream of unknown length, as OpenAI sends it."""
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as sound:
+            sound.setparams((1, 2, SPEECH_RATE, 0, "NONE", ""))
+            sound.writeframes(b"")
+        header = bytearray(file.getvalue())
+    for place in itertools.chain(range(4, 8), range(40, 44)):
+        header[place] = 0xFF
+    return bytes(header)

@@ -1,0 +1,143 @@
+"""How a stand-in behaves: latency and faults by route, for every request or for some, changed while it runs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from enum import StrEnum
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Piece = TypeVar("Piece")
+
+
+class Route(StrEnum):
+    """What can be steered and recorded. A socket has one route for its handshake and one for each answer on it."""
+
+    OPENAI_CHAT = "openai.chat"
+    OPENAI_TRANSCRIPTIONS = "openai.transcriptions"
+    OPENAI_SPEECH = "openai.speech"
+    OPENAI_MODELS = "openai.models"
+    DEEPGRAM_CONNECT = "deepgram.connect"
+    DEEPGRAM_LISTEN = "deepgram.listen"
+    """An answer is the final result of an utterance; its text is the transcript."""
+    DEEPGRAM_PROJECTS = "deepgram.projects"
+    ELEVENLABS_CONNECT = "elevenlabs.connect"
+    ELEVENLABS_SPEAK = "elevenlabs.speak"
+    """An answer is the speech of one flushed text of a context."""
+    ELEVENLABS_STREAM = "elevenlabs.stream"
+    ELEVENLABS_VOICES = "elevenlabs.voices"
+    ELEVENLABS_MODELS = "elevenlabs.models"
+    ANTHROPIC_MESSAGES = "anthropic.messages"
+    ANTHROPIC_MODELS = "anthropic.models"
+    AZURE_SPEECH = "azure.speech"
+    AZURE_VOICES = "azure.voices"
+
+    @property
+    def provider(self) -> str:
+        return self.value.partition(".")[0]
+
+
+class Fault(StrEnum):
+    REFUSE = "refuse"  # an error with `status`, in the provider's own form
+    NEVER = "never"  # nothing at all, and the connection stays open
+    STALL = "stall"  # `after` pieces, then nothing
+    CUT = "cut"  # `after` pieces, then the connection is gone
+    END = "end"  # `after` pieces, then a clean end without the provider's end mark
+    GARBAGE = "garbage"  # `after` pieces, then something that cannot be read
+    EMPTY = "empty"  # a well-formed answer with nothing in it: no text, no audio
+    SILENCE = "silence"  # a voice's audio of the right length, all zeros
+
+
+_MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.GARBAGE}
+_CONNECTS = {Route.DEEPGRAM_CONNECT, Route.ELEVENLABS_CONNECT}
+_VOICES = {Route.OPENAI_SPEECH, Route.ELEVENLABS_SPEAK, Route.ELEVENLABS_STREAM, Route.AZURE_SPEECH}
+
+
+class Behaviour(BaseModel):
+    """One rule. Pieces are tokens of a text, chunks of a voice (100 ms), final results of a recogniser."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_ms: float = Field(default=0, ge=0, description="before the first byte")
+    each_ms: float = Field(default=0, ge=0, description="before each further piece")
+    fault: Fault | None = None
+    after: int = Field(default=0, ge=0, description="pieces before a stall, cut, end or garbage")
+    status: int = Field(default=503, ge=400, le=599, description="of a refusal")
+    retry_after: float | None = Field(default=None, ge=0, description="seconds, sent with a refusal")
+    nth: int | None = Field(default=None, ge=1, description="only the n-th request since it was steered")
+    contains: str = Field(default="", description="only requests whose text has this in it")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        given = self.model_fields_set
+        if "after" in given and self.fault not in _MIDWAY:
+            raise ValueError("`after` needs a fault that comes midway: stall, cut, end or garbage")
+        if given & {"status", "retry_after"} and self.fault is not Fault.REFUSE:
+            raise ValueError("`status` and `retry_after` need the fault refuse")
+        return self
+
+    def applies(self, number: int, text: str) -> bool:
+        return self.nth in (None, number) and self.contains.lower() in text.lower()
+
+    @property
+    def is_plain(self) -> bool:
+        return self.fault is None and not self.each_ms
+
+
+PROMPT = Behaviour()
+
+
+class Steering:
+    """The rules of every route: the first that applies to a request decides; none is a prompt, full answer."""
+
+    def __init__(self) -> None:
+        self._rules: dict[Route, tuple[Behaviour, ...]] = {}
+        self._seen: Counter[Route] = Counter()
+
+    def steer(self, route: Route, *behaviours: Behaviour) -> None:
+        """Replace a route's rules and count its requests anew; without any it is prompt again."""
+        for one in behaviours:
+            _check_fit(route, one)
+        self._rules[route] = behaviours
+        self._seen[route] = 0
+
+    def choose(self, route: Route, text: str) -> Behaviour:
+        self._seen[route] += 1
+        number = self._seen[route]
+        return next((one for one in self._rules.get(route, ()) if one.applies(number, text)), PROMPT)
+
+
+def _check_fit(route: Route, behaviour: Behaviour) -> None:
+    """Refuse what would have no effect on this route."""
+    if behaviour.fault is Fault.SILENCE and route not in _VOICES:
+        raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
+    if route in _CONNECTS and behaviour.fault not in (None, Fault.REFUSE, Fault.NEVER, Fault.CUT):
+        raise ValueError(f"{route} is a handshake: it can be refused, never answered or cut")
+    if route in (*_CONNECTS, Route.DEEPGRAM_LISTEN) and behaviour.each_ms:
+        raise ValueError(f"{route} answers in one piece; use first_ms")
+
+
+class Faulted(Exception):
+    """The point in an answer at which its fault comes."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+async def paced(behaviour: Behaviour, pieces: Iterable[Piece]) -> AsyncIterator[Piece]:
+    """The pieces in their time, as far as they come; raises Faulted before the end of an answer that has a fault."""
+    wanted = list(pieces)
+    count = behaviour.after if behaviour.fault in _MIDWAY else len(wanted)
+    for place, piece in enumerate(wanted[:count]):
+        if place and behaviour.each_ms:
+            await asyncio.sleep(behaviour.each_ms / 1000)
+        yield piece
+    if behaviour.fault in _MIDWAY:
+        raise Faulted(behaviour.fault)
+
+
+async def forever() -> None:
+    """Until the client goes away, which cancels."""
+    await asyncio.Event().wait()
