@@ -177,7 +177,7 @@ class Up:
         web, transport = self._plan.ports[ports.WEB], self._plan.ports[ports.TRANSPORT]
         url = self._plan.url
         lines = [
-            f"MeshAG is ready: {url(web)}",
+            f"MeshAG is ready: dashboard {url(web)}, API {url(transport)}",
             f"  Dashboard   {url(web, '/')}",
             f"  Admin       {url(web, '/admin/')} as admin, password {password}",
             f"  API         {url(transport, '/sessions')} with the key in {data_dir / KEY_FILE}",
