@@ -45,7 +45,7 @@ def _route(desk: Desk, transport: str) -> Callable[[web.Request], Awaitable[web.
 def _wire(request: web.Request, record: Record) -> SocketWire:
     if record["transport"] == TWILIO:
         return TwilioWire(request, call_id=record["call_id"])
-    return WebsocketWire(request)
+    return WebsocketWire(request, captions=record["transcription"])
 
 
 async def _admit(desk: Desk, request: web.Request, transport: str) -> tuple[Record, Record]:

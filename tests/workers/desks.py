@@ -14,7 +14,7 @@ from mesh.store import ConfigStorage, Valkey
 from tests.workers.media.sockets import serving
 from workers.api import routes
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
-from workers.media.wire import Fact, Wire
+from workers.media.wire import Fact, Opened, Wire
 from workers.settings import Settings
 
 KEY = "mag_abcdefgh_owner"
@@ -105,7 +105,8 @@ class RecordingDesk:
         self.answered.append((session, claims))
         async for fact in wire.receive():
             self.facts.append(fact)
-            await wire.welcome(session)
+            if isinstance(fact, Opened):
+                await wire.welcome(session)
 
     async def move(self, session: str, state: str) -> None:
         record = await self.sessions.get(session)
@@ -127,9 +128,11 @@ class Front:
 
 
 @asynccontextmanager
-async def front(valkey_url: str, settings: Settings, headers: Mapping[str, str]) -> AsyncIterator[Front]:
+async def front(
+    valkey_url: str, settings: Settings, headers: Mapping[str, str], kind: type[RecordingDesk] = RecordingDesk
+) -> AsyncIterator[Front]:
     valkey = await Valkey.connect(valkey_url)
-    desk = RecordingDesk(settings, ConfigStorage(valkey), SessionStore(valkey), Tokens(valkey))
+    desk = kind(settings, ConfigStorage(valkey), SessionStore(valkey), Tokens(valkey))
     app = web.Application()
     app.router.add_routes(routes(desk))
     async with serving(app) as url, ClientSession(url, headers=headers) as client:

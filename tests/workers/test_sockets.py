@@ -28,6 +28,14 @@ async def test_a_token_opens_the_socket(embedded: Front):
     assert embedded.desk.answered[0][0] == session["session_id"]
 
 
+@pytest.mark.accepts("M77")
+async def test_a_session_without_transcription_has_no_captions(embedded: Front):
+    session = await made(embedded, enable_transcription=False)
+    async with embedded.client.ws_connect(f"{session['room_url']}/{session['token']}") as socket:
+        await socket.send_json(HELLO)
+        assert (await socket.receive_json(timeout=DEADLINE))["captions"] is False
+
+
 async def test_a_token_is_taken_once(embedded: Front):
     session = await made(embedded)
     url = f"{session['room_url']}/{session['token']}"

@@ -85,7 +85,6 @@ Position = Annotated[int, msgspec.Meta(ge=0, lt=FAR)]
 
 
 class Resume(msgspec.Struct, forbid_unknown_fields=True):
-    received: Position
     played: Position
 
 
@@ -148,10 +147,17 @@ class WebsocketWire(SocketWire):
 
     max_message: ClassVar[int] = 128 * 1024
 
-    def __init__(self, request: web.BaseRequest, *, handshake: float = HANDSHAKE, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        *,
+        captions: bool = True,
+        handshake: float = HANDSHAKE,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`captions`: whether this session shows them to a client that asks for them."""
         super().__init__(request, handshake=handshake, patience=patience)
-        self.captions = False
-        """What the client asked for; the call may take it away."""
+        self._captions = captions
         self._is_open = False
         self._clock = CallerClock(self.rate)
         self._sequence = 0
@@ -193,8 +199,8 @@ class WebsocketWire(SocketWire):
         self._is_open = True
         self.rate = self._clock.rate = hello.rate
         self.reports_playback = hello.played_reports
-        self.captions = hello.captions
-        resumed = Resumed(hello.resume.received, hello.resume.played) if hello.resume else None
+        self._captions = self._captions and hello.captions
+        resumed = Resumed(hello.resume.played) if hello.resume else None
         return Opened("", hello.name, "", hello.rate, resumed=resumed)
 
     def _hear(self, frame: AudioFrame) -> Iterable[Fact]:
@@ -226,7 +232,7 @@ class WebsocketWire(SocketWire):
                 "version": VERSION,
                 "session": session,
                 "rate": self.rate,
-                "captions": self.captions,
+                "captions": self._captions,
                 "resume": resume,
                 "received": received,
             }
@@ -248,7 +254,7 @@ class WebsocketWire(SocketWire):
         self._say({"type": "clear", "position": self._sent})
 
     async def tell(self, message: Told) -> None:
-        if message["type"] not in CAPTIONS or self.captions:
+        if message["type"] not in CAPTIONS or self._captions:
             self._say(message, Kind.CAPTION if _may_be_left_out(message) else Kind.WORD)
 
     def _say(self, message: Mapping[str, Any], kind: Kind = Kind.WORD) -> None:

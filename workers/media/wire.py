@@ -23,9 +23,8 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Where a client that lost its socket stands, in samples: agent audio it has, and how far it was played."""
+    """Where a client that lost its socket stopped to play, in samples of agent audio. It has dropped the rest."""
 
-    received: int
     played: int
 
 
