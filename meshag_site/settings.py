@@ -76,7 +76,6 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "meshag_site.urls"
 ASGI_APPLICATION = "meshag_site.asgi.application"
-APPEND_SLASH = False
 DATABASES = {"default": env.database(f"sqlite:///{DATA_DIR / 'meshag.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

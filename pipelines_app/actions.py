@@ -88,7 +88,6 @@ def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> Age
     )
 
 
-@transaction.atomic
 def _publish(
     *,
     agent: Agent,
@@ -99,24 +98,24 @@ def _publish(
     note: str,
 ) -> AgentVersion:
     check_document(document)
-    locked = Agent.objects.select_for_update(of=("self",)).select_related("published").get(pk=agent.pk)
     content = fingerprint(document=document, user_template=user_template, context_instructions=context_instructions)
-    current = locked.published
-    if current is not None and current.sha256 == content:
-        return current
-    version = AgentVersion.objects.create(
-        agent=locked,
-        number=current.number + 1 if current else 1,
-        config=document,
-        user_template=user_template,
-        context_instructions=context_instructions,
-        sha256=content,
-        revision=config.revision(document),
-        published_by=by,
-        note=note,
-    )
-    agent.published = version
-    agent.save(update_fields=["published", "updated_at"])
+    with transaction.atomic():
+        Agent.objects.select_for_update().get(pk=agent.pk)  # one publishes at a time
+        version = agent.versions.order_by("-number").first()
+        if version is None or version.sha256 != content:
+            version = AgentVersion.objects.create(
+                agent=agent,
+                number=version.number + 1 if version else 1,
+                config=document,
+                user_template=user_template,
+                context_instructions=context_instructions,
+                sha256=content,
+                revision=config.revision(document),
+                published_by=by,
+                note=note,
+            )
+        agent.published = version
+        agent.save(update_fields=["published", "updated_at"])
     return version
 
 
@@ -152,14 +151,16 @@ class Identity:
     default: bool = False
 
 
-@transaction.atomic
+UNCHANGED = Identity()
+
+
 def import_agent(
     *,
     workspace: Workspace,
     slug: str,
     document: object,
     publish: bool,
-    identity: Identity = Identity(),  # noqa: B008 (frozen)
+    identity: Identity = UNCHANGED,
     by: User | None = None,
     note: str = "",
 ) -> Agent:
@@ -168,17 +169,19 @@ def import_agent(
     Raises mesh.config.ConfigError, and Django's ValidationError for a bad slug, name or number. Nothing is kept then.
     """
     check_document(document)
-    agent = Agent.objects.for_workspace(workspace).filter(slug=slug).first() or Agent(workspace=workspace, slug=slug)
-    agent.draft = document
-    agent.name = identity.name if identity.name is not None else agent.name or slug
-    agent.phone_number = identity.number if identity.number is not None else agent.phone_number
-    if identity.default:
-        Agent.objects.for_workspace(workspace).filter(is_default=True).update(is_default=False)
-        agent.is_default = True
-    agent.full_clean()
-    agent.save()
-    if publish:
-        publish_agent(agent=agent, by=by, note=note)
+    with transaction.atomic():
+        agents = Agent.objects.for_workspace(workspace).select_for_update()
+        agent = agents.filter(slug=slug).first() or Agent(workspace=workspace, slug=slug)
+        agent.draft = document
+        agent.name = identity.name if identity.name is not None else agent.name or slug
+        agent.phone_number = identity.number if identity.number is not None else agent.phone_number
+        if identity.default:
+            agents.filter(is_default=True).update(is_default=False)
+            agent.is_default = True
+        agent.full_clean()
+        agent.save()
+        if publish:
+            publish_agent(agent=agent, by=by, note=note)
     return agent
 
 

@@ -7,6 +7,7 @@ only these are versioned.
 
 from typing import Any, ClassVar, Never
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -14,6 +15,11 @@ from django.db.models import Q
 from accounts_app.models import OwnedQuerySet, User, Workspace, validate_slug
 
 validate_phone_number = RegexValidator(r"\A\+[1-9][0-9]{1,14}\Z", "Use the international form: + and up to 15 digits.")
+
+
+def validate_words(value: object) -> None:
+    if not isinstance(value, list) or not all(isinstance(word, str) and word.strip() for word in value):
+        raise ValidationError('Give a list of words, such as ["booking", "german"].')
 
 
 class ImmutableVersion(TypeError):
@@ -41,7 +47,12 @@ class Agent(models.Model):
         max_length=16, blank=True, validators=[validate_phone_number], help_text="Calls to this number reach the agent."
     )
     is_default = models.BooleanField(default=False, help_text="Answers calls of the workspace that name no agent.")
-    capabilities = models.JSONField(default=list, blank=True, help_text="A list of words.")
+    capabilities = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_words],
+        help_text='Words, such as ["booking", "german"].',
+    )
     draft = models.JSONField(default=dict, help_text="The configuration document that will be published next.")
     user_template = models.TextField(blank=True)
     context_instructions = models.TextField(blank=True)

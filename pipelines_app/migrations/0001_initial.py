@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import pipelines_app.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -25,7 +26,7 @@ class Migration(migrations.Migration):
                 ('description', models.TextField(blank=True)),
                 ('phone_number', models.CharField(blank=True, help_text='Calls to this number reach the agent.', max_length=16, validators=[django.core.validators.RegexValidator('\\A\\+[1-9][0-9]{1,14}\\Z', 'Use the international form: + and up to 15 digits.')])),
                 ('is_default', models.BooleanField(default=False, help_text='Answers calls of the workspace that name no agent.')),
-                ('capabilities', models.JSONField(blank=True, default=list, help_text='A list of words.')),
+                ('capabilities', models.JSONField(blank=True, default=list, help_text='Words, such as ["booking", "german"].', validators=[pipelines_app.models.validate_words])),
                 ('draft', models.JSONField(default=dict, help_text='The configuration document that will be published next.')),
                 ('user_template', models.TextField(blank=True)),
                 ('context_instructions', models.TextField(blank=True)),

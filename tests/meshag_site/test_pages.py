@@ -1,9 +1,12 @@
 """What surrounds every page: static files, the content policy, signing in and out."""
 
 import pytest
+from channels.testing import WebsocketCommunicator
 from django.test import AsyncClient, Client
+from pytest_django import Settings
 
 from accounts_app.models import User
+from meshag_site.asgi import application
 from tests.world import signed_in
 
 
@@ -64,3 +67,34 @@ def test_signing_out_is_a_post(owner: User) -> None:
     assert client.get("/logout").status_code == 405
     assert client.post("/logout")["Location"] == "/login"
     assert "_auth_user_id" not in client.session
+
+
+def test_home_is_the_list_of_sessions(owner: User) -> None:
+    response = signed_in(owner).get("/", follow=True)
+    assert response.redirect_chain == [("/sessions/", 302)]
+    assert response.status_code == 200
+
+
+def test_a_visitor_is_asked_to_sign_in(client: Client, db: None) -> None:
+    response = client.get("/", follow=True)
+    assert response.request["PATH_INFO"] == "/login"
+
+
+@pytest.mark.parametrize("username", ["owner", "operator"])
+def test_only_staff_is_shown_the_admin(owner: User, operator: User, username: str) -> None:
+    person = {"owner": owner, "operator": operator}[username]
+    page = signed_in(person).get("/sessions/").content.decode()
+    assert ('href="/admin/"' in page) is person.is_staff
+
+
+def test_other_host_names_are_refused(client: Client) -> None:
+    assert client.get("/health", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("origin", [b"http://evil.example", b"http://localhost.evil.example", b"null"])
+async def test_sockets_refuse_foreign_origins(origin: bytes, settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    headers = [(b"origin", origin), (b"host", b"localhost")]
+    socket = WebsocketCommunicator(application, "/live/sessions/anything/", headers=headers)
+    connected, _ = await socket.connect()
+    assert not connected

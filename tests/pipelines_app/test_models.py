@@ -51,6 +51,12 @@ def test_numbers_are_international(workspace: Workspace, number: str) -> None:
         Agent(workspace=workspace, slug="a", name="A", phone_number=number, draft={"a": 1}).full_clean()
 
 
+@pytest.mark.parametrize("capabilities", ["booking", {"booking": True}, [1], [""]])
+def test_capabilities_are_words(workspace: Workspace, capabilities: object) -> None:
+    with pytest.raises(ValidationError, match="list of words"):
+        Agent(workspace=workspace, slug="a", name="A", draft={"a": 1}, capabilities=capabilities).full_clean()
+
+
 # -- versions --------------------------------------------------------------------------------------------
 
 
