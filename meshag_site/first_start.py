@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db import connections
 
 from accounts_app.actions import create_first_api_key, create_first_operator
 from accounts_app.models import APIKey
@@ -27,23 +26,20 @@ class FirstCredentials:
 
 def prepare_database(environ: Mapping[str, str], data_dir: Path) -> FirstCredentials:
     """Migrate, and create what the first sign-in, the first API call and the first call need."""
-    try:
-        call_command("migrate", interactive=False, verbosity=0)
-        password = first_secret(
-            data_dir / PASSWORD_FILE,
-            given=environ.get("MESHAG_ADMIN_PASSWORD", ""),
-            draw=lambda: secrets.token_urlsafe(12),
-            create=lambda secret: create_first_operator(password=secret),
-        )
-        api_key = first_secret(
-            data_dir / KEY_FILE,
-            given=environ.get("MESHAG_API_KEY", "").strip(),
-            draw=lambda: APIKey().draw_secret(),
-            create=lambda secret: create_first_api_key(secret=secret),
-        )
-        ensure_demo_agent()
-    finally:
-        connections.close_all()
+    call_command("migrate", interactive=False, verbosity=0)
+    password = first_secret(
+        data_dir / PASSWORD_FILE,
+        given=environ.get("MESHAG_ADMIN_PASSWORD", ""),
+        draw=lambda: secrets.token_urlsafe(12),
+        create=lambda secret: create_first_operator(password=secret),
+    )
+    api_key = first_secret(
+        data_dir / KEY_FILE,
+        given=environ.get("MESHAG_API_KEY", "").strip(),
+        draw=lambda: APIKey().draw_secret(),
+        create=lambda secret: create_first_api_key(secret=secret),
+    )
+    ensure_demo_agent()
     return FirstCredentials(password=password, api_key=api_key)
 
 

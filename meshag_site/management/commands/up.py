@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import redis.asyncio as valkey
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from mesh import subjects
 from mesh.bus import Bus, Unreachable
@@ -163,13 +163,19 @@ class Up:
 
     async def _prepare_database(self) -> FirstCredentials:
         try:
-            first = await asyncio.to_thread(prepare_database, os.environ, self._plan.data_dir)
+            first = await asyncio.to_thread(self._prepare_in_thread)
         except DatabaseError as error:
             raise StartFailed(f"DATABASE_URL: the database cannot be prepared: {error}") from None
         except ValueError as error:
             raise StartFailed(f"MESHAG_ADMIN_PASSWORD or MESHAG_API_KEY: {error}") from None
         self._terminal.ready("database", "migrated")
         return first
+
+    def _prepare_in_thread(self) -> FirstCredentials:
+        try:
+            return prepare_database(os.environ, self._plan.data_dir)
+        finally:
+            connections.close_all()
 
     def _tell_addresses(self, first: FirstCredentials) -> None:
         data_dir = self._plan.data_dir
