@@ -1,54 +1,18 @@
-"""One workspace, and a stream of events as its four stages would have stored them."""
+"""One session's story, a bridge's place, and servers that a test has for itself."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from accounts_app.models import Workspace
-from mesh import events
-from mesh.events import Event, Stored
-from mesh.subjects import Stage, canonical
-from sessions_app.fold import Folded, fold
+from mesh.bus import Bus
+from sessions_app.fold import fold
 from sessions_app.models import BridgeCursor, Session
-
-START = 1_790_000_000.0
-
-
-def created(workspace: str = "bicycles", **values: object) -> events.SessionCreated:
-    return events.SessionCreated(
-        **{"workspace": workspace, "config": {}, "revision": "r1", "transport": "websocket", **values}
-    )
-
-
-@dataclass
-class Story:
-    """A session's events in order; ids and sequences count by themselves."""
-
-    session: str = "s1"
-    sequence: int = 0
-    told: list[Stored] = field(default_factory=list)
-
-    def tell(self, *happened: Event, stage: Stage = Stage.SESSION, epoch: int = 1) -> list[Stored]:
-        """Store some more, and return them."""
-        return [self._store(event, stage, epoch) for event in happened]
-
-    def _store(self, event: Event, stage: Stage, epoch: int) -> Stored:
-        self.sequence += 1
-        stored = Stored(
-            sequence=self.sequence,
-            subject=canonical(stage, self.session),
-            id=events.event_id(self.session, stage, epoch, self.sequence),
-            session=self.session,
-            stage=stage,
-            epoch=epoch,
-            at=START + self.sequence,
-            type=event.type(),
-            event=event,
-        )
-        self.told.append(stored)
-        return stored
+from tests.servers import RunningServer, running_nats
+from tests.sessions_app.stories import START, Story, Write
 
 
 @pytest.fixture
@@ -62,13 +26,35 @@ def story() -> Story:
 
 
 @pytest.fixture
-def session(workspace: Workspace) -> Session:
-    """One that waits for its caller."""
-    moment = datetime.fromtimestamp(START, UTC)
-    return Session.objects.create(id="s1", workspace=workspace, transport="websocket", created_at=moment)
+def write(cursor: BridgeCursor) -> Write:
+    """Fold events as the bridge does."""
+    return lambda batch: fold(batch, cursor)
 
 
 @pytest.fixture
-def write(cursor: BridgeCursor) -> Callable[[list[Stored]], Folded]:
-    """Fold events as the bridge does."""
-    return lambda batch: fold(batch, cursor)
+def session(workspace: Workspace) -> Session:
+    """One that waits for its caller."""
+    moment = datetime.fromtimestamp(START, UTC)
+    return Session.objects.create(id="s1", workspace=workspace, transport="websocket", owner="t", created_at=moment)
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[RunningServer]:
+    """A bridge writes all that is in the stream, so its tests share none."""
+    directory = tmp_path / "nats"
+    directory.mkdir()
+    with running_nats(directory) as server:
+        yield server
+
+
+@pytest.fixture
+async def bus(own_nats: RunningServer) -> AsyncIterator[Bus]:
+    async with await Bus.connect(own_nats.url, "test") as bus:
+        await bus.ensure_streams()
+        yield bus
+
+
+@pytest.fixture
+def channels_on_valkey(settings: Settings, valkey_url: str) -> None:
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [valkey_url], "prefix": "test"}}}

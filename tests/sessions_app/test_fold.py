@@ -1,6 +1,5 @@
 """What events become in the rows."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from mesh import events
 from mesh.events import Stored
 from mesh.subjects import Stage
 from pipelines_app.models import Agent, AgentVersion
-from sessions_app.fold import Folded, fold
+from sessions_app.fold import fold
 from sessions_app.models import (
     BridgeCursor,
     CursorMoved,
@@ -23,55 +22,9 @@ from sessions_app.models import (
     TurnState,
     Usage,
 )
-from tests.sessions_app.conftest import Story, created
+from tests.sessions_app.stories import Story, Write, created, ended, final, interrupted, played, tell_a_call, usage
 
-Write = Callable[[list[Stored]], Folded]
 pytestmark = pytest.mark.django_db
-
-
-def final(text: str, utterance: int = 1) -> events.TranscriptFinal:
-    return events.TranscriptFinal(utterance=utterance, start=0, end=8000, text=text, provider="deepgram")
-
-
-def ended(turn: int, text: str, *, generation: int | None = None, cause: Any = "speech") -> events.TurnEnded:
-    return events.TurnEnded(turn=turn, generation=generation or turn, text=text, cause=cause)
-
-
-def played(sentence: int, text: str, *, turn: int = 1, generation: int = 1, samples: int = 8000) -> events.Played:
-    return events.Played(turn=turn, generation=generation, sentence=sentence, samples=samples, rate=8000, text=text)
-
-
-def interrupted(sentence: int, heard: str, *, turn: int = 1, samples: int = 800) -> events.Interrupted:
-    return events.Interrupted(turn=turn, generation=turn, sentence=sentence, samples=samples, rate=8000, heard=heard)
-
-
-def tell_a_call(story: Story) -> list[Stored]:
-    """A greeting, a question with its answer, and one that is broken into."""
-    story.tell(
-        events.Fence(owner="transport-1", epoch=1), created(name="Booking"), events.SessionLive(worker="w", rate=8000)
-    )
-    story.tell(played(1, "Hello.", turn=0, generation=1), events.TurnStarted(turn=1))
-    story.tell(final("A table for two."), stage=Stage.STT)
-    story.tell(ended(1, "A table for two.", generation=2))
-    story.tell(events.ReplyDone(turn=1, generation=2, sentences=2), stage=Stage.LLM)
-    story.tell(usage(), stage=Stage.LLM)
-    story.tell(
-        played(1, "When?", generation=2),
-        interrupted_by(2, "I have"),
-        events.TurnTimed(turn=1, generation=2, marks={"final": 210}),
-    )
-    story.tell(events.SessionEnded(reason="hangup", media_ms=9000))
-    return story.told
-
-
-def interrupted_by(sentence: int, heard: str) -> events.Interrupted:
-    return events.Interrupted(turn=1, generation=2, sentence=sentence, samples=800, rate=8000, heard=heard)
-
-
-def usage() -> events.Usage:
-    return events.Usage(
-        role="llm", provider="openai", model="gpt-4o", unit="output_tokens", quantity=12, turn=1, micros=34
-    )
 
 
 def everything() -> list[Any]:

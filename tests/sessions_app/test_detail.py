@@ -1,0 +1,49 @@
+"""The page of one session."""
+
+import pytest
+from django.test import Client
+
+from accounts_app.models import User
+from sessions_app.models import Session
+from tests.sessions_app.stories import Story, Write, created, tell_a_call
+from tests.world import signed_in
+
+URL = "/sessions/s1/"
+
+
+@pytest.fixture(autouse=True)
+def a_call(owner: User, story: Story, write: Write) -> None:
+    write(tell_a_call(story))
+
+
+def test_a_member_reads_the_transcript(owner: User) -> None:
+    page = signed_in(owner).get(URL).content.decode()
+    heard = [page.index(text) for text in ("Hello.", "A table for two.", "When?", "I have")]
+    assert heard == sorted(heard)
+    assert 'ws-connect="/live/sessions/s1/"' in page and "hangup" in page
+
+
+def test_a_teammate_may_look_too(teammate: User) -> None:
+    assert signed_in(teammate).get(URL).status_code == 200
+
+
+def test_a_stranger_finds_nothing(stranger: User) -> None:
+    assert signed_in(stranger).get(URL).status_code == 404
+
+
+def test_signed_out_means_sign_in(client: Client) -> None:
+    assert client.get(URL).headers["Location"] == f"/login?next={URL}"
+
+
+def test_an_unknown_session_is_not_found(owner: User) -> None:
+    assert signed_in(owner).get("/sessions/nothing/").status_code == 404
+
+
+def test_words_are_no_markup(owner: User, story: Story, write: Write) -> None:
+    Session.objects.all().delete()
+    write(story.tell(created(name="<script>alert(1)</script>")))
+    assert "<script>alert" not in signed_in(owner).get(URL).content.decode()
+
+
+def test_nothing_can_be_posted(owner: User) -> None:
+    assert signed_in(owner).post(URL).status_code == 405
