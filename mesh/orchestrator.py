@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from mesh import subjects
-from mesh.config import SERVICES, AgentConfig, ConfigError, Problem, ServiceConnectors, check, load_json, read
+from mesh.config import SERVICES, AgentConfig, ServiceConnectors, check, load_json, read
 from mesh.routing import Routes
 from mesh.store import ConfigStorage
 from mesh.subjects import Stage
@@ -52,8 +52,6 @@ class ServiceRouter:
     """One service's view of one session at a time: where its output goes, its connectors, the prompt."""
 
     def __init__(self, storage: ConfigStorage, event_queue: EventQueue, service: str) -> None:
-        if service not in SERVICES:
-            raise ConfigError([Problem("service", f"unknown service {service!r}; allowed: {', '.join(SERVICES)}")])
         self._storage = storage
         self._event_queue = event_queue
         self._service = service
@@ -63,6 +61,8 @@ class ServiceRouter:
     @classmethod
     async def new(cls, url: str, event_queue: EventQueue, service: str) -> Self:
         """Connect to the configurations at `url`; raises StoreUnavailable when nobody answers there."""
+        if service not in SERVICES:
+            raise ValueError(f"unknown service {service!r}; allowed: {', '.join(SERVICES)}")
         return cls(await ConfigStorage.new(url), event_queue, service)
 
     async def close(self) -> None:
