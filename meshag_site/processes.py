@@ -16,6 +16,8 @@ from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port
 from meshag_site.supervisor import Ending, Program
 
 PROBE_TIMEOUT = 3.0
+WORKER_GRACE = 8.0
+"""Seconds: more than the workers give their sessions to end."""
 MOST_WORKERS = 64
 DEFAULT_WORKERS = {"stt": 2, "llm": 2, "tts": 2, "transport": 1}
 ROLE_PORTS = {"stt": ports.STT, "llm": ports.LLM, "tts": ports.TTS}
@@ -149,12 +151,14 @@ def _worker_program(plan: Plan, name: str, transport: socket.socket) -> Program:
     edge = role == "transport"
     inherited = {"MESHAG_TRANSPORT_FD": str(transport.fileno())} if edge else {}
     pages = plan.url(port)
+    option = "--operations-port" if edge else "--port"
     return Program(
         name=name,
-        command=[sys.executable, "-m", "workers", role, "--port", str(port)],
+        command=[sys.executable, "-m", "workers", role, option, str(port)],
         identity="--id",
         environment={**plan.environment, **inherited},
         pass_fds=[transport.fileno()] if edge else [],
+        grace=WORKER_GRACE,
         probe=pages_probe(plan.near_host, port),
         ending=Ending.EDGE if edge else Ending.WORK,
         address=f"{plan.url(plan.ports[ports.TRANSPORT])} (its own pages: {pages})" if edge else pages,
@@ -220,9 +224,13 @@ def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
 
 
 def failing_checks(body: bytes) -> str:
-    """The texts of a `/ready` page's checks that are not `ok`."""
+    """What is wrong, by the `/ready` page of a worker (a list of checks) or of the web (outcomes by name)."""
     try:
-        checks = json.loads(body)["checks"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "its /ready page says no"
-    return "; ".join(f"{name}: {outcome}" for name, outcome in checks if outcome != "ok") or "its /ready page says no"
+        checks = json.loads(body)["checks"]
+        if isinstance(checks, dict):
+            failing = [f"{name}: {outcome}" for name, outcome in checks.items() if outcome != "ok"]
+        else:
+            failing = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "unhealthy"]
+    except (ValueError, KeyError, TypeError):
+        failing = []
+    return "; ".join(failing) or "its /ready page says no"
