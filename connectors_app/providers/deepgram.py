@@ -14,7 +14,7 @@ from pydantic import Field
 
 from connectors_app.base import Options, ProviderError, Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import expect_ok, from_code, told_by_http
+from connectors_app.failures import expect_ok, from_code, garbage, told_by_http
 from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
 
 KEEPALIVE = '{"type":"KeepAlive"}'
@@ -213,7 +213,7 @@ class _LiveRecognition(Recognition):
             elif said.type == "Error":
                 self._end(from_code(self._by, said.code or said.variant))
         except msgspec.MsgspecError:
-            return  # a message of a kind that is not known here
+            self._end(garbage(self._by))
 
     def _take(self, said: _Said, channel: _Channel) -> None:
         if not self._busy or (said.start + said.duration) * self._rate <= self._start:

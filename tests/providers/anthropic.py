@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from tests.providers.backstage import Answer, enter, json_answer, received, send, sse
+from tests.providers.backstage import Answer, bearer, enter, json_answer, received, send, sse
 from tests.providers.brain import Messages, content_text, last_user_text, tokens
 from tests.providers.refusals import refusal
 from tests.providers.steering import Fault, Route
@@ -19,7 +19,8 @@ def add_routes(app: web.Application) -> None:
 
 
 def _key(request: web.Request) -> str | None:
-    return request.headers.get("x-api-key")
+    """The key's own header, or the bearer token that the SDK makes of it."""
+    return request.headers.get("x-api-key") or bearer(request)
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:

@@ -136,6 +136,8 @@ def _audio(upload: FormField | None) -> tuple[bytes, int]:
             shape = (sound.getnchannels(), sound.getsampwidth())
     except (wave.Error, EOFError):
         raise refusal("openai", 400, message="Invalid file format. The stand-in reads WAV.", param="file") from None
+    finally:
+        upload.file.close()
     if shape != (1, 2):
         raise refusal("openai", 400, message="The stand-in reads 16-bit mono WAV.", param="file")
     if len(frames) / 2 / rate < SHORTEST_SECONDS:

@@ -1,0 +1,28 @@
+"""Stand-ins for every provider with a wire, and the environment that points at them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests import speech
+from tests.providers.standins import StandIns
+
+QUESTION = speech.UTTERANCES[0]
+
+
+@pytest.fixture
+async def stand_ins() -> AsyncIterator[StandIns]:
+    async with StandIns(utterances=(QUESTION,), ms_per_char=5) as servers:
+        yield servers
+
+
+@pytest.fixture
+def environ(stand_ins: StandIns) -> dict[str, str]:
+    env = stand_ins.env
+    return {**env, "CUSTOM_BASE_URL": env["OPENAI_BASE_URL"], "CUSTOM_API_KEY": "stand-in-custom"}
+
+
+@pytest.fixture
+def question() -> bytes:
+    """What a caller asks, at 8 kHz."""
+    return speech.speak(QUESTION, 8000)
