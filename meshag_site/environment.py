@@ -106,7 +106,7 @@ class Environment:
 def read_env_file(variables: Mapping[str, str], usual: Path) -> None:
     """Add to the process's environment what `.env`, or the file that MESHAG_ENV_FILE names, says and nobody has set."""
     named = variables.get("MESHAG_ENV_FILE", "").strip()
-    if named and not Path(named).is_file():
+    if named and not Path(named).exists():
         raise ImproperlyConfigured(f"MESHAG_ENV_FILE: there is no file {named!r}")
     environ.Env.read_env(named or usual)
 
