@@ -351,7 +351,7 @@ def test_the_dump_keeps_our_own_keys() -> None:
 
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse(example()).system_prompt = "other"
+        parse(example()).system_prompt = "other"  # type: ignore[misc]
 
 
 def test_the_revision_ignores_spelling() -> None:
