@@ -10,7 +10,8 @@ import pytest
 from mesh.bus import Bus, Fenced, NobodyThere, Unreachable
 from mesh.events import ReplyDone, SpeechStarted, Stored, TurnStarted
 from mesh.subjects import Stage
-from tests.servers import free_port, running_nats
+from meshag_site.ports import free_port
+from tests.servers import running_nats
 
 pytestmark = pytest.mark.nats
 
