@@ -1,6 +1,7 @@
 """The transport's HTTP: the documented session API, the telephone's webhook and the media sockets."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import uuid4
@@ -243,7 +244,7 @@ async def show_config(desk: Desk, request: web.Request, workspace: str) -> web.S
     session = (await _asked_for(desk, request, workspace))["session_id"]
     document = await desk.configs.get_document(session)
     if document is None:
-        raise not_found()
+        raise Refusal(404, "The session has no configuration any more.")
     ttl = await desk.configs.get_config_ttl(session)
     answer = {"session_id": session, "revision": revision(document), "ttl_seconds": ttl, "config": document}
     return web.json_response(answer)
@@ -257,7 +258,17 @@ async def change_config(desk: Desk, request: web.Request, workspace: str) -> web
     config = desk.parse_config(await read_json(request))
     check_providers(desk, config)
     session = record["session_id"]
+    with suppress(ConfigError):  # broken by hand: this is how it is mended
+        _check_same_transport(await desk.configs.get_document(session), config)
     ttl = await desk.configs.get_config_ttl(session)
     await desk.configs.store_config(session, config, ttl or desk.settings.config_ttl_seconds)
     stored = {"session_id": session, "revision": revision(dump(config)), "config_stored": True}
     return web.json_response(stored)
+
+
+def _check_same_transport(stored: JsonValue, config: AgentConfig) -> None:
+    """The caller may be connected by now; raises Refusal."""
+    match stored:
+        case {"connectors": {"transport": {"primary": str(before)}}} if config.chain("transport") != (before,):
+            path = "connectors.transport.primary"
+            raise unprocessable(Problem(path, f"must stay {before!r}: a session cannot change its transport"))

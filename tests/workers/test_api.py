@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
 
 from mesh.config import parse
 from mesh.store import StoreUnavailable
@@ -223,6 +226,29 @@ async def test_a_failing_token_ends_the_session(embedded: Front, monkeypatch: py
     assert await nothing_is_left(embedded)
 
 
+names = st.sampled_from([*body(), *document(), *document()["connectors"], "primary", "fallback", "x", ""])
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["websocket", "stt"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(names, json_values, max_size=3), st.dictionaries(names, json_values, max_size=3))
+async def test_no_body_is_our_failure(embedded: Front, changes: dict[str, Any], config: dict[str, Any]):
+    sent = {**body(config={**document(), **config}), **changes}
+    async with embedded.client.post("/sessions/with-config", data=json.dumps(sent)) as response:
+        assert response.status in (200, 400, 422), await response.text()
+    async with embedded.client.post("/sessions", data=json.dumps(changes)) as response:
+        assert response.status in (400, 422), await response.text()
+
+
 # -- creating for an agent -------------------------------------------------------------------------------
 
 
@@ -357,6 +383,22 @@ async def test_a_wrong_configuration_changes_nothing(deployed: Front):
     assert await deployed.desk.configs.get_config(session) == parse(document())
 
 
+async def test_a_change_keeps_the_transport(deployed: Front):
+    session = (await made(deployed))["session_id"]
+    async with deployed.client.put(f"/sessions/{session}/config", json=document("daily")) as response:
+        assert await paths(response) == ["connectors.transport.primary"]
+
+
+@pytest.mark.parametrize("broken", ["{", "7", '{"config": 7}', '{"config": {"connectors": 7}}'])
+async def test_what_was_broken_by_hand_is_mended(deployed: Front, valkey_url: str, broken: str):
+    session = (await made(deployed))["session_id"]
+    async with Redis.from_url(valkey_url) as valkey:
+        await valkey.set(f"config:{session}", broken, keepttl=True)
+    async with deployed.client.put(f"/sessions/{session}/config", json=document()) as response:
+        assert response.status == 200
+    assert await deployed.desk.configs.get_config(session) == parse(document())
+
+
 async def test_a_change_needs_usable_providers(deployed: Front):
     session = (await made(deployed))["session_id"]
     deployed.desk.usable = {}
@@ -371,9 +413,11 @@ async def test_an_ended_session_does_not_change(deployed: Front):
         assert "over" in await explained(response, 409)
 
 
-async def test_a_configuration_by_hand_is_shown_as_it_is(deployed: Front):
+async def test_a_deleted_session_has_no_configuration(deployed: Front):
     session = (await made(deployed))["session_id"]
-    assert json.loads(await (await deployed.client.get(f"/sessions/{session}/config")).text())["config"] == document()
+    await deployed.client.delete(f"/sessions/{session}")
+    async with deployed.client.get(f"/sessions/{session}/config") as response:
+        assert "no configuration" in await explained(response, 404)
 
 
 # -- access ----------------------------------------------------------------------------------------------

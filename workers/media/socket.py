@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import ClassVar, Self
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from workers.media.outbox import PATIENCE, Kind, Outbox
 from workers.media.wire import Fact, HungUp, Opened, Reason, Wire
@@ -72,8 +72,7 @@ class SocketWire(Wire):
 
     async def _next(self, deadline: float | None) -> Iterable[Fact]:
         try:
-            async with asyncio.timeout_at(deadline):
-                message = await self.response.receive()
+            message = await self._message(deadline)
         except TimeoutError:
             return (HungUp(Reason.NEVER_OPENED),)
         if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -84,6 +83,12 @@ class SocketWire(Wire):
             self.counts["garbage"] += 1
             self._explain(error)
             return ()
+
+    async def _message(self, deadline: float | None) -> WSMessage:
+        if deadline is None:
+            return await self.response.receive()
+        async with asyncio.timeout_at(deadline):
+            return await self.response.receive()
 
     @staticmethod
     def _why(opcode: WSMsgType, data: object) -> Reason:

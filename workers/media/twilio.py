@@ -40,7 +40,7 @@ class StartBody(msgspec.Struct, rename="camel"):
 
 class MediaBody(msgspec.Struct):
     payload: bytes
-    chunk: int = 0
+    chunk: Annotated[int, msgspec.Meta(ge=0)] = 0
     track: str = "inbound"
 
 
