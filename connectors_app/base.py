@@ -7,7 +7,7 @@ a key. SDKs are imported inside `warm()` or the method that needs them.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, Self
@@ -61,7 +61,7 @@ AnyOptions = Options
 class Credentials:
     """From the environment. `base_url` has no trailing slash."""
 
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     base_url: str = ""
 
 

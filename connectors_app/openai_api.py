@@ -27,7 +27,7 @@ from connectors_app.base import (
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, error_code, from_code, garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
-from connectors_app.sse import events
+from connectors_app.sse import drain, events
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -169,7 +169,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
                 await self._count(stream, ending)
                 usage = ending.usage or _Usage()
                 yield Finished(ending.reason, usage.prompt_tokens, usage.completion_tokens)
-                await _drain(stream)
+                await drain(stream, AFTERMATH_SECONDS)
 
     async def _texts(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> AsyncGenerator[str, None]:
         while not ending.reason and (data := await anext(stream, None)):
@@ -200,16 +200,6 @@ class ChatModel(OpenAIConnector, LanguageModel):
         if chunk.error is not None:
             raise from_code(self, error_code({"error": chunk.error}))
         return chunk
-
-
-async def _drain(stream: AsyncGenerator[bytes, None]) -> None:
-    """A response that was read to its end leaves the connection open for the next turn."""
-    try:
-        async with asyncio.timeout(AFTERMATH_SECONDS):
-            async for _ in stream:
-                pass
-    except TimeoutError:
-        return
 
 
 # -- text to speech --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Reads server-sent events from the bytes of a response."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 
 
@@ -16,3 +17,13 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
             elif not line and data:
                 yield data[0] if len(data) == 1 else b"\n".join(data)
                 data.clear()
+
+
+async def drain(stream: AsyncGenerator[bytes, None], seconds: float) -> None:
+    """A response that was read to its end leaves the connection open for the next turn."""
+    try:
+        async with asyncio.timeout(seconds):
+            async for _ in stream:
+                pass
+    except TimeoutError:
+        return

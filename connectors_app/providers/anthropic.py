@@ -11,11 +11,13 @@ from pydantic import Field
 from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, from_code, garbage, told_by_sdk
-from connectors_app.sse import events
+from connectors_app.sse import drain, events
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
+AFTERMATH_SECONDS = 0.5
+"""How long the response's end may take after the answer is complete."""
 CALL_BEGINS = {"role": "user", "content": "(The conversation begins.)"}
 """The API wants the first message from the user; an agent that greets speaks first."""
 
@@ -50,10 +52,16 @@ CLIENTS: Shared["AsyncAnthropic"] = Shared(_open, _close)
 class AnthropicOptions(Options):
     model: str = Field("claude-haiku-4-5", min_length=1, description="Name of the model")
     max_tokens: int = Field(1000, ge=1, le=64_000, description="Longest answer")
-    temperature: float | None = Field(None, ge=0, le=1, description="Higher is more varied")
-    top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words that are considered")
-    top_k: int | None = Field(None, ge=1, le=500, description="Number of likely words that are considered")
     stop_sequences: tuple[str, ...] | None = Field(None, max_length=8, description="Texts at which the answer ends")
+    temperature: float | None = Field(None, ge=0, le=1, description="Higher is more varied; not for the newest models")
+    top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words; not for the newest models")
+    top_k: int | None = Field(None, ge=1, le=500, description="Number of likely words; not for the newest models")
+
+    def request(self) -> dict[str, Any]:
+        """The SDK has no names any more for what only older models take."""
+        sampling = {"temperature", "top_p", "top_k"}
+        usual = self.model_dump(exclude_none=True, exclude=sampling)
+        return {**usual, "extra_body": self.model_dump(exclude_none=True, include=sampling)}
 
 
 class _Counts(msgspec.Struct):
@@ -111,7 +119,7 @@ class Claude(LanguageModel):
         client = await CLIENTS.take(self)
         import anthropic
 
-        request: Any = {**self.options.model_dump(exclude_none=True), **_conversation(messages), "stream": True}
+        request: Any = {**self.options.request(), **_conversation(messages), "stream": True}
         with told_by_sdk(self, anthropic):
             async with (
                 client.messages.with_streaming_response.create(**request) as response,
@@ -127,9 +135,11 @@ class Claude(LanguageModel):
                     tokens = event.usage.output_tokens or tokens
                     reason = event.delta.stop_reason or reason
                     if event.type == "message_stop":
-                        yield Finished(reason, read, tokens)
-                        return
-                raise cut(self)
+                        break
+                else:
+                    raise cut(self)
+                yield Finished(reason, read, tokens)
+                await drain(stream, AFTERMATH_SECONDS)
 
     def _parse(self, data: bytes) -> _Event:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -57,11 +57,14 @@ def on_wire(*roles: Role) -> list[tuple[Role, str]]:
     return [one for one in ASKED if one[0] in roles]
 
 
+def made(role: Role, slug: str, environ: dict[str, str]) -> AbstractAsyncContextManager[Any]:
+    return made_with(role, slug, NEEDED_OPTIONS.get((role, slug), {}), environ)
+
+
 @asynccontextmanager
-async def made(role: Role, slug: str, environ: dict[str, str]) -> AsyncIterator[Any]:
+async def made_with(role: Role, slug: str, options: dict[str, Any], environ: dict[str, str]) -> AsyncIterator[Any]:
     cls = registry.get(role, slug)
-    options = registry.make_options(cls, NEEDED_OPTIONS.get((role, slug), {}))
-    connector = cls(options, cls.credentials_from(environ))
+    connector = cls(registry.make_options(cls, options), cls.credentials_from(environ))
     async with asyncio.timeout(20):
         try:
             yield connector
