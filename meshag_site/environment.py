@@ -112,7 +112,7 @@ def read_env_file(variables: Mapping[str, str], usual: Path) -> None:
 
 
 def read_runtime(path: Path) -> dict[str, Any]:
-    """Where the servers of a running `manage.py up` are; empty when nothing runs."""
+    """Where the servers of a running `manage.py up` are; empty when nothing runs, even if it could not tidy up."""
     try:
         runtime = json.loads(path.read_text())
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """What an operator and a load balancer ask the web: is it alive, can it work, how is it doing?"""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -33,6 +34,20 @@ async def ready(request: HttpRequest) -> JsonResponse:
 
 async def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+async def targets(request: HttpRequest) -> JsonResponse:
+    """The pages of the workers that `manage.py up` runs here, as Prometheus' HTTP service discovery reads them.
+
+    At the name by which we were asked, since that is one the asker can reach.
+    """
+    host = re.sub(r":\d+$", "", request.get_host())
+    pages: dict[str, int] = settings.RUNTIME.get("pages", {})
+    found = [
+        {"targets": [f"{host}:{port}"], "labels": {"process": name, "role": name.partition("-")[0]}}
+        for name, port in pages.items()
+    ]
+    return JsonResponse(found, safe=False)
 
 
 async def _outcome(check: Callable[[], Awaitable[None]]) -> str:

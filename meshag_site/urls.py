@@ -16,4 +16,5 @@ urlpatterns = [
     path("health", health.health, name="health"),
     path("ready", health.ready, name="ready"),
     path("metrics", health.metrics, name="metrics"),
+    path("metrics/targets", health.targets, name="targets"),
 ]

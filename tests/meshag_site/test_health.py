@@ -52,3 +52,11 @@ def test_a_missing_table_asks_for_migrate(client: Client, servers: Settings) -> 
 def test_metrics_can_be_parsed(client: Client) -> None:
     families = {family.name for family in text_string_to_metric_families(client.get("/metrics").content.decode())}
     assert "process_cpu_seconds" in families
+
+
+def test_prometheus_finds_the_workers(client: Client, settings: Settings) -> None:
+    settings.RUNTIME = {"pages": {"stt-1": 8081, "stt-2": 40123}}
+    assert client.get("/metrics/targets", headers={"host": "127.0.0.1:8000"}).json() == [
+        {"targets": ["127.0.0.1:8081"], "labels": {"process": "stt-1", "role": "stt"}},
+        {"targets": ["127.0.0.1:40123"], "labels": {"process": "stt-2", "role": "stt"}},
+    ]

@@ -1,3 +1,4 @@
+import json
 import os
 import runpy
 import stat
@@ -82,9 +83,18 @@ def test_the_env_file_is_read(load: Load, tmp_path: Path) -> None:
 
 
 def test_running_servers_are_found(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "runtime.json").write_text('{"NATS_URL": "nats://127.0.0.1:5222", "embedded": true}')
+    running = {"pid": os.getpid(), "NATS_URL": "nats://127.0.0.1:5222"}
+    (tmp_path / "runtime.json").write_text(json.dumps(running))
     assert load()["NATS_URL"] == "nats://127.0.0.1:5222"
     assert load(NATS_URL="nats://given:4222")["NATS_URL"] == "nats://given:4222"
+
+
+def test_servers_that_died_are_forgotten(load: Load, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait(30)
+    gone = {"pid": ended.pid, "NATS_URL": "nats://127.0.0.1:5222"}
+    (tmp_path / "runtime.json").write_text(json.dumps(gone))
+    assert load()["NATS_URL"] == "nats://localhost:4222"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"text"'])
