@@ -180,7 +180,7 @@ class Child:
         log: Log,
         terminal: Terminal,
         tether: Tether,
-        on_end: Callable[[str], Awaitable[None]],
+        on_end: Callable[["Child"], Awaitable[None]],
     ) -> None:
         self.program = program
         self.log = log
@@ -227,8 +227,7 @@ class Child:
         self._process = None
         kill_group(process.pid)  # what it started and left behind
         self._tether.release(process.pid)
-        if self.identity:
-            await self._on_end(self.identity)
+        await self._on_end(self)
         with contextlib.suppress(TimeoutError):  # a process that left the group may still hold the pipe
             async with asyncio.timeout(LAST_LINES_WITHIN):
                 await lines.closed
@@ -323,6 +322,8 @@ class Supervisor:
         self._terminal = terminal
         self._tether = Tether()
         self._runs: dict[Child, asyncio.Task[None]] = {}
+        self._ready: set[Child] = set()
+        self._returning: dict[Child, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -339,14 +340,23 @@ class Supervisor:
             log=Log(self._logs / f"{program.name}.log"),
             terminal=self._terminal,
             tether=self._tether,
-            on_end=self._worker_ended,
+            on_end=self._ended,
         )
         self.children.append(child)
         self._runs[child] = asyncio.create_task(child.run(), name=program.name)
         return child
 
-    async def _worker_ended(self, identity: str) -> None:
-        await self.on_worker_end(identity)
+    async def _ended(self, child: Child) -> None:
+        if child.identity:
+            await self.on_worker_end(child.identity)
+        if child in self._ready and child not in self._returning:
+            self._returning[child] = asyncio.create_task(self._until_ready_again(child))
+
+    async def _until_ready_again(self, child: Child) -> None:
+        try:
+            await self.until_ready(child)
+        finally:
+            del self._returning[child]
 
     async def until_ready(self, child: Child, *, first_run_only: bool = False) -> None:
         """Wait for its probe and say so. With `first_run_only` an end of the program raises StartFailed."""
@@ -367,13 +377,19 @@ class Supervisor:
         self._tell_ready(child, lacks)
 
     def _tell_ready(self, child: Child, lacks: str) -> None:
+        name = child.program.name
         if lacks:
-            self._terminal.warn(f"  {child.program.name:<12} is up, but not ready: {lacks}")
+            self._terminal.warn(f"  {name:<12} is up, but not ready: {lacks}")
+        elif child in self._ready:
+            self._terminal.line(f"{name} is ready again")
         else:
-            self._terminal.ready(child.program.name, child.program.address)
+            self._terminal.ready(name, child.program.address)
+        self._ready.add(child)
 
     async def stop(self) -> None:
         """End everything, callers' side first, servers last."""
+        for waiting in self._returning.values():
+            waiting.cancel()
         for ending in Ending:
             stage = [child for child in self.children if child.program.ending is ending and child in self._runs]
             for child, gently in zip(stage, await asyncio.gather(*(child.stop() for child in stage)), strict=True):
