@@ -22,7 +22,7 @@ from typing import Any
 from tests import speech
 from tests.callers import TelephoneCaller
 from tests.providers.brain import reply_for
-from tests.system import System, document, running_system
+from tests.unsupervised import System, document, running_system
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
