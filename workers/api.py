@@ -83,9 +83,16 @@ class Room(Body):
     enable_recording: bool = False
     enable_transcription: bool = True
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        return (NO_RECORDING,) if self.enable_recording else ()
+    def granted(self) -> dict[str, Any]:
+        """What becomes of the wishes, for the session and for its history."""
+        notices = (NO_RECORDING,) if self.enable_recording else ()
+        details = {"recording": False, "transcription": self.enable_transcription, "notices": list(notices)}
+        return {
+            "max_participants": self.max_participants,
+            "captions": self.enable_transcription,
+            "notices": notices,
+            "details": details,
+        }
 
 
 class WithConfig(Room):
@@ -130,9 +137,7 @@ async def create_with_config(desk: Desk, request: web.Request, workspace: str) -
         transport=entry.primary,
         config=config,
         name=body.session_name,
-        max_participants=body.max_participants,
-        captions=body.enable_transcription,
-        notices=body.notices,
+        **body.granted(),
     )
     room_url, token = await _open(desk, request, spec)
     answer = {"session_id": spec.id, "room_url": room_url, "token": token, "config_stored": True}
@@ -171,9 +176,7 @@ def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
         agent_version=agent.version,
         name=body.room_config.name,
         caller=body.participant_config.name,
-        max_participants=body.room_config.max_participants,
-        captions=body.room_config.enable_transcription,
-        notices=body.room_config.notices,
+        **body.room_config.granted(),
     )
 
 

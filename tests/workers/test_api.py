@@ -71,6 +71,7 @@ async def test_the_wishes_reach_the_session(embedded: Front):
     spec = embedded.desk.created[0]
     assert (spec.name, spec.max_participants, spec.captions) == ("my-ai-session", 10, False)
     assert (spec.workspace, spec.transport) == ("default", "websocket")
+    assert spec.details["transcription"] is spec.details["recording"] is False
 
 
 @pytest.mark.accepts("M76")
