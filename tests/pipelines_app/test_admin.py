@@ -35,6 +35,13 @@ def test_owners_do_not_see_the_admin(owner: User, version: AgentVersion, name: s
     assert response.status_code == 302 and response["Location"].startswith("/admin/login/")
 
 
+@pytest.mark.parametrize("name", ["agent", "agentversion"])
+def test_staff_needs_permission(teammate: User, name: str) -> None:
+    teammate.is_staff = True
+    teammate.save()
+    assert signed_in(teammate).get(reverse(f"admin:pipelines_app_{name}_changelist")).status_code == 403
+
+
 @pytest.mark.parametrize(("name", "queries"), [("agent", 6), ("agentversion", 6)])
 def test_lists_do_not_grow_in_queries(
     operator: User, workspace: Workspace, name: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries
