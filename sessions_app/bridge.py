@@ -110,7 +110,21 @@ class Bridge:
                 await asyncio.sleep(TRY_AGAIN_AFTER)
 
     async def _work(self, bus: Bus) -> None:
-        self._upkeep = upkeep = Upkeep(
+        try:
+            async with self._make_upkeep(bus) as self._upkeep, asyncio.TaskGroup() as tasks:
+                await bus.subscribe(subjects.worker_beat("transport"), self._upkeep.hear)
+                await bus.serve(subjects.BRIDGE_KEY, self._answering(answers.answer_key), queue="bridge")
+                await bus.serve(subjects.BRIDGE_AGENT, self._answering(answers.answer_agent), queue="bridge")
+                tasks.create_task(self._write_rows(bus))
+                tasks.create_task(self._nudges.run())
+                tasks.create_task(self._upkeep.run())
+        finally:
+            with suppress(TimeoutError, BusError, DatabaseAway, CursorMoved):
+                async with asyncio.timeout(FINISH_WITHIN):
+                    await self._write_the_rest(bus)
+
+    def _make_upkeep(self, bus: Bus) -> Upkeep:
+        return Upkeep(
             name=self._options.name,
             bus=bus,
             database=self._database,
@@ -119,18 +133,6 @@ class Bridge:
             silence=self._options.silence,
             keep=self._options.keep,
         )
-        await bus.subscribe(subjects.worker_beat("transport"), upkeep.hear)
-        await bus.serve(subjects.BRIDGE_KEY, self._answering(answers.answer_key), queue="bridge")
-        await bus.serve(subjects.BRIDGE_AGENT, self._answering(answers.answer_agent), queue="bridge")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write_rows(bus))
-                tasks.create_task(self._nudges.run())
-                tasks.create_task(upkeep.run())
-        finally:
-            with suppress(TimeoutError, BusError, DatabaseAway, CursorMoved):
-                async with asyncio.timeout(FINISH_WITHIN):
-                    await self._write_the_rest(bus)
 
     # -- rows ---------------------------------------------------------------------------------------------
 

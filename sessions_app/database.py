@@ -27,12 +27,16 @@ class DatabaseThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, connection.close)
+        await loop.run_in_executor(self._executor, _close)
         self._executor.shutdown()
 
     async def run(self, work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """Raises DatabaseAway, after which the next call connects anew."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: _ask(work, *args, **kwargs))
+
+
+def _close() -> None:
+    connection.close()  # each thread has its own, and this name finds the caller's
 
 
 def _ask(work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:

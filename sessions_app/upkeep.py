@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
 
 import msgspec
 from django.utils import timezone
@@ -76,14 +78,19 @@ class Upkeep:
         else:
             self._attendance.hear(beat.id, time.monotonic())
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._configs:
+            await self._configs.close()
+
     async def run(self) -> None:
-        try:
-            while True:
-                await asyncio.sleep(LOOK_EVERY)
-                await self.look()
-        finally:
-            if self._configs:
-                await self._configs.close()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
 
     async def look(self) -> None:
         """Do what is due; what is away now is asked again the next time."""
@@ -99,15 +106,16 @@ class Upkeep:
     # -- ends ---------------------------------------------------------------------------------------------
 
     def _suspects(self, sessions: list[Open]) -> list[Open]:
-        return [session for session in sessions if self._is_gone(session.owner)]
+        return [session for session in sessions if self.is_gone(session.owner)]
 
     async def _end_lost(self) -> None:
         for session in self._suspects(await self._database.run(_open_sessions)):
             owner = await self._owner(session)
-            if self._is_gone(owner):
+            if self.is_gone(owner):
                 await self._end(session, "transport_lost", failed=True, media_ms=self._media_ms(session, owner))
 
-    def _is_gone(self, owner: str) -> bool:
+    def is_gone(self, owner: str) -> bool:
+        """Whether that transport has been silent for too long."""
         return self._attendance.is_gone(owner, time.monotonic())
 
     async def _owner(self, session: Open) -> str:
