@@ -235,7 +235,7 @@ class ConfigStorage:
         document = await self.get_document(session)
         return None if document is None else parse(document)
 
-    async def get_document(self, session: str) -> JsonValue:
+    async def get_document(self, session: str) -> dict[str, JsonValue] | None:
         """The configuration as it is stored, unchecked; None when there is none."""
         text = await self._shelf.get(session)
         if text is None:
@@ -243,7 +243,7 @@ class ConfigStorage:
         stored = load_json(text)
         if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
             raise ConfigError([Problem(self._shelf.key(session), 'must be {"metadata": {…}, "config": {…}}')])
-        return cast(JsonValue, stored["config"])
+        return cast(dict[str, JsonValue], stored["config"])
 
     async def list_configs(self) -> list[str]:
         """The sessions that have a configuration now."""
