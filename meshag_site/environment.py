@@ -48,6 +48,12 @@ class Environment:
             raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}")
         return FLAGS[value.lower()]
 
+    def number(self, name: str, default: int, least: int, most: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+        return int(value)
+
     def words(self, name: str) -> list[str]:
         return self.text(name).replace(",", " ").split()
 

@@ -97,6 +97,10 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 NATS_URL = env.url("NATS_URL", "nats://localhost:4222", "nats", "tls", "ws", "wss")
 VALKEY_URL = env.valkey_url()
+BIND = env.text("MESHAG_BIND", "127.0.0.1")
+BRIDGE_PORT = env.number("MESHAG_BRIDGE_PORT", 0, 0, 65_535)
+TRANSPORT_SILENCE = env.number("MESHAG_TRANSPORT_SILENCE_SECONDS", 15, 2, 3600)
+EVENTS_KEPT = env.number("MESHAG_EVENTS_KEPT_SECONDS", 600, 0, 30 * 24 * 3600)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
