@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
 from meshag_site.ports import free_port
+from meshag_site.tether import die_with
 
 START_DEADLINE = 10.0
 START_TRIES = 5
@@ -45,7 +46,12 @@ class RunningServer:
         command = self.spec.command()
         with (self.spec.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.spec.environment(os.environ)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.spec.environment(os.environ),
+                preexec_fn=die_with(os.getpid()),
             )
         deadline = time.monotonic() + START_DEADLINE
         while not self.spec.answers(self._process.pid):

@@ -96,7 +96,7 @@ class System:
         wait_until_gone(everything[1:], STOP_DEADLINE)
         status = self.process.wait(STOP_DEADLINE)
         self._reader.join(STOP_DEADLINE)
-        while line := self._arrived.get(timeout=STOP_DEADLINE):
+        while (line := self._arrived.get(timeout=STOP_DEADLINE)) is not None:
             self.lines.append(line)
         return status
 
