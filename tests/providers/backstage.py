@@ -201,6 +201,7 @@ async def _break(request: web.Request, response: web.StreamResponse, fault: Faul
 async def open_socket(request: web.Request, backstage: Backstage, recorded: Recorded) -> web.WebSocketResponse:
     """Answers a handshake as its behaviour wants it."""
     behaviour = await enter(backstage, recorded, request.query_string)
+    recorded.text = ""
     if behaviour.fault is Fault.CUT and request.transport:
         request.transport.abort()
         await forever()

@@ -174,10 +174,10 @@ def application(backstage: Backstage) -> web.Application:
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    """Three providers have this path; their key headers tell them apart."""
+    """Three providers have this path; their headers tell them apart."""
     if "xi-api-key" in request.headers:
         return await elevenlabs.list_models(request)
-    if "x-api-key" in request.headers:
+    if "anthropic-version" in request.headers:
         return await anthropic.list_models(request)
     return await openai.list_models(request)
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import anthropic
+import httpx
 import openai
 import pytest
 from deepgram import AsyncDeepgramClient
@@ -31,12 +32,19 @@ async def anthropic_client(standins: StandIns) -> AsyncIterator[anthropic.AsyncA
 
 
 @pytest.fixture
-def deepgram_client(standins: StandIns) -> AsyncDeepgramClient:
-    socket = standins.url.replace("http", "ws")
-    here = DeepgramClientEnvironment(base=standins.url, production=socket, agent=socket, agent_rest=standins.url)
-    return AsyncDeepgramClient(api_key="key", environment=here)
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """Two SDKs never close a client of their own."""
+    async with httpx.AsyncClient() as client:
+        yield client
 
 
 @pytest.fixture
-def elevenlabs_client(standins: StandIns) -> AsyncElevenLabs:
-    return AsyncElevenLabs(base_url=standins.url, api_key="key")
+def deepgram_client(standins: StandIns, http: httpx.AsyncClient) -> AsyncDeepgramClient:
+    socket = standins.url.replace("http", "ws")
+    here = DeepgramClientEnvironment(base=standins.url, production=socket, agent=socket, agent_rest=standins.url)
+    return AsyncDeepgramClient(api_key="key", environment=here, httpx_client=http)
+
+
+@pytest.fixture
+def elevenlabs_client(standins: StandIns, http: httpx.AsyncClient) -> AsyncElevenLabs:
+    return AsyncElevenLabs(base_url=standins.url, api_key="key", httpx_client=http)
