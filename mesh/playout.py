@@ -108,18 +108,24 @@ class Playout:
     # -- what goes to the wire ----------------------------------------------------------------------------
 
     def hold(self, now: float) -> None:
-        """The wire is cleared: what was not heard by now will be sent again after `release`."""
+        """Nothing is due until `release`. The wire is cleared, or lost: what was not heard by now never will be."""
         self._hear_by_clock(now)
         self.is_held = True
-        self._place = self._ear
-        self._marked.clear()
-        self._ends_at = now
+
+    def returned(self, total: int) -> None:
+        """A held ear tells, on another wire, how many of all samples ever given to the last one it heard."""
+        given, place = self._run
+        if total > given:
+            self._ear = max(self._ear, min(place + total - given, self._place))
 
     def release(self, *, marks: bool | None = None) -> None:
-        """`marks`: the wire is another one, which does or does not return them."""
+        """Go on where the ear is. `marks`: the wire is another one, which does or does not return them."""
         self.is_held = False
         self._marks = self._marks if marks is None else marks
+        self._marked.clear()
+        self._place = self._ear
         self._run = (self.given, self._place)
+        self._ends_at = 0.0
 
     def due(self, now: float) -> list[Piece]:
         """What to send now."""
@@ -187,9 +193,8 @@ class Playout:
     def reported(self, total: int) -> None:
         """The other side has played so many of all samples ever given to it."""
         self._reports = True
-        given, place = self._run
-        if not self.is_held and total > given:
-            self._ear = max(self._ear, min(place + total - given, self._place))
+        if not self.is_held:
+            self.returned(total)
 
     def _hear_by_clock(self, now: float) -> None:
         if not self._reports:

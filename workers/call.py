@@ -154,18 +154,16 @@ class Call(Actor):
     # -- the caller ---------------------------------------------------------------------------------------
 
     async def _converse(self) -> None:
-        resumed = 0
+        """One wire after the other, until the caller hangs up or stays away."""
         while True:
             token = await self._exchange.resume_token(self.session)
-            await self._wire.welcome(
-                self.session, resume=token, received=self._received if resumed else 0, sent=self._playout.given
-            )
+            received = self._received + len(self._unsent) // 2
+            await self._wire.welcome(self.session, resume=token, received=received, sent=self._playout.given)
             self._tell_state()
             ended = await self._hear(self._line)
             if ended.reason is not Reason.LOST or not await self._returned():
                 self.end("hangup", detail=ended.detail)
                 return
-            resumed += 1
 
     async def _returned(self) -> bool:
         """Wait for the caller to come back, silently, with everything that was not heard kept."""
@@ -177,7 +175,7 @@ class Call(Actor):
             return False
         self._wire = self._line.wire
         if self._line.opened.resumed:
-            self._playout.reported(self._line.opened.resumed.played)
+            self._playout.returned(self._line.opened.resumed.played)
         self._playout.release(marks=self._wire.reports_playback)
         self._stirred.set()
         return True
