@@ -1,95 +1,56 @@
-"""Which acceptance rows are open: `python -m tests.rows`.
-
-A row of docs/requirements is kept when a test names it, or when the document that it asks for is there. A test that
-names a row which does not exist is an error.
-"""
+"""`make rows`: which acceptance rows no test proves yet. The rows are in docs/requirements, the proofs are marks."""
 
 import ast
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-_ROW = re.compile(r"^\| (?P<id>[A-Z]+\d+) \| (?P<what>.+?) \| (?P<shown>.+?) \|$", re.MULTILINE)
-_DOCUMENT = re.compile(r'^document `(?P<path>[^`]+)`(?: with "(?P<words>[^"]+)")?$')
+ROOT = Path(__file__).resolve().parent.parent
+ROW = re.compile(r"^\|\s*([A-Z]+\d+)\s*\|(.*)\|\s*$", re.MULTILINE)
 
 
-class BadRows(ValueError):
-    """The table or a test's mark cannot be read."""
+def rows(folder: Path) -> dict[str, str]:
+    """Every row's text by its id, in the order of the documents."""
+    documents = (document.read_text() for document in sorted(folder.glob("*.md")))
+    return {name: text.strip() for document in documents for name, text in ROW.findall(document)}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    id: str
-    what: str
-    shown: str
-
-    def is_documented(self, root: Path) -> bool:
-        """True where the row asks for a document, and it is there."""
-        asked = _DOCUMENT.match(self.shown)
-        if not asked:
-            return False
-        document = root / asked["path"]
-        return document.is_file() and (asked["words"] or "") in document.read_text()
+def proofs(folder: Path) -> dict[str, list[str]]:
+    """For each id the tests that carry it: `@pytest.mark.accepts("M72")`, also in a module's `pytestmark`."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("test_*.py")):
+        for name, test in _marks(ast.parse(path.read_text())):
+            found.setdefault(name, []).append(f"{path.relative_to(folder.parent)}::{test}")
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A test says that it proves this row."""
-
-    id: str
-    place: str
-
-
-def rows_in(text: str) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for match in _ROW.finditer(text):
-        if match["id"] in rows:
-            raise BadRows(f"row {match['id']} stands twice")
-        rows[match["id"]] = Row(match["id"], match["what"], match["shown"])
-    return rows
+def _marks(module: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(module):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                marked, test = list[ast.expr](node.decorator_list), node.name
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                marked, test = [value], "*"
+            case _:
+                continue
+        for mark in marked:
+            yield from ((name, test) for name in _ids(mark))
 
 
-def claims_in(source: str, name: str) -> Iterator[Claim]:
-    """Every `pytest.mark.accepts("M1", …)` of a test module."""
-    for node in ast.walk(ast.parse(source, name)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.accepts":
-            for argument in node.args:
-                if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
-                    raise BadRows(f"{name}:{argument.lineno}: write the ids of rows as plain strings")
-                yield Claim(argument.value, f"{name}:{argument.lineno}")
+def _ids(mark: ast.expr) -> Iterator[str]:
+    for node in ast.walk(mark):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="accepts"), args=args):
+                yield from (arg.value for arg in args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
 
 
-def all_rows(root: Path = ROOT) -> dict[str, Row]:
-    tables = sorted((root / "docs" / "requirements").glob("*.md"))
-    return rows_in("\n".join(table.read_text() for table in tables))
-
-
-def all_claims(root: Path = ROOT) -> list[Claim]:
-    modules = sorted((root / "tests").rglob("test_*.py"))
-    return [claim for path in modules for claim in claims_in(path.read_text(), str(path.relative_to(root)))]
-
-
-def unknown_claims(rows: dict[str, Row], claims: list[Claim]) -> list[Claim]:
-    return [claim for claim in claims if claim.id not in rows]
-
-
-def open_rows(rows: dict[str, Row], claims: list[Claim], root: Path = ROOT) -> list[Row]:
-    claimed = {claim.id for claim in claims}
-    return [row for row in rows.values() if row.id not in claimed and not row.is_documented(root)]
-
-
-def main() -> int:
-    rows, claims = all_rows(), all_claims()
-    unknown, still_open = unknown_claims(rows, claims), open_rows(rows, claims)
-    lines = [f"{row.id:<5} {row.what}  [{row.shown}]" for row in still_open]
-    lines.append(f"{len(rows) - len(still_open)} of {len(rows)} rows are kept, {len(still_open)} are open.")
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stderr.writelines(f"{claim.place}: there is no row {claim.id}\n" for claim in unknown)
-    return 1 if unknown else 0
+def report(wanted: dict[str, str], proved: dict[str, list[str]]) -> str:
+    lines = [f"{name:<5} {text}" for name, text in wanted.items() if name not in proved]
+    lines.append(f"{len(wanted) - len(lines)} of {len(wanted)} rows are proved, {len(lines)} are open.")
+    lines.extend(f"{name} is no row, but {tests[0]} proves it." for name, tests in proved.items() if name not in wanted)
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.stdout.write(report(rows(ROOT / "docs" / "requirements"), proofs(ROOT / "tests")) + "\n")
