@@ -35,7 +35,7 @@ class Line:
         on_end: Callable[[ProviderError], None],
         on_open: Callable[[], None] = lambda: None,
         keepalive: str = "",
-        keepalive_seconds: float = 4.0,
+        keepalive_seconds: float = 0.0,
     ) -> None:
         self._by = by
         self._dial = dial

@@ -18,6 +18,8 @@ from connectors_app.failures import expect_ok, from_code, garbage, told_by_http
 from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
 
 KEEPALIVE = '{"type":"KeepAlive"}'
+KEEPALIVE_SECONDS = 4.0
+"""The server ends a socket after ten seconds without audio or a message."""
 FINALIZE = '{"type":"Finalize"}'
 SLACK_SECONDS = 0.1
 """A final result that ends this close to the end of the audio covers it."""
@@ -122,6 +124,7 @@ class _LiveRecognition(Recognition):
             on_end=self._end,
             on_open=self._restart,
             keepalive=KEEPALIVE,
+            keepalive_seconds=KEEPALIVE_SECONDS,
         )
         self._changed = asyncio.Event()
         self._sent = 0

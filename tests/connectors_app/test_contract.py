@@ -1,36 +1,20 @@
 """The contract of every provider in the folder, offline ones included; those with a wire against stand-ins."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import (
-    Connector,
-    ErrorKind,
-    Finished,
-    LanguageModel,
-    Message,
-    ProviderError,
-    Recognizer,
-    Role,
-    Transcript,
-    Voice,
-)
+from connectors_app.base import ErrorKind, Finished, ProviderError, Role, Transcript
 from tests.connectors_app.conftest import QUESTION
+from tests.connectors_app.turns import HELLO, SENTENCE, made, reply_of, speech_of, transcript_of, used
 from tests.providers.brain import reply_for
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault, Route
 from tests.providers.tones import decode, is_exact
 
-NEEDED_OPTIONS: dict[tuple[Role, str], dict[str, Any]] = {
-    (Role.STT, "custom"): {"model": "whisper-1"},
-    (Role.LLM, "custom"): {"model": "gpt-4o"},
-    (Role.TTS, "custom"): {"model": "tts-1", "voice": "alloy"},
-}
 ASKED = {
     (Role.STT, "openai"): Route.OPENAI_TRANSCRIPTIONS,
     (Role.STT, "custom"): Route.OPENAI_TRANSCRIPTIONS,
@@ -45,8 +29,6 @@ ASKED = {
 }
 """Where the stand-ins meet a provider's first request of a turn."""
 ANSWERED = {**ASKED, (Role.STT, "deepgram"): Route.DEEPGRAM_LISTEN, (Role.TTS, "elevenlabs"): Route.ELEVENLABS_SPEAK}
-SENTENCE = "Good morning to you."
-HELLO = (Message("system", "Be kind."), Message("user", QUESTION))
 
 
 def all_of(*roles: Role) -> list[tuple[Role, str]]:
@@ -55,49 +37,6 @@ def all_of(*roles: Role) -> list[tuple[Role, str]]:
 
 def on_wire(*roles: Role) -> list[tuple[Role, str]]:
     return [one for one in ASKED if one[0] in roles]
-
-
-def made(role: Role, slug: str, environ: dict[str, str]) -> AbstractAsyncContextManager[Any]:
-    return made_with(role, slug, NEEDED_OPTIONS.get((role, slug), {}), environ)
-
-
-@asynccontextmanager
-async def made_with(role: Role, slug: str, options: dict[str, Any], environ: dict[str, str]) -> AsyncIterator[Any]:
-    cls = registry.get(role, slug)
-    connector = cls(registry.make_options(cls, options), cls.credentials_from(environ))
-    async with asyncio.timeout(20):
-        try:
-            yield connector
-        finally:
-            await connector.close()
-
-
-async def reply_of(model: LanguageModel) -> list[str | Finished]:
-    async with aclosing(model.reply(HELLO)) as items:  # type: ignore[type-var]
-        return [item async for item in items]
-
-
-async def speech_of(voice: Voice, rate: int = 8000) -> tuple[bytes, int]:
-    async with voice.open(rate) as speech, aclosing(speech.speak(SENTENCE)) as pieces:  # type: ignore[type-var]
-        return b"".join([pcm async for pcm in pieces]), speech.rate
-
-
-async def transcript_of(recognizer: Recognizer, pcm: bytes, interims: list[str] | None = None) -> Transcript:
-    async with recognizer.open(8000, (interims if interims is not None else []).append) as recognition:
-        await recognition.begin()
-        for start in range(0, len(pcm), 960):
-            await recognition.send(pcm[start : start + 960])
-        return await recognition.finish()
-
-
-async def used(connector: Connector, pcm: bytes) -> object:
-    """One turn's worth, whatever the role."""
-    if isinstance(connector, LanguageModel):
-        return await reply_of(connector)
-    if isinstance(connector, Voice):
-        return await speech_of(connector)
-    assert isinstance(connector, Recognizer)
-    return await transcript_of(connector, pcm)
 
 
 # -- declarations ----------------------------------------------------------------------------------------

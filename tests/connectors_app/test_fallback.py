@@ -10,7 +10,7 @@ from connectors_app.base import ErrorKind, Finished, Role
 from connectors_app.runner import AllFailed, Deadlines, Heard, Pool, Recognizing, Resting, Speaking, answer
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import Told
-from tests.connectors_app.test_contract import HELLO, SENTENCE
+from tests.connectors_app.turns import HELLO, SENTENCE
 from tests.providers.backstage import Outcome
 from tests.providers.brain import reply_for
 from tests.providers.standins import StandIns

@@ -9,7 +9,7 @@ import pytest
 from connectors_app import registry
 from connectors_app.base import ErrorKind, Message, ProviderError, Role
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.test_contract import made_with, reply_of, speech_of, transcript_of
+from tests.connectors_app.turns import made_with, reply_of, speech_of, transcript_of
 from tests.providers.elevenlabs import RACHEL
 from tests.providers.standins import StandIns
 from tests.providers.steering import Route

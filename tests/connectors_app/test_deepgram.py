@@ -1,0 +1,91 @@
+"""Deepgram's socket over a session: opened early, kept alive, opened again; ends of utterances that nobody promises."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from connectors_app import line
+from connectors_app.base import Role
+from connectors_app.providers import deepgram
+from tests.connectors_app.conftest import QUESTION
+from tests.connectors_app.turns import break_connections, made, sockets
+from tests.providers.standins import StandIns
+from tests.providers.steering import Route
+
+
+async def ask(recognition: Any, pcm: bytes) -> str:
+    await recognition.begin()
+    for start in range(0, len(pcm), 960):
+        await recognition.send(pcm[start : start + 960])
+    return str((await recognition.finish()).text)
+
+
+async def test_the_socket_opens_before_the_caller_speaks(environ: dict[str, str], stand_ins: StandIns) -> None:
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None):
+        assert await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)
+
+
+async def test_one_socket_serves_a_session(environ: dict[str, str], stand_ins: StandIns, question: bytes) -> None:
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None) as session:
+        assert [await ask(session, question) for _ in range(3)] == [QUESTION] * 3
+    assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)) == 1
+
+
+async def test_interims_hold_the_whole_text_so_far(environ: dict[str, str], question: bytes) -> None:
+    interims: list[str] = []
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, interims.append) as session:
+        await ask(session, question + bytes(8000) + question)
+    assert interims[-1] == f"{QUESTION} {QUESTION}" and len(interims) > 3
+    assert all(f"{QUESTION} {QUESTION}".startswith(text) for text in interims)
+
+
+async def test_a_finalize_may_go_unanswered(environ: dict[str, str], question: bytes) -> None:
+    final = asyncio.Event()
+
+    def on_interim(text: str) -> None:
+        if text == QUESTION:
+            final.set()
+
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, on_interim) as session:
+        await session.begin()
+        await session.send(question + bytes(6400))
+        await asyncio.wait_for(final.wait(), 5)
+        await session.send(bytes(960))
+        assert (await session.finish()).text == QUESTION
+
+
+async def test_keepalives_hold_an_idle_socket(question: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deepgram, "KEEPALIVE_SECONDS", 0.05)
+    async with (
+        StandIns(utterances=(QUESTION,), deepgram_idle_seconds=0.2) as stand_ins,
+        made(Role.STT, "deepgram", stand_ins.env) as recognizer,
+        recognizer.open(8000, lambda text: None) as session,
+    ):
+        (socket,) = await sockets(stand_ins, Route.DEEPGRAM_CONNECT)
+        await socket.messages.until(lambda messages: messages.count({"type": "KeepAlive"}) == 8)
+        assert await ask(session, question) == QUESTION
+        assert len(stand_ins.requests_to(Route.DEEPGRAM_CONNECT)) == 1
+
+
+async def test_a_socket_lost_while_idle_is_opened_again(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LIVED_SECONDS", 0.0)
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None) as session:
+        assert await ask(session, question) == QUESTION
+        break_connections(stand_ins)
+        await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 2)
+        assert await ask(session, question) == QUESTION
+
+
+async def test_a_short_lived_socket_waits_for_its_next_use(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes
+) -> None:
+    async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None) as session:
+        assert await ask(session, question) == QUESTION
+        break_connections(stand_ins)
+        await session._line._task
+        assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)) == 1
+        assert await ask(session, question) == QUESTION
+        assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 2)) == 2

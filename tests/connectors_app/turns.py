@@ -1,0 +1,112 @@
+"""One turn's worth of every role, asked of a provider directly, and a look at the sockets of the stand-ins."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
+
+from connectors_app import registry
+from connectors_app.base import (
+    Connector,
+    Finished,
+    LanguageModel,
+    Message,
+    Recognizer,
+    Role,
+    Transcript,
+    Voice,
+)
+from tests.connectors_app.conftest import QUESTION
+from tests.providers.standins import StandIns
+from tests.providers.steering import Route
+
+SENTENCE = "Good morning to you."
+HELLO = (Message("system", "Be kind."), Message("user", QUESTION))
+NEEDED_OPTIONS: dict[tuple[Role, str], dict[str, Any]] = {
+    (Role.STT, "custom"): {"model": "whisper-1"},
+    (Role.LLM, "custom"): {"model": "gpt-4o"},
+    (Role.TTS, "custom"): {"model": "tts-1", "voice": "alloy"},
+}
+
+
+def made(role: Role, slug: str, environ: dict[str, str]) -> AbstractAsyncContextManager[Any]:
+    return made_with(role, slug, NEEDED_OPTIONS.get((role, slug), {}), environ)
+
+
+@asynccontextmanager
+async def made_with(role: Role, slug: str, options: dict[str, Any], environ: dict[str, str]) -> AsyncIterator[Any]:
+    cls = registry.get(role, slug)
+    connector = cls(registry.make_options(cls, options), cls.credentials_from(environ))
+    async with asyncio.timeout(20):
+        try:
+            yield connector
+        finally:
+            await connector.close()
+
+
+async def reply_of(model: LanguageModel) -> list[str | Finished]:
+    async with aclosing(model.reply(HELLO)) as items:  # type: ignore[type-var]
+        return [item async for item in items]
+
+
+async def speech_of(voice: Voice, rate: int = 8000) -> tuple[bytes, int]:
+    async with voice.open(rate) as speech, aclosing(speech.speak(SENTENCE)) as pieces:  # type: ignore[type-var]
+        return b"".join([pcm async for pcm in pieces]), speech.rate
+
+
+async def transcript_of(recognizer: Recognizer, pcm: bytes, interims: list[str] | None = None) -> Transcript:
+    async with recognizer.open(8000, (interims if interims is not None else []).append) as recognition:
+        await recognition.begin()
+        for start in range(0, len(pcm), 960):
+            await recognition.send(pcm[start : start + 960])
+        return await recognition.finish()
+
+
+async def used(connector: Connector, pcm: bytes) -> object:
+    """One turn's worth, whatever the role."""
+    if isinstance(connector, LanguageModel):
+        return await reply_of(connector)
+    if isinstance(connector, Voice):
+        return await speech_of(connector)
+    assert isinstance(connector, Recognizer)
+    return await transcript_of(connector, pcm)
+
+
+# -- sockets ---------------------------------------------------------------------------------------------
+
+
+class Watched(list[Any]):
+    """The messages of a socket, for those who wait for one."""
+
+    def __init__(self, messages: Iterable[Any]) -> None:
+        super().__init__(messages)
+        self._changed = asyncio.Event()
+
+    def append(self, message: Any) -> None:
+        super().append(message)
+        self._changed.set()
+
+    async def until(self, claim: Callable[[list[Any]], bool]) -> list[Any]:
+        async with asyncio.timeout(5):
+            while not claim(self):
+                self._changed.clear()
+                await self._changed.wait()
+        return list(self)
+
+
+async def sockets(stand_ins: StandIns, route: Route, count: int = 1) -> list[Any]:
+    """Waits until so many have been opened; their messages are watched."""
+    async with asyncio.timeout(5):
+        while len(found := stand_ins.requests_to(route)) < count:
+            await stand_ins.backstage.news.next()
+    for socket in found:
+        socket.messages = Watched(socket.messages)
+    return found
+
+
+def break_connections(stand_ins: StandIns) -> None:
+    server = stand_ins._runner.server
+    assert server
+    for connection in server.connections:
+        assert connection.transport
+        connection.transport.abort()
