@@ -135,12 +135,12 @@ class ScriptedRecognition(Recognition):
         self.by.closed.set()
 
     async def _step(self) -> str | None:
-        item = self.script.pop(0) if self.script else None
+        item: Any = self.script.pop(0) if self.script else None
         if isinstance(item, Exception):
             raise item
         if item is NEVER:
             await asyncio.Event().wait()
-        return item
+        return None if item is None else str(item)
 
 
 def chain_of(*connectors: Any, skipped: Sequence[Attempt] = (), resting: Resting | None = None) -> Chain[Any]:

@@ -80,7 +80,7 @@ async def test_a_reply_is_text_then_an_end(role: Role, slug: str, environ: dict[
         *texts, end = await reply_of(model)
     assert texts and all(isinstance(text, str) and text for text in texts) and isinstance(end, Finished)
     if (role, slug) in ASKED:
-        assert "".join(texts) == reply_for(QUESTION) and end.output_tokens > 5 < end.input_tokens
+        assert "".join(map(str, texts)) == reply_for(QUESTION) and end.output_tokens > 5 < end.input_tokens
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000])

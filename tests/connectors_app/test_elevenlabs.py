@@ -32,7 +32,8 @@ async def said(speech: Any, text: str) -> bytes:
 async def orders(stand_ins: StandIns, wanted: str) -> list[Any]:
     """What was sent on the socket, up to the first message that has this key."""
     (socket,) = await sockets(stand_ins, Route.ELEVENLABS_CONNECT)
-    return await socket.messages.until(lambda messages: any(wanted in message for message in messages))
+    messages: list[Any] = await socket.messages.until(lambda sent: any(wanted in message for message in sent))
+    return messages
 
 
 async def test_sentences_share_a_socket(environ: dict[str, str], stand_ins: StandIns) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, Message, ProviderError, Role
+from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Role
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import made_with, reply_of, speech_of, transcript_of
 from tests.providers.elevenlabs import RACHEL
@@ -66,7 +66,7 @@ async def test_reasoning_models_get_their_own_limit(environ: dict[str, str], sta
 async def test_an_answer_cut_by_its_limit_says_so(environ: dict[str, str]) -> None:
     async with made_with(Role.LLM, "openai", {"max_tokens": 3}, environ) as model:
         *texts, end = await reply_of(model)
-    assert len(texts) == 3 and end.reason == "length"
+    assert len(texts) == 3 and isinstance(end, Finished) and end.reason == "length"
 
 
 async def test_speech_options_reach_the_request(environ: dict[str, str], stand_ins: StandIns) -> None:

@@ -1,14 +1,15 @@
 """Finding providers and checking a document's connectors."""
 
 import types
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from pydantic import Field
 
 from connectors_app import registry
-from connectors_app.base import Credentials, LanguageModel, Options, Recognizer, Role, Voice
+from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, Recognizer, Role, Voice
 from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
 from connectors_app.runner import Pool
 
@@ -25,7 +26,7 @@ class NewProvider(LanguageModel):
 
     async def check(self) -> None: ...
 
-    async def reply(self, messages: object) -> Iterator[str]:  # type: ignore[override]
+    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
         yield "never asked"
 
 
@@ -69,7 +70,7 @@ def test_two_of_one_name_are_refused() -> None:
         registry.collect(iter([module_with(NewProvider), module_with(NewProvider)]))
 
 
-def test_a_broken_file_leaves_the_others(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_one.py").write_text("import an_sdk_that_is_not_there\n")
     (tmp_path / "whole_one.py").write_text("answer = 42\n")
     package = types.ModuleType("a_folder")

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,12 +31,12 @@ def told() -> Told:
     return Told()
 
 
-async def answer(chain: Chain, told: Told) -> list[str | Finished]:
+async def answer(chain: Chain[Any], told: Told) -> list[str | Finished]:
     async with aclosing(ask(chain, HELLO, HASTY, told)) as items:
         return [item async for item in items]
 
 
-async def speak(chain: Chain, told: Told, rate: int = 8000) -> bytes:
+async def speak(chain: Chain[Any], told: Told, rate: int = 8000) -> bytes:
     async with Speaking(chain, rate, HASTY) as voice, aclosing(voice.speak("Good morning.", told)) as pieces:
         return b"".join([pcm async for pcm in pieces])
 
@@ -234,7 +235,7 @@ async def test_two_sentences_stream_at_once(told: Told) -> None:
 # -- recognition -----------------------------------------------------------------------------------------
 
 
-async def hear(chain: Chain, told: Told, pieces: int = 3) -> Heard:
+async def hear(chain: Chain[Any], told: Told, pieces: int = 3) -> Heard:
     async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
         await recognition.begin()
         for _ in range(pieces):
