@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshag_site import ports
-from meshag_site.embedded import EmbeddedServer, NatsServer, ValkeyServer
+from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
 from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port
 from meshag_site.supervisor import Ending, Program
 
@@ -129,7 +129,10 @@ def _count(environ: Mapping[str, str], role: str) -> int:
 
 def server_program(server: EmbeddedServer, plan: Plan) -> Program:
     async def probe(pid: int) -> str | None:
-        return "" if await asyncio.to_thread(server.answers, pid) else None
+        try:
+            return "" if await asyncio.to_thread(server.answers, pid) else None
+        except ForeignServer as error:
+            return str(error)
 
     return Program(
         name=server.name,

@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
+from meshag_site.output import Lines, Log, Terminal
 from meshag_site.tether import Tether, die_with, kill_group
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,8 +20,6 @@ QUICK = 10.0
 """Seconds: who ends sooner than this after a start ended quickly."""
 DELAYS = (0.1, 0.5, 5.0)
 """Seconds before the next start after the first, second, and every further quick end in a row."""
-LOG_BYTES = 10_000_000
-TAIL_LINES = 8
 PROBE_EVERY = (0.03, 0.25)
 LACKING_FOR = 10.0
 """Seconds for which a program may be up but lack something at its start, before that is told and no longer awaited."""
@@ -70,104 +67,6 @@ class Patience:
     def after(self, lived: float) -> float:
         self.quick_ends = self.quick_ends + 1 if lived < QUICK else 0
         return DELAYS[min(max(self.quick_ends, 1), len(DELAYS)) - 1]
-
-    @property
-    def gives_up_hurry(self) -> bool:
-        """True at the one end at which a person should be told."""
-        return self.quick_ends == len(DELAYS)
-
-
-class Terminal:
-    """What the person who started us sees: plain lines, in colour only on a terminal."""
-
-    RED, GREEN, YELLOW, GREY = "31", "32", "33", "90"
-
-    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
-        self._stream = stream
-        self._colour = stream.isatty() and "NO_COLOR" not in os.environ
-        self.verbose = verbose
-
-    def line(self, text: str, colour: str = "") -> None:
-        if colour and self._colour:
-            text = f"\033[{colour}m{text}\033[0m"
-        # Whoever read us may be gone (`make up | head`): that is no reason to stop.
-        with contextlib.suppress(BrokenPipeError):
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
-
-    def ready(self, name: str, text: str) -> None:
-        self.line(f"  {name:<12} {text}")
-
-    def warn(self, text: str) -> None:
-        self.line(text, self.YELLOW)
-
-    def log(self, name: str, line: str) -> None:
-        self.line(f"{name} | {line}", self.GREY)
-
-
-class Lines(asyncio.Protocol):
-    """Cuts what a child writes into lines; an endless line is cut too."""
-
-    LONGEST = 65_536
-
-    def __init__(self, receive: Callable[[str], None]) -> None:
-        self._receive = receive
-        self._rest = b""
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > self.LONGEST:
-            lines, self._rest = [*lines, self._rest], b""
-        for line in lines:
-            self._receive(line.decode(errors="replace").rstrip("\r"))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._rest:
-            self._receive(self._rest.decode(errors="replace"))
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-
-class Log:
-    """A child's log file, its last lines, and which of them a person should see."""
-
-    _LOUD = re.compile(
-        r'\b(WARN|WARNING|ERROR|CRITICAL|FATAL)\b|\[(WRN|ERR|FTL)\]|"level": ?"(warning|error|critical)"'
-    )
-    _TRACEBACK = "Traceback (most recent call last):"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._in_traceback = False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._open()
-
-    def _open(self) -> TextIO:
-        if self.path.exists() and self.path.stat().st_size > LOG_BYTES:
-            self.path.replace(self.path.with_suffix(".log.1"))
-        return self.path.open("a", encoding="utf-8", buffering=1)
-
-    def add(self, line: str) -> bool:
-        """Write a line; True when it is a warning, an error, or part of a traceback."""
-        self.tail.append(line)
-        self._file.write(f"{line}\n")
-        if self._file.tell() > LOG_BYTES:
-            self._file.close()
-            self._file = self._open()
-        return self._is_loud(line)
-
-    def _is_loud(self, line: str) -> bool:
-        if line.startswith(self._TRACEBACK):
-            self._in_traceback = True
-        elif self._in_traceback and line and not line[0].isspace():
-            self._in_traceback = False
-            return True
-        return self._in_traceback or bool(self._LOUD.search(line))
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Child:
@@ -221,8 +120,8 @@ class Child:
             return NOT_STARTED
         finally:
             os.close(output)
-        if self._stopping.is_set():
-            process.terminate()
+        if self._stopping.is_set():  # since before it was there to be asked
+            kill_group(process.pid)
         status = await process.wait()
         self._process = None
         kill_group(process.pid)  # what it started and left behind
@@ -269,13 +168,13 @@ class Child:
     def _tell_end(self, status: int) -> None:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         self.log.add(f"-- {self.program.name} {how}; it is started again")
-        if not self._patience.gives_up_hurry:
+        if self._patience.quick_ends < len(DELAYS):
             self._terminal.warn(f"{self.program.name} {how}; it is started again")
-            return
-        self._terminal.warn(
-            f"{self.program.name} {how}, as the {len(DELAYS) - 1} times before. It is tried again every "
-            f"{DELAYS[-1]:.0f} s. {self.last_words()}"
-        )
+        elif self._patience.quick_ends == len(DELAYS):
+            self._terminal.warn(
+                f"{self.program.name} {how}, as the {len(DELAYS) - 1} times before. It is tried again every "
+                f"{DELAYS[-1]:.0f} s. {self.last_words()}"
+            )
 
     async def probe(self) -> str | None:
         """As `Program.probe`, for the process that runs now."""
@@ -367,7 +266,7 @@ class Supervisor:
                 raise StartFailed(child.last_words())
             lacks = await child.probe()
             now = time.monotonic()
-            if lacks == "" or (lacks and now - started > LACKING_FOR):
+            if lacks == "" or (lacks and not first_run_only and now - started > LACKING_FOR):
                 break
             if now - told > STILL_WAITING:
                 told = now

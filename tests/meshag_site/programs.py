@@ -24,17 +24,20 @@ class Screen(io.StringIO):
 
     def __init__(self) -> None:
         super().__init__()
+        self._loop = asyncio.get_running_loop()
         self._written = asyncio.Event()
 
     def write(self, text: str) -> int:
-        self._written.set()
-        return super().write(text)
+        """Comes from the terminal's thread."""
+        written = super().write(text)
+        self._loop.call_soon_threadsafe(self._written.set)
+        return written
 
     async def shows(self, text: str) -> None:
         async with asyncio.timeout(DEADLINE):
             while text not in self.getvalue():
-                self._written.clear()
                 await self._written.wait()
+                self._written.clear()
 
 
 def program(name: str, code: str, logs: Path, *, ending: Ending = Ending.WORK, grace: float = 5.0) -> Program:

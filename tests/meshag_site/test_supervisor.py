@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from meshag_site.supervisor import ROOT, Child, Ending, Patience, StartFailed, Supervisor, Terminal
+from meshag_site.output import Terminal
+from meshag_site.supervisor import ROOT, Child, Ending, Patience, StartFailed, Supervisor
 from tests.meshag_site.programs import DEADLINE, DEAF, STAY, Screen, program, wait_until_gone
 
 
@@ -36,8 +37,10 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     screen = Screen()
-    async with Supervisor(logs=tmp_path, terminal=Terminal(screen)) as supervisor:
+    terminal = Terminal(screen)
+    async with Supervisor(logs=tmp_path, terminal=terminal) as supervisor:
         yield Stage(supervisor, tmp_path, screen)
+    terminal.close()
 
 
 def kill(child: Child) -> None:
@@ -47,7 +50,7 @@ def kill(child: Child) -> None:
 
 async def test_ready_program_is_shown(stage: Stage) -> None:
     await stage.run(STAY, "stt-1")
-    assert "  stt-1" in stage.screen.getvalue()
+    await stage.screen.shows("  stt-1")
 
 
 async def test_killed_program_is_started_again(stage: Stage) -> None:
@@ -74,6 +77,7 @@ async def test_end_of_a_worker_is_told(stage: Stage) -> None:
 async def test_only_warnings_reach_the_terminal(stage: Stage) -> None:
     lines = ["INFO quiet", "WARNING loud", "Traceback (most recent call last):", "  a", "Oops: b", "plain"]
     await stage.run(f"print(*{lines}, sep='\\n')\n{STAY}")
+    await stage.screen.shows("  one  ")
     screen, log = stage.screen.getvalue(), (stage.logs / "one.log").read_text()
     assert "one | WARNING loud" in screen and "one | Oops: b" in screen
     assert "quiet" not in screen and "plain" not in screen
@@ -85,7 +89,7 @@ async def test_deaf_program_is_killed(stage: Stage) -> None:
     pid = child.pid
     await stage.supervisor.stop()
     wait_until_gone([pid or 0])
-    assert "one          killed" in stage.screen.getvalue()
+    await stage.screen.shows("one          killed")
 
 
 async def test_edge_ends_first_servers_last(stage: Stage) -> None:
@@ -97,6 +101,7 @@ async def test_edge_ends_first_servers_last(stage: Stage) -> None:
     ):
         await stage.run(STAY, name, ending=ending)
     await stage.supervisor.stop()
+    await stage.screen.shows("nats         stopped")
     stopped = [line.split()[0] for line in stage.screen.getvalue().splitlines() if line.endswith("stopped")]
     assert stopped == ["web", "stt", "bridge", "nats"]
 
@@ -134,7 +139,8 @@ def test_long_life_restores_patience() -> None:
 
 NEST = """
 import asyncio, pathlib, sys
-from meshag_site.supervisor import Supervisor, Terminal
+from meshag_site.output import Terminal
+from meshag_site.supervisor import Supervisor
 from tests.meshag_site.programs import DEAF, program
 
 async def main(logs):

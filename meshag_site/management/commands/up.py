@@ -22,9 +22,10 @@ from mesh.bus import Bus, Unreachable
 from meshag_site import ports
 from meshag_site.embedded import ServerError
 from meshag_site.first_start import KEY_FILE, PASSWORD_FILE, FirstCredentials, prepare_database, write_secret
+from meshag_site.output import Terminal
 from meshag_site.ports import PortError, listen
 from meshag_site.processes import Plan, PlanError, bridge_program, plan, server_program, web_program, worker_programs
-from meshag_site.supervisor import StartFailed, Supervisor, Terminal
+from meshag_site.supervisor import StartFailed, Supervisor
 
 PARENT_LOOK = 0.5
 """Seconds between two looks at whether the process that started us is still there."""
@@ -41,12 +42,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        terminal = Terminal(sys.stdout, verbose=options["verbose"])
         try:
             with only_one(data_dir):
-                up = Up(plan(os.environ, data_dir), Terminal(sys.stdout, verbose=options["verbose"]))
-                asyncio.run(up.run())
+                asyncio.run(Up(plan(os.environ, data_dir), terminal).run())
         except (PlanError, PortError, ServerError, StartFailed) as error:
             raise CommandError(str(error)) from None
+        finally:
+            terminal.close()
 
 
 @contextlib.contextmanager
