@@ -5,7 +5,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -127,6 +127,9 @@ async def received(request: web.Request, route: Route, key: str | None) -> Async
     except web.HTTPException:
         recorded.end(Outcome.REFUSED)
         raise
+    except json.JSONDecodeError:
+        recorded.end(Outcome.REFUSED)
+        raise refusal(route.provider, 400, message="The body is not JSON.") from None
     except ClientConnectionResetError:
         recorded.end(Outcome.CANCELLED)
         raise
@@ -207,12 +210,30 @@ async def open_socket(request: web.Request, backstage: Backstage, recorded: Reco
         await forever()
     socket = web.WebSocketResponse(compress=False)
     await socket.prepare(request)
+    if behaviour.fault is Fault.STALL:
+        async for _ in socket:
+            pass
     return socket
+
+
+async def send_text(socket: web.WebSocketResponse, text: str) -> None:
+    """Sends a frame; one that a client no longer waits for is lost."""
+    with suppress(ClientConnectionResetError):
+        await socket.send_str(text)
+
+
+def parsed(text: str) -> dict[str, Any] | None:
+    """A client's message; None when it is no JSON object."""
+    try:
+        message = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 async def break_socket(request: web.Request, socket: web.WebSocketResponse, fault: Fault) -> None:
     if fault is Fault.GARBAGE:
-        await socket.send_str('{"unfinished": ')
+        await send_text(socket, '{"unfinished": ')
     elif fault is Fault.END:
         await socket.close()
     elif fault is Fault.CUT and request.transport:

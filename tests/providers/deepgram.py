@@ -19,8 +19,10 @@ from tests.providers.backstage import (
     enter,
     json_answer,
     open_socket,
+    parsed,
     received,
     send,
+    send_text,
 )
 from tests.providers.refusals import refusal
 from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Route, paced
@@ -150,19 +152,27 @@ class Listening:
                 return False
             if message.type is WSMsgType.BINARY and message.data:
                 self._hear(message.data)
-            elif message.type is WSMsgType.BINARY or (message.type is WSMsgType.TEXT and self._is_last(message.data)):
-                self._conclude()
-                return True
-            elif message.type is not WSMsgType.TEXT:
+                continue
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 self._recorded.end(Outcome.ANSWERED)
                 return False
+            command = parsed(message.data) if message.type is WSMsgType.TEXT else {"type": "CloseStream"}
+            if command is None:
+                await self._socket.close(code=1008, message=b"DATA-0000: the text message is not JSON")
+                return False
+            if self._obey(command):
+                return True
 
-    def _is_last(self, text: str) -> bool:
-        command = json.loads(text)
+    def _obey(self, command: dict[str, Any]) -> bool:
+        """Whether it was the last command. An empty binary message ends the stream as well."""
         self._recorded.messages.append(command)
-        if command.get("type") == "Finalize" and self._buffered_ms >= NOTICEABLE_MS:
-            self._final(speech_final=True, from_finalize=True)
-        return bool(command.get("type") == "CloseStream")
+        match command.get("type"):
+            case "Finalize" if self._buffered_ms >= NOTICEABLE_MS:
+                self._final(speech_final=True, from_finalize=True)
+            case "CloseStream":
+                self._conclude()
+                return True
+        return False
 
     def _conclude(self) -> None:
         if self._buffered_ms >= NOTICEABLE_MS:
@@ -266,14 +276,14 @@ class Listening:
                 return
             try:
                 async for payload in paced(post.behaviour, (post.payload,)):
-                    await self._socket.send_str(json.dumps(payload))
+                    await send_text(self._socket, json.dumps(payload))
             except Faulted as faulted:
                 await break_socket(self._request, self._socket, faulted.fault)
         await self._socket.close()
 
     async def _refuse(self, status: int) -> None:
         error = {"type": "Error", "variant": f"HTTP_{status}", "description": "refused by the stand-in", "message": ""}
-        await self._socket.send_str(json.dumps(error))
+        await send_text(self._socket, json.dumps(error))
         await self._socket.close(code=1011, message=b"refused by the stand-in")
 
 

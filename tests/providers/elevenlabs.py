@@ -21,8 +21,10 @@ from tests.providers.backstage import (
     first_byte,
     json_answer,
     open_socket,
+    parsed,
     received,
     send,
+    send_text,
 )
 from tests.providers.refusals import elevenlabs_status, refusal
 from tests.providers.steering import Behaviour, Fault, Faulted, Route, paced
@@ -170,7 +172,7 @@ class Conversation:
                 speaker.cancel()
 
     async def refuse(self, error: str, message: str) -> None:
-        await self._socket.send_str(json.dumps({"message": message, "error": error, "code": 1008}))
+        await send_text(self._socket, json.dumps({"message": message, "error": error, "code": 1008}))
         await self._socket.close(code=1008, message=message.encode()[:120])
 
     async def _read(self, tasks: asyncio.TaskGroup) -> bool:
@@ -185,7 +187,10 @@ class Conversation:
             if message.type is not WSMsgType.TEXT:
                 self._recorded.end(Outcome.ANSWERED)
                 return False
-            order = json.loads(message.data)
+            order = parsed(message.data)
+            if order is None:
+                await self.refuse("invalid_message", "The message is not JSON.")
+                return False
             self._recorded.messages.append(order)
             if order.get("close_socket"):
                 self._recorded.end(Outcome.ANSWERED)
@@ -234,7 +239,7 @@ class Conversation:
             context.idle.cancel()
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
-        await self._socket.send_str(json.dumps({"isFinal": True, "contextId": context.name}))
+        await send_text(self._socket, json.dumps({"isFinal": True, "contextId": context.name}))
 
     async def _generate(self, context: Context, text: str) -> None:
         self._recorded.text += text
@@ -246,7 +251,7 @@ class Conversation:
         end = f', "contextId": {json.dumps(context.name)}}}'
         try:
             async for piece in paced(behaviour, self._pieces(text, behaviour, context.speed)):
-                await self._socket.send_str(piece + end)
+                await send_text(self._socket, piece + end)
         except Faulted as faulted:
             await break_socket(self._request, self._socket, faulted.fault)
 

@@ -112,8 +112,8 @@ def _check_fit(route: Route, behaviour: Behaviour) -> None:
     """Refuse what would have no effect on this route."""
     if behaviour.fault is Fault.SILENCE and route not in _VOICES:
         raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
-    if route in _CONNECTS and behaviour.fault not in (None, Fault.REFUSE, Fault.NEVER, Fault.CUT):
-        raise ValueError(f"{route} is a handshake: it can be refused, never answered or cut")
+    if route in _CONNECTS and behaviour.fault not in (None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL):
+        raise ValueError(f"{route} is a handshake: it can be refused, never answered, cut, or stall once it is open")
     if route in (*_CONNECTS, Route.DEEPGRAM_LISTEN) and behaviour.each_ms:
         raise ValueError(f"{route} answers in one piece; use first_ms")
 

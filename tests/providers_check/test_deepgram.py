@@ -100,6 +100,15 @@ async def test_silence_ends_an_utterance(standins: StandIns) -> None:
     assert received[1]["speech_final"] and transcripts(received) == [TEXT]
 
 
+async def test_pauses_alone_separate_utterances(standins: StandIns) -> None:
+    async with listening(standins, endpointing="10", interim_results="true") as socket:
+        for text in UTTERANCES:
+            await say(socket, speak(text, 16_000) + bytes(32_000))
+        await say(socket, b"", "CloseStream")
+        received = await messages(socket)
+    assert [text for text in transcripts(received) if text] == list(UTTERANCES)
+
+
 async def test_ulaw_is_understood(standins: StandIns) -> None:
     async with listening(standins, encoding="mulaw", sample_rate=8000) as socket:
         await say(socket, to_ulaw(speak(TEXT, 8000)), "CloseStream")
@@ -153,6 +162,30 @@ async def test_a_handshake_can_be_cut(standins: StandIns) -> None:
     with pytest.raises((websockets.InvalidMessage, ConnectionError)):
         async with listening(standins):
             pass
+
+
+async def test_an_open_socket_can_be_mute(standins: StandIns) -> None:
+    standins.steer(Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.STALL))
+    async with listening(standins, interim_results="true") as socket:
+        await say(socket, speak(TEXT, 16_000), "Finalize")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await socket.recv()
+
+
+async def test_what_is_no_json_closes_the_socket(standins: StandIns) -> None:
+    async with listening(standins) as socket:
+        await socket.send("hello")
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await socket.recv()
+    assert closed.value.rcvd and closed.value.rcvd.code == 1008
+
+
+async def test_a_clean_end_in_place_of_the_final(standins: StandIns) -> None:
+    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.END))
+    async with listening(standins) as socket:
+        await say(socket, speak(TEXT, 16_000), "Finalize")
+        assert await messages(socket) == []
 
 
 async def test_one_caller_stalls_another_not(standins: StandIns) -> None:

@@ -190,6 +190,30 @@ async def test_a_cut_leaves_a_broken_sentence(standins: StandIns) -> None:
     assert not any(heard.complete for heard in tones.decode(audio(received), 16_000))
 
 
+async def test_a_clean_end_has_no_final(standins: StandIns) -> None:
+    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.END, after=4))
+    async with speaking(standins) as socket:
+        await ask(socket, "a")
+        received = [json.loads(message) async for message in socket]
+    assert len(received) == 4 and not any(message["isFinal"] for message in received)
+
+
+async def test_garbage_cannot_be_read(standins: StandIns) -> None:
+    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.GARBAGE, after=1))
+    async with speaking(standins) as socket:
+        await ask(socket, "a")
+        await socket.recv()
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(await socket.recv())
+
+
+@pytest.mark.parametrize("message", ["hello", "[1]"])
+async def test_what_is_no_order_closes_the_socket(standins: StandIns, message: str) -> None:
+    async with speaking(standins) as socket:
+        await socket.send(message)
+        assert json.loads(await socket.recv())["error"] == "invalid_message"
+
+
 @pytest.mark.parametrize("fault", [Fault.EMPTY, Fault.SILENCE])
 async def test_a_final_without_a_voice(standins: StandIns, fault: Fault) -> None:
     standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=fault))

@@ -5,6 +5,7 @@ import io
 import wave
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 
@@ -139,6 +140,15 @@ async def test_speech_has_a_speed(openai_client: Any) -> None:
 
 async def test_models_are_listed(openai_client: Any) -> None:
     assert "gpt-4o-mini" in [model.id async for model in openai_client.models.list()]
+
+
+async def test_what_is_no_json_is_refused(standins: StandIns) -> None:
+    headers = {"Authorization": "Bearer key"}
+    async with (
+        aiohttp.ClientSession(standins.url, headers=headers) as session,
+        session.post("/v1/chat/completions", data=b"{") as response,
+    ):
+        assert response.status == 400
 
 
 async def test_a_revoked_key_is_refused(standins: StandIns) -> None:

@@ -49,7 +49,7 @@ def test_a_rule_without_effect_is_refused(wrong: dict[str, object]) -> None:
     ("route", "behaviour"),
     [
         (Route.OPENAI_CHAT, Behaviour(fault=Fault.SILENCE)),
-        (Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.STALL)),
+        (Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.GARBAGE)),
         (Route.DEEPGRAM_LISTEN, Behaviour(each_ms=1)),
     ],
 )
