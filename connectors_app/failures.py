@@ -87,12 +87,19 @@ def told_by_sdk(by: Connector, sdk: ModuleType) -> Iterator[None]:
         yield
     except sdk.APIStatusError as error:
         raise from_status(by, error.status_code, error.response.headers, error.body) from None
-    except (sdk.APITimeoutError, httpx2.TimeoutException):
-        raise late(by) from None
-    except sdk.APIConnectionError as error:
-        raise (refused(by) if isinstance(error.__cause__, httpx2.ConnectError) else cut(by)) from None
-    except httpx2.HTTPError:
-        raise cut(by) from None
+    except (sdk.APIConnectionError, httpx2.HTTPError) as error:
+        raise _from_causes(by, error) from None
+
+
+def _from_causes(by: Connector, error: BaseException | None) -> ProviderError:
+    """The SDKs' transport calls every connection that failed a timeout; what was raised first says what happened."""
+    while error is not None:
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
+            return refused(by)
+        if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
+            return late(by)
+        error = error.__cause__
+    return cut(by)
 
 
 def error_code(body: Any) -> str:
