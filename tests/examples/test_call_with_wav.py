@@ -59,7 +59,7 @@ async def run(*arguments: str | Path) -> tuple[int | None, str, str]:
 
 
 @pytest.mark.accepts("M68")
-async def test_the_answer_is_saved_and_shown(echo: Front, tmp_path: Path):
+async def test_the_answer_is_saved_and_shown(echo: Front, tmp_path: Path) -> None:
     write_wav(tmp_path / "question.wav")
     code, out, errors = await run(tmp_path / "question.wav", tmp_path / "answer.wav", echo.url)
     assert (code, errors) == (0, "")

@@ -23,7 +23,8 @@ async def made(front: Front, **changes: object) -> dict[str, Any]:
     """A session made as documented."""
     async with front.client.post("/sessions/with-config", json=body(**changes)) as response:
         assert response.status == 200, await response.text()
-        return await response.json()
+        answer: dict[str, Any] = await response.json()
+        return answer
 
 
 async def nothing_is_left(front: Front) -> bool:
@@ -35,7 +36,7 @@ async def explained(response: ClientResponse, status: int) -> str:
     """The error's sentence."""
     answer = await response.json()
     assert response.status == status, answer
-    return answer["error"]
+    return str(answer["error"])
 
 
 async def paths(response: ClientResponse) -> list[str]:
@@ -50,7 +51,7 @@ async def paths(response: ClientResponse) -> list[str]:
 
 
 @pytest.mark.accepts("M72", "M73", "M78", "M80", "M81")
-async def test_the_documented_body_makes_a_session(embedded: Front):
+async def test_the_documented_body_makes_a_session(embedded: Front) -> None:
     answer = await made(embedded)
     assert list(answer) == ["session_id", "room_url", "token", "config_stored"]
     assert answer["config_stored"] is True
@@ -59,14 +60,14 @@ async def test_the_documented_body_makes_a_session(embedded: Front):
 
 
 @pytest.mark.accepts("M36", "M37", "M38", "M52", "M53")
-async def test_the_configuration_is_stored_with_a_ttl(embedded: Front):
+async def test_the_configuration_is_stored_with_a_ttl(embedded: Front) -> None:
     session = (await made(embedded))["session_id"]
     assert await embedded.desk.configs.get_config(session) == parse(document())
     assert 3590 <= (await embedded.desk.configs.get_config_ttl(session) or 0) <= 3600
 
 
 @pytest.mark.accepts("M74", "M75", "M77")
-async def test_the_wishes_reach_the_session(embedded: Front):
+async def test_the_wishes_reach_the_session(embedded: Front) -> None:
     await made(embedded, enable_transcription=False)
     spec = embedded.desk.created[0]
     assert (spec.name, spec.max_participants, spec.captions) == ("my-ai-session", 10, False)
@@ -75,7 +76,7 @@ async def test_the_wishes_reach_the_session(embedded: Front):
 
 
 @pytest.mark.accepts("M76")
-async def test_a_recording_that_is_not_made_is_said(embedded: Front):
+async def test_a_recording_that_is_not_made_is_said(embedded: Front) -> None:
     async with embedded.client.post("/sessions/with-config", json=body()) as response:
         assert "no recording" in response.headers["MeshAG-Notice"]
         session = (await response.json())["session_id"]
@@ -84,20 +85,20 @@ async def test_a_recording_that_is_not_made_is_said(embedded: Front):
     assert shown["notices"] == [response.headers["MeshAG-Notice"]]
 
 
-async def test_a_public_url_leads_to_wss(deployed: Front):
+async def test_a_public_url_leads_to_wss(deployed: Front) -> None:
     answer = await made(deployed)
     assert answer["room_url"] == f"wss://calls.example/media/websocket/{answer['session_id']}"
 
 
 @pytest.mark.accepts("M89", "M90")
-async def test_a_daily_session_names_its_settings(embedded: Front):
+async def test_a_daily_session_names_its_settings(embedded: Front) -> None:
     async with embedded.client.post("/sessions/with-config", json=body(config=SEED)) as response:
         sentence = await explained(response, 503)
     assert "DAILY_API_KEY" in sentence and "DAILY_DOMAIN" in sentence
     assert embedded.desk.created == []
 
 
-async def test_a_daily_key_alone_is_not_enough(embedded: Front):
+async def test_a_daily_key_alone_is_not_enough(embedded: Front) -> None:
     embedded.desk.environ = {"DAILY_API_KEY": "k"}
     async with embedded.client.post("/sessions/with-config", json=body(config=SEED)) as response:
         sentence = await explained(response, 503)
@@ -105,14 +106,14 @@ async def test_a_daily_key_alone_is_not_enough(embedded: Front):
 
 
 @pytest.mark.parametrize(("transport", "words"), [("twilio", "POST /twilio"), ("pigeon", "websocket, twilio, daily")])
-async def test_other_transports_are_explained(embedded: Front, transport: str, words: str):
+async def test_other_transports_are_explained(embedded: Front, transport: str, words: str) -> None:
     async with embedded.client.post("/sessions/with-config", json=body(config=document(transport))) as response:
         assert await paths(response) == ["config.connectors.transport.primary"]
         assert words in await response.text()
 
 
 @pytest.mark.accepts("M88")
-async def test_a_missing_key_is_named(embedded: Front):
+async def test_a_missing_key_is_named(embedded: Front) -> None:
     embedded.desk.usable = {"stt": frozenset(["openai"]), "tts": frozenset(["elevenlabs"])}
     async with embedded.client.post("/sessions/with-config", json=body()) as response:
         sentence = await explained(response, 503)
@@ -120,12 +121,12 @@ async def test_a_missing_key_is_named(embedded: Front):
     assert "stt" not in sentence and await nothing_is_left(embedded)
 
 
-async def test_a_fallback_that_works_is_enough(embedded: Front):
+async def test_a_fallback_that_works_is_enough(embedded: Front) -> None:
     embedded.desk.usable["llm"] = frozenset(["anthropic"])
     await made(embedded)
 
 
-async def test_a_missing_worker_is_named(embedded: Front):
+async def test_a_missing_worker_is_named(embedded: Front) -> None:
     embedded.desk.usable = {}
     embedded.desk.environ = {"OPENAI_API_KEY": "k"}
     async with embedded.client.post("/sessions/with-config", json=body()) as response:
@@ -148,18 +149,18 @@ async def test_a_missing_worker_is_named(embedded: Front):
         ({"colour": "red"}, "colour"),
     ],
 )
-async def test_a_wrong_body_names_the_field(embedded: Front, changes: dict[str, object], path: str):
+async def test_a_wrong_body_names_the_field(embedded: Front, changes: dict[str, object], path: str) -> None:
     async with embedded.client.post("/sessions/with-config", json=body(**changes)) as response:
         assert path in await paths(response)
     assert embedded.desk.created == []
 
 
-async def test_a_missing_configuration_is_named(embedded: Front):
+async def test_a_missing_configuration_is_named(embedded: Front) -> None:
     async with embedded.client.post("/sessions/with-config", json={}) as response:
         assert await paths(response) == ["config"]
 
 
-async def test_a_configuration_without_transport_is_refused(embedded: Front):
+async def test_a_configuration_without_transport_is_refused(embedded: Front) -> None:
     config = document()
     config["pipeline"]["flow"] = [{"from": "stt", "to": "llm", "stream": "text"}]
     del config["connectors"]["transport"]
@@ -168,37 +169,37 @@ async def test_a_configuration_without_transport_is_refused(embedded: Front):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"a":NaN}', b'{"a":1,"a":2}', b"[" * 100_000, b"/* */{}"])
-async def test_what_is_not_json_is_400(embedded: Front, data: bytes):
+async def test_what_is_not_json_is_400(embedded: Front, data: bytes) -> None:
     async with embedded.client.post("/sessions/with-config", data=data) as response:
         assert "not JSON" in await explained(response, 400) or "nested" in await response.text()
 
 
 @pytest.mark.parametrize("data", [b"[]", b"7", b"null", b'"text"'])
-async def test_json_that_is_no_object_is_422(embedded: Front, data: bytes):
+async def test_json_that_is_no_object_is_422(embedded: Front, data: bytes) -> None:
     async with embedded.client.post("/sessions/with-config", data=data) as response:
         assert await paths(response) == [""]
 
 
-async def test_a_huge_body_is_413(embedded: Front):
+async def test_a_huge_body_is_413(embedded: Front) -> None:
     async with embedded.client.post("/sessions/with-config", data=b" " * 600_000) as response:
         assert "512 KiB" in await explained(response, 413)
 
 
-async def test_a_huge_compressed_body_is_413(embedded: Front):
+async def test_a_huge_compressed_body_is_413(embedded: Front) -> None:
     data = gzip.compress(b" " * 5_000_000)
     headers = {"Content-Encoding": "gzip"}
     async with embedded.client.post("/sessions/with-config", data=data, headers=headers) as response:
         assert response.status == 413
 
 
-async def test_a_falsely_compressed_body_is_400(embedded: Front):
+async def test_a_falsely_compressed_body_is_400(embedded: Front) -> None:
     headers = {"Content-Encoding": "gzip"}
     async with embedded.client.post("/sessions/with-config", data=b"plain", headers=headers) as response:
         assert response.status == 400
 
 
 @pytest.mark.accepts("M52")
-async def test_a_failing_bus_leaves_nothing_behind(embedded: Front):
+async def test_a_failing_bus_leaves_nothing_behind(embedded: Front) -> None:
     embedded.desk.away = "bus"
     before = await embedded.desk.sessions.list()
     async with embedded.client.post("/sessions/with-config", json=body()) as response:
@@ -207,7 +208,7 @@ async def test_a_failing_bus_leaves_nothing_behind(embedded: Front):
     assert not set(await embedded.desk.configs.list_configs()) - before.keys()
 
 
-async def test_an_absent_store_is_503(tmp_path: Path):
+async def test_an_absent_store_is_503(tmp_path: Path) -> None:
     with running_valkey(tmp_path) as server:
         async with front(server.url, Settings(embedded=True), {}) as opened:
             server.kill()
@@ -216,7 +217,7 @@ async def test_an_absent_store_is_503(tmp_path: Path):
             assert opened.desk.created == []
 
 
-async def test_a_failing_token_ends_the_session(embedded: Front, monkeypatch: pytest.MonkeyPatch):
+async def test_a_failing_token_ends_the_session(embedded: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*args: object) -> str:
         raise StoreUnavailable("Valkey is away.")
 
@@ -242,7 +243,7 @@ json_values = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(names, json_values, max_size=3), st.dictionaries(names, json_values, max_size=3))
-async def test_no_body_is_our_failure(embedded: Front, changes: dict[str, Any], config: dict[str, Any]):
+async def test_no_body_is_our_failure(embedded: Front, changes: dict[str, Any], config: dict[str, Any]) -> None:
     sent = {**body(config={**document(), **config}), **changes}
     async with embedded.client.post("/sessions/with-config", data=json.dumps(sent)) as response:
         assert response.status in (200, 400, 422), await response.text()
@@ -253,7 +254,7 @@ async def test_no_body_is_our_failure(embedded: Front, changes: dict[str, Any], 
 # -- creating for an agent -------------------------------------------------------------------------------
 
 
-async def test_a_session_for_an_agent(embedded: Front):
+async def test_a_session_for_an_agent(embedded: Front) -> None:
     embedded.desk.agents = [DEMO]
     async with embedded.client.post("/sessions", json={"agent": "demo"}) as response:
         answer = await response.json()
@@ -270,7 +271,7 @@ async def test_a_session_for_an_agent(embedded: Front):
     assert (spec.agent, spec.agent_version, spec.config) == ("demo", 3, parse(document()))
 
 
-async def test_the_default_agent_answers(embedded: Front):
+async def test_the_default_agent_answers(embedded: Front) -> None:
     embedded.desk.agents = [DEMO]
     wishes = {"name": "Front desk", "max_participants": 1, "enable_transcription": False}
     request = {"provider": "websocket", "room_config": wishes, "participant_config": {"name": "Ada"}, "options": {}}
@@ -281,7 +282,7 @@ async def test_the_default_agent_answers(embedded: Front):
     assert (spec.name, spec.caller, spec.captions) == ("Front desk", "Ada", False)
 
 
-async def test_another_provider_may_carry_an_agent(embedded: Front):
+async def test_another_provider_may_carry_an_agent(embedded: Front) -> None:
     embedded.desk.agents = [AgentAnswer("default", "demo", 1, document("daily"))]
     async with embedded.client.post("/sessions", json={"provider": "websocket"}) as response:
         assert response.status == 200
@@ -300,13 +301,15 @@ async def test_another_provider_may_carry_an_agent(embedded: Front):
         ({"participant_config": []}, "participant_config"),
     ],
 )
-async def test_a_wrong_agent_request_names_the_field(embedded: Front, request_body: dict[str, object], path: str):
+async def test_a_wrong_agent_request_names_the_field(
+    embedded: Front, request_body: dict[str, object], path: str
+) -> None:
     embedded.desk.agents = [DEMO]
     async with embedded.client.post("/sessions", json=request_body) as response:
         assert await paths(response) == [path]
 
 
-async def test_no_agent_at_all_is_said(embedded: Front):
+async def test_no_agent_at_all_is_said(embedded: Front) -> None:
     async with embedded.client.post("/sessions", json={}) as response:
         assert "no default agent" in await explained(response, 422)
 
@@ -314,7 +317,7 @@ async def test_no_agent_at_all_is_said(embedded: Front):
 # -- reading and ending ----------------------------------------------------------------------------------
 
 
-async def test_sessions_are_listed_with_their_status(deployed: Front):
+async def test_sessions_are_listed_with_their_status(deployed: Front) -> None:
     first, second = (await made(deployed))["session_id"], (await made(deployed))["session_id"]
     await deployed.desk.move(second, "live")
     listed = await (await deployed.client.get("/sessions")).json()
@@ -324,12 +327,12 @@ async def test_sessions_are_listed_with_their_status(deployed: Front):
     assert [session["session_id"] for session in active["sessions"]] == [second]
 
 
-async def test_an_unknown_status_is_refused(deployed: Front):
+async def test_an_unknown_status_is_refused(deployed: Front) -> None:
     async with deployed.client.get("/sessions?status=asleep") as response:
         assert await paths(response) == ["status"]
 
 
-async def test_a_session_is_shown(deployed: Front):
+async def test_a_session_is_shown(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     shown = await (await deployed.client.get(f"/sessions/{session}")).json()
     documented = {"session_id", "room_name", "room_url", "status", "participants", "created_at", "updated_at"}
@@ -339,7 +342,7 @@ async def test_a_session_is_shown(deployed: Front):
 
 
 @pytest.mark.accepts("M39")
-async def test_a_session_can_be_ended_twice(deployed: Front):
+async def test_a_session_can_be_ended_twice(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     for _ in range(2):
         async with deployed.client.delete(f"/sessions/{session}") as response:
@@ -351,7 +354,7 @@ async def test_a_session_can_be_ended_twice(deployed: Front):
 
 @pytest.mark.parametrize("session", ["unknown", "a" * 65, "%00", "..%2f", "keys", "ä"])
 @pytest.mark.parametrize(("method", "suffix"), [("GET", ""), ("DELETE", ""), ("GET", "/config"), ("PUT", "/config")])
-async def test_an_unknown_session_is_404(deployed: Front, session: str, method: str, suffix: str):
+async def test_an_unknown_session_is_404(deployed: Front, session: str, method: str, suffix: str) -> None:
     async with deployed.client.request(method, f"/sessions/{session}{suffix}", json=document()) as response:
         assert response.status == 404
 
@@ -360,7 +363,7 @@ async def test_an_unknown_session_is_404(deployed: Front, session: str, method: 
 
 
 @pytest.mark.accepts("M39")
-async def test_a_changed_configuration_is_stored(deployed: Front):
+async def test_a_changed_configuration_is_stored(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     changed = {**document(), "system_prompt": "Be brief."}
     async with deployed.client.put(f"/sessions/{session}/config", json=changed) as response:
@@ -369,7 +372,7 @@ async def test_a_changed_configuration_is_stored(deployed: Front):
     assert (shown["config"], shown["revision"]) == (changed, answer["revision"])
 
 
-async def test_a_change_keeps_the_time_to_live(deployed: Front):
+async def test_a_change_keeps_the_time_to_live(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     await deployed.desk.configs.extend_config_ttl(session, 7200)
     await deployed.client.put(f"/sessions/{session}/config", json=document())
@@ -377,21 +380,21 @@ async def test_a_change_keeps_the_time_to_live(deployed: Front):
 
 
 @pytest.mark.accepts("M52")
-async def test_a_wrong_configuration_changes_nothing(deployed: Front):
+async def test_a_wrong_configuration_changes_nothing(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     async with deployed.client.put(f"/sessions/{session}/config", json={**document(), "system_prompt": 7}) as response:
         assert await paths(response) == ["system_prompt"]
     assert await deployed.desk.configs.get_config(session) == parse(document())
 
 
-async def test_a_change_keeps_the_transport(deployed: Front):
+async def test_a_change_keeps_the_transport(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     async with deployed.client.put(f"/sessions/{session}/config", json=document("daily")) as response:
         assert await paths(response) == ["connectors.transport.primary"]
 
 
 @pytest.mark.parametrize("broken", ["{", "7", '{"config": 7}', '{"config": {"connectors": 7}}'])
-async def test_what_was_broken_by_hand_is_mended(deployed: Front, valkey_url: str, broken: str):
+async def test_what_was_broken_by_hand_is_mended(deployed: Front, valkey_url: str, broken: str) -> None:
     session = (await made(deployed))["session_id"]
     async with Redis.from_url(valkey_url) as valkey:
         await valkey.set(f"config:{session}", broken, keepttl=True)
@@ -400,21 +403,21 @@ async def test_what_was_broken_by_hand_is_mended(deployed: Front, valkey_url: st
     assert await deployed.desk.configs.get_config(session) == parse(document())
 
 
-async def test_a_change_needs_usable_providers(deployed: Front):
+async def test_a_change_needs_usable_providers(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     deployed.desk.usable = {}
     async with deployed.client.put(f"/sessions/{session}/config", json=document()) as response:
         assert "OPENAI_API_KEY" in await explained(response, 503)
 
 
-async def test_an_ended_session_does_not_change(deployed: Front):
+async def test_an_ended_session_does_not_change(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     await deployed.client.delete(f"/sessions/{session}")
     async with deployed.client.put(f"/sessions/{session}/config", json=document()) as response:
         assert "over" in await explained(response, 409)
 
 
-async def test_a_deleted_session_has_no_configuration(deployed: Front):
+async def test_a_deleted_session_has_no_configuration(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     await deployed.client.delete(f"/sessions/{session}")
     async with deployed.client.get(f"/sessions/{session}/config") as response:
@@ -436,26 +439,26 @@ EVERY_ROUTE = [
 
 @pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
 @pytest.mark.parametrize("key", ["", "wrong", "mag_ä", "k" * 300])
-async def test_nobody_enters_without_a_valid_key(deployed: Front, method: str, path: str, key: str):
+async def test_nobody_enters_without_a_valid_key(deployed: Front, method: str, path: str, key: str) -> None:
     async with deployed.client.request(method, path, json=body(), headers={"X-API-Key": key}) as response:
         assert "API key" in await explained(response, 401)
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_the_way_to_a_key_is_told(deployed: Front):
+async def test_the_way_to_a_key_is_told(deployed: Front) -> None:
     del deployed.client.headers["X-API-Key"]
     async with deployed.client.get("/sessions") as response:
         sentence = await explained(response, 401)
     assert "Authorization: Bearer" in sentence and "MESHAG_API_KEY" in sentence
 
 
-async def test_a_bearer_key_opens_the_workspace(deployed: Front):
+async def test_a_bearer_key_opens_the_workspace(deployed: Front) -> None:
     del deployed.client.headers["X-API-Key"]
     async with deployed.client.get("/sessions", headers={"Authorization": f"bearer {KEY}"}) as response:
         assert response.status == 200
 
 
-async def test_a_stranger_sees_nothing(deployed: Front, stranger: dict[str, str]):
+async def test_a_stranger_sees_nothing(deployed: Front, stranger: dict[str, str]) -> None:
     session = (await made(deployed))["session_id"]
     listed = await (await deployed.client.get("/sessions", headers=stranger)).json()
     assert listed == {"sessions": [], "total": 0}
@@ -466,13 +469,13 @@ async def test_a_stranger_sees_nothing(deployed: Front, stranger: dict[str, str]
     assert deployed.desk.ended == []
 
 
-async def test_an_absent_bridge_is_503(deployed: Front):
+async def test_an_absent_bridge_is_503(deployed: Front) -> None:
     deployed.desk.away = "bridge"
     async with deployed.client.get("/sessions") as response:
         assert await explained(response, 503) == "The bridge is away."
 
 
-async def test_a_wrong_key_is_refused_even_here(embedded: Front):
+async def test_a_wrong_key_is_refused_even_here(embedded: Front) -> None:
     async with embedded.client.get("/sessions", headers={"X-API-Key": "wrong"}) as response:
         assert response.status == 401
 
@@ -491,7 +494,7 @@ async def test_a_wrong_key_is_refused_even_here(embedded: Front):
         {"Via": "1.1 proxy"},
     ],
 )
-async def test_the_open_door_is_for_this_machine(embedded: Front, headers: dict[str, str]):
+async def test_the_open_door_is_for_this_machine(embedded: Front, headers: dict[str, str]) -> None:
     async with embedded.client.post("/sessions/with-config", json=body(), headers=headers) as response:
         assert response.status == 401
     assert embedded.desk.created == []
@@ -500,6 +503,6 @@ async def test_the_open_door_is_for_this_machine(embedded: Front, headers: dict[
 @pytest.mark.parametrize(
     "headers", [{"Host": "localhost:8084"}, {"Host": "[::1]"}, {"Origin": "http://localhost:8000"}]
 )
-async def test_this_machine_needs_no_key(embedded: Front, headers: dict[str, str]):
+async def test_this_machine_needs_no_key(embedded: Front, headers: dict[str, str]) -> None:
     async with embedded.client.get("/sessions", headers=headers) as response:
         assert response.status == 200

@@ -52,7 +52,7 @@ async def signed(valkey_url: str) -> AsyncIterator[Front]:
         yield opened
 
 
-async def test_a_call_is_led_into_its_socket(line: Front):
+async def test_a_call_is_led_into_its_socket(line: Front) -> None:
     form = call()
     async with line.client.post("/twilio", data=form) as response:
         stream, after = await stream_of(response)
@@ -63,7 +63,7 @@ async def test_a_call_is_led_into_its_socket(line: Front):
     assert line.desk.created[0].id == session
 
 
-async def test_the_session_knows_the_call(line: Front):
+async def test_the_session_knows_the_call(line: Front) -> None:
     form = call()
     await line.client.post("/twilio?agent=demo", data=form)
     spec = line.desk.created[0]
@@ -72,7 +72,7 @@ async def test_the_session_knows_the_call(line: Front):
     assert line.desk.asked == [(None, "demo", "+15550199")]
 
 
-async def test_a_number_without_an_agent_is_told(line: Front):
+async def test_a_number_without_an_agent_is_told(line: Front) -> None:
     line.desk.agents = []
     async with line.client.post("/twilio", data=call()) as response:
         said, over = await verbs(response)
@@ -81,7 +81,7 @@ async def test_a_number_without_an_agent_is_told(line: Front):
 
 
 @pytest.mark.parametrize("trouble", ["bridge", "bus", "providers", "config"])
-async def test_trouble_is_said_to_the_caller(line: Front, trouble: str):
+async def test_trouble_is_said_to_the_caller(line: Front, trouble: str) -> None:
     line.desk.away = trouble
     if trouble == "providers":
         line.desk.usable = {}
@@ -92,7 +92,7 @@ async def test_trouble_is_said_to_the_caller(line: Front, trouble: str):
     assert line.desk.created == []
 
 
-async def test_a_repeated_webhook_finds_its_session(line: Front):
+async def test_a_repeated_webhook_finds_its_session(line: Front) -> None:
     form = call()
     first = (await stream_of(await line.client.post("/twilio", data=form)))[0]
     second = (await stream_of(await line.client.post("/twilio", data=form)))[0]
@@ -100,7 +100,7 @@ async def test_a_repeated_webhook_finds_its_session(line: Front):
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "busy", "no-answer", "canceled"])
-async def test_an_ended_call_ends_its_session(line: Front, status: str):
+async def test_an_ended_call_ends_its_session(line: Front, status: str) -> None:
     form = call()
     await line.client.post("/twilio", data=form)
     async with line.client.post("/twilio", data={**form, "CallStatus": status}) as response:
@@ -108,14 +108,14 @@ async def test_an_ended_call_ends_its_session(line: Front, status: str):
     assert line.desk.ended == [(session_of(form["CallSid"]), "hangup")]
 
 
-async def test_an_unknown_ended_call_is_nothing(line: Front):
+async def test_an_unknown_ended_call_is_nothing(line: Front) -> None:
     async with line.client.post("/twilio", data=call("completed")) as response:
         assert response.status == 204
-    assert line.desk.created == line.desk.ended == []
+    assert not line.desk.created and not line.desk.ended
 
 
 @pytest.mark.parametrize("state", ["ending", "ended", "failed"])
-async def test_a_finished_session_hangs_up(line: Front, state: str):
+async def test_a_finished_session_hangs_up(line: Front, state: str) -> None:
     form = call()
     after = (await stream_of(await line.client.post("/twilio", data=form)))[1]
     await line.desk.move(session_of(form["CallSid"]), state)
@@ -123,7 +123,7 @@ async def test_a_finished_session_hangs_up(line: Front, state: str):
         assert [verb.tag for verb in await verbs(response)] == ["Hangup"]
 
 
-async def test_a_lost_stream_is_led_back(line: Front):
+async def test_a_lost_stream_is_led_back(line: Front) -> None:
     form = call()
     stream, after = await stream_of(await line.client.post("/twilio", data=form))
     await line.desk.move(session_of(form["CallSid"]), "live")
@@ -133,7 +133,7 @@ async def test_a_lost_stream_is_led_back(line: Front):
     assert claims == {"session": session_of(form["CallSid"]), "purpose": "twilio", "resume": True}
 
 
-async def test_another_call_is_not_led_into_it(line: Front):
+async def test_another_call_is_not_led_into_it(line: Front) -> None:
     after = (await stream_of(await line.client.post("/twilio", data=call())))[1]
     async with line.client.post(after, data=call()) as response:
         assert [verb.tag for verb in await verbs(response)] == ["Hangup"]
@@ -146,7 +146,7 @@ def sign(path: str, form: dict[str, str], token: str = TOKEN) -> dict[str, str]:
     return {"X-Twilio-Signature": signature(token, PUBLIC + path, form)}
 
 
-async def test_a_signed_call_is_answered(signed: Front):
+async def test_a_signed_call_is_answered(signed: Front) -> None:
     form = call()
     path = "/twilio?agent=demo&x=%20y"
     async with signed.client.post(path, data=form, headers=sign(path, form)) as response:
@@ -156,7 +156,7 @@ async def test_a_signed_call_is_answered(signed: Front):
 
 
 @pytest.mark.parametrize("path", ["/twilio", "/twilio/s"])
-async def test_an_unsigned_call_is_refused(signed: Front, path: str):
+async def test_an_unsigned_call_is_refused(signed: Front, path: str) -> None:
     form = call()
     for headers in ({}, sign(path, form, "other"), sign("/elsewhere", form), sign(path, {**form, "To": "+1"})):
         async with signed.client.post(path, data=form, headers=headers) as response:
@@ -165,7 +165,7 @@ async def test_an_unsigned_call_is_refused(signed: Front, path: str):
     assert signed.desk.created == []
 
 
-async def test_a_deployment_without_a_token_takes_no_calls(deployed: Front):
+async def test_a_deployment_without_a_token_takes_no_calls(deployed: Front) -> None:
     async with deployed.client.post("/twilio", data=call()) as response:
         assert response.status == 403
         assert "TWILIO_AUTH_TOKEN" in await response.text()
@@ -174,20 +174,20 @@ async def test_a_deployment_without_a_token_takes_no_calls(deployed: Front):
 @pytest.mark.parametrize(
     "headers", [{"Host": "evil.example"}, {"X-Forwarded-For": "1.2.3.4"}, {"Origin": "https://e.x"}]
 )
-async def test_unsigned_calls_come_from_this_machine(line: Front, headers: dict[str, str]):
+async def test_unsigned_calls_come_from_this_machine(line: Front, headers: dict[str, str]) -> None:
     async with line.client.post("/twilio", data=call(), headers=headers) as response:
         assert response.status == 403
 
 
 @pytest.mark.parametrize("changes", [{"CallSid": ""}, {"CallSid": "a b"}, {"From": "\0"}, {"To": "1" * 201}])
-async def test_a_strange_form_is_refused(line: Front, changes: dict[str, str]):
+async def test_a_strange_form_is_refused(line: Front, changes: dict[str, str]) -> None:
     async with line.client.post("/twilio", data=call(**changes)) as response:
         assert response.status == 422
         assert (await response.json())["detail"][0]["message"]
 
 
 @pytest.mark.parametrize("form", [{"json": {}}, {"data": b"CallSid=CA1"}])
-async def test_what_is_no_form_is_refused(line: Front, form: dict[str, Any]):
+async def test_what_is_no_form_is_refused(line: Front, form: dict[str, Any]) -> None:
     async with line.client.post("/twilio", **form) as response:
         assert response.status == 415
 
@@ -195,7 +195,7 @@ async def test_what_is_no_form_is_refused(line: Front, form: dict[str, Any]):
 # -- the socket ------------------------------------------------------------------------------------------
 
 
-async def test_the_stream_reaches_the_call(line: Front):
+async def test_the_stream_reaches_the_call(line: Front) -> None:
     form = call()
     stream = (await stream_of(await line.client.post("/twilio", data=form)))[0]
     async with line.client.ws_connect(stream) as socket:
@@ -206,7 +206,7 @@ async def test_the_stream_reaches_the_call(line: Front):
     assert [type(fact) for fact in line.desk.facts] == [Opened, HungUp]
 
 
-async def test_another_calls_stream_is_refused(line: Front):
+async def test_another_calls_stream_is_refused(line: Front) -> None:
     stream = (await stream_of(await line.client.post("/twilio", data=call())))[0]
     async with line.client.ws_connect(stream) as socket:
         await socket.send_json(start("CA" + "9" * 32))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, web
 
@@ -28,11 +29,13 @@ class Line:
     @property
     def transport(self) -> asyncio.Transport:
         """The client's side of the connection, to be cut or blocked."""
-        assert self.client._response.connection is not None
-        return self.client._response.connection.transport
+        connection = self.client._response.connection
+        assert connection is not None and isinstance(connection.transport, asyncio.Transport)
+        return connection.transport
 
-    async def sent(self) -> dict[str, object]:
-        return await self.client.receive_json(timeout=DEADLINE)
+    async def sent(self) -> dict[str, Any]:
+        message: dict[str, Any] = await self.client.receive_json(timeout=DEADLINE)
+        return message
 
 
 @asynccontextmanager
