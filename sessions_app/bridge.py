@@ -29,7 +29,7 @@ from sessions_app.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-GATHER = 0.1
+GATHER = 0.2
 """Seconds in which events come together to one transaction: a page may lag by that much."""
 MAX_EVENTS = 250
 TRY_AGAIN_AFTER = 0.5
@@ -58,6 +58,8 @@ class Bridge:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._database = DatabaseThread()
+        self._desk = DatabaseThread()
+        """For answers, so that they need not wait while rows wait for another writer."""
         self._nudges = Nudges(get_channel_layer())
         self._bus: Bus | None = None
         self._upkeep: Upkeep | None = None
@@ -87,7 +89,7 @@ class Bridge:
             checks={"database": self._check_database, "nats": self._check_nats, "rows": self._check_rows},
             read=self._figures,
         )
-        async with self._database, pages as self.port:
+        async with self._database, self._desk, pages as self.port:
             log.info("bridge pages at http://%s:%s", self._options.host, self.port)
             async with await self._connect() as self._bus:
                 await self._work(self._bus)
@@ -190,7 +192,7 @@ class Bridge:
     def _answering(self, answer: Callable[[bytes], Answer]) -> Callable[[bytes], Awaitable[bytes]]:
         async def reply(payload: bytes) -> bytes:
             try:
-                body = await self._database.run(answer, payload)
+                body = await self._desk.run(answer, payload)
             except msgspec.MsgspecError as error:
                 body = {"error": f"The question cannot be read: {error}"}
             except DatabaseAway:
@@ -205,7 +207,7 @@ class Bridge:
 
     async def _check_database(self) -> None:
         try:
-            await self._database.run(BridgeCursor.objects.exists)
+            await self._desk.run(BridgeCursor.objects.exists)
         except DatabaseAway as error:
             raise NotReady(f"{error}; check DATABASE_URL and run `manage.py migrate`") from None
 

@@ -42,6 +42,9 @@ SESSION_CHANGES = [
 TURN_CHANGES = ["generation", "cause", "text", "reply", "state", "ended_at", "waterfall"]
 ENTRY_CHANGES = ["text", "turn", "generation", "heard_samples", "interrupted"]
 
+PASSING = (events.SpeechStarted, events.SpeechEnded, events.ReplySentence)
+"""Known events that leave no trace in any row: nothing is read, written or nudged for them."""
+
 Heard = events.Played | events.Interrupted
 
 
@@ -83,10 +86,9 @@ def _fold(batch: Sequence[Stored], cursor: BridgeCursor) -> Folded:
         return Folded()
     with transaction.atomic():
         cursor.advance(new[-1].sequence)
-        rows = Rows(new)
-        for stored in new:
-            rows.take(stored)
+        rows = Rows([stored for stored in new if not isinstance(stored.event, PASSING)])
         rows.write()
+    rows.folded.events = len(new)
     return rows.folded
 
 
@@ -94,7 +96,7 @@ class Rows:
     """The rows that a batch touches, in memory. Each `_apply` is one rule: what an event means for them."""
 
     def __init__(self, batch: Sequence[Stored]) -> None:
-        """Read what is there: a handful of queries, however large the batch."""
+        """Read what is there with a handful of queries, however large the batch, and apply the events in order."""
         created = [stored.event for stored in batch if isinstance(stored.event, events.SessionCreated)]
         self._workspaces = _workspaces(created)
         self._versions = _versions(created)
@@ -110,10 +112,11 @@ class Rows:
         self._usage: list[Usage] = []
         self._incidents: list[Incident] = []
         self.folded = Folded()
+        for stored in batch:
+            self._take(stored)
 
-    def take(self, stored: Stored) -> None:
+    def _take(self, stored: Stored) -> None:
         """Apply one event, or count why not."""
-        self.folded.events += 1
         session = self._sessions.get(stored.session)
         if session is None and isinstance(stored.event, events.SessionCreated):
             session = self._create(stored.event, stored)
@@ -143,7 +146,7 @@ class Rows:
 
     @singledispatchmethod
     def _apply(self, event: Event, session: Session, stored: Stored) -> None:
-        """Most events need no row of their own."""
+        """A fence needs no rule: who owns a session is noted with every event."""
 
     def _create(self, event: events.SessionCreated, stored: Stored) -> Session | None:
         workspace = self._workspaces.get(event.workspace)
