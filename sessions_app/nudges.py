@@ -41,10 +41,13 @@ class Nudges:
     async def run(self) -> None:
         while True:
             await self._stirred.wait()
-            self._stirred.clear()
-            waiting, self._waiting = self._waiting, {}
-            for session, sequence in waiting.items():
-                await self._send(group(session), {"type": "session.nudge", "sequence": sequence})
+            await self.send_waiting()
+
+    async def send_waiting(self) -> None:
+        self._stirred.clear()
+        waiting, self._waiting = self._waiting, {}
+        for session, sequence in waiting.items():
+            await self._send(group(session), {"type": "session.nudge", "sequence": sequence})
 
     async def _send(self, name: str, nudge: Nudge) -> None:
         try:
