@@ -22,6 +22,8 @@ def main() -> None:
         asyncio.run(_child() if options.child else _by_hand(options.port, options.latency_ms, options.token_ms))
     except KeyboardInterrupt:
         pass
+    except OSError as error:
+        parser.error(f"port {options.port} cannot be taken ({error.strerror}); choose another with --port")
 
 
 async def _by_hand(port: int, latency_ms: float, token_ms: float) -> None:

@@ -1,5 +1,7 @@
 """Behaviour by request: the n-th, those with a text, from Python and over HTTP, in this process and another."""
 
+import asyncio
+import sys
 import time
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.providers.brain import reply_for
-from tests.providers.standins import StandIns
+from tests.providers.standins import StandIns, environment
 from tests.providers.steering import Behaviour, Fault, Route, Steering
 
 
@@ -107,6 +109,18 @@ async def test_a_process_of_its_own() -> None:
         with pytest.raises(openai.InternalServerError):
             await ask(client, "Hello")
         assert [one["outcome"] for one in await standins.requests_to(Route.OPENAI_CHAT)] == ["answered", "refused"]
+
+
+async def test_by_hand_it_prints_the_settings() -> None:
+    by_hand = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.providers", "--port", "0", stdout=asyncio.subprocess.PIPE
+    )
+    assert by_hand.stdout
+    async with asyncio.timeout(20):
+        lines = [(await by_hand.stdout.readline()).decode() for _ in environment("")]
+    by_hand.terminate()
+    await by_hand.communicate()
+    assert {line.removeprefix("export ").partition("=")[0] for line in lines} == set(environment(""))
 
 
 def test_replies_are_told_beforehand() -> None:
