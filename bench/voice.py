@@ -69,7 +69,6 @@ async def call(system: System, number: int, turns: int, result: Result, begin: a
 
 async def run(system: System, calls: int, turns: int) -> dict[str, Any]:
     result, begin = Result(), asyncio.Event()
-    idle = cost(system)
     running = [asyncio.create_task(call(system, n, turns, result, begin)) for n in range(calls)]
     await asyncio.sleep(1 + calls * 0.05)
     before, start = cost(system), time.monotonic()
@@ -80,7 +79,6 @@ async def run(system: System, calls: int, turns: int) -> dict[str, Any]:
     after, seconds = cost(system), time.monotonic() - start
     watch.cancel()
     share = {name: (after.cpu[name] - before.cpu[name]) / seconds / calls * 100 for name in after.cpu}
-    grown = {name: (after.memory[name] - idle.memory[name]) / calls for name in after.memory}
     ms = sorted(round(response * 1000) for response in result.responses)
     return {
         "calls": calls,
@@ -90,8 +88,8 @@ async def run(system: System, calls: int, turns: int) -> dict[str, Any]:
         "response_ms": {"p50": statistics.median(ms), "p95": ms[int(len(ms) * 0.95)], "max": ms[-1]} if ms else {},
         "cpu_percent_of_a_core_per_call": round(sum(share.values()), 2),
         "cpu_by_process": {name: round(value, 2) for name, value in share.items()},
-        "memory_mb_per_call": round(sum(grown.values()), 2),
-        "memory_mb": round(sum(after.memory.values())),
+        "memory_mb": round(sum(after.memory.values()), 1),
+        "memory_by_process": {name: round(value, 1) for name, value in after.memory.items()},
         "seconds": round(seconds, 1),
         "callers_late_ms_p95": round(sorted(lateness)[int(len(lateness) * 0.95)] * 1000, 1),
     }
@@ -118,8 +116,14 @@ async def main() -> None:
             Path(directory) / "system", workers=asked.workers, bridge=True, ms_per_char=asked.ms_per_char
         ) as system:
             system.import_agent("bench", document())
+            before: dict[str, Any] = {}
             for calls in asked.calls:
-                print(json.dumps(await run(system, calls, asked.turns), indent=1), flush=True)
+                report = await run(system, calls, asked.turns)
+                if before and calls > before["calls"]:
+                    grown = report["memory_mb"] - before["memory_mb"]
+                    report["memory_mb_per_further_call"] = round(grown / (calls - before["calls"]), 2)
+                print(json.dumps(report, indent=1), flush=True)
+                before = report
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ async def running_system(
                         "-c",
                         "from accounts_app.actions import *; create_first_operator(password='pw-for-tests')",
                     )
-                    system.start("bridge", "manage.py", "bridge", "--port", "0")
+                    system.start("bridge", "manage.py", "bridge")
                 for role in ("stt", "llm", "tts"):
                     for number in range(1, workers + 1):
                         system.start_worker(f"{role}-{number}")
