@@ -1,0 +1,128 @@
+"""A child process that answers requests, several at a time: started when needed, replaced when it dies."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from connectors_app.providers.offline.pipe import HEADER, Kind, frame
+
+START_SECONDS = 20
+CLOSE_SECONDS = 1
+_ENDED = (Kind.DONE, Kind.FAILED)
+
+
+class ChildGone(Exception):
+    """The process ended before it had answered."""
+
+
+class ChildRefused(Exception):
+    """The process says why it cannot do what was asked."""
+
+
+class Child:
+    """`module` is run with the parent's process id and `arguments`; it speaks by `pipe.Pipe`.
+
+    The answers of a request wait in a queue of their own, so that a slow reader delays nobody. Its bound is the
+    request: callers ask for no more at once than they are willing to hold.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = ("-S", "-P", "-m", module, str(os.getpid()), *arguments)
+        self._process: Process | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._answers: dict[int, asyncio.Queue[tuple[Kind, bytes]]] = {}
+        self._last = 0
+        self._is_closed = False
+
+    @property
+    def pid(self) -> int:
+        """0 while no process runs."""
+        return self._process.pid if self._process else 0
+
+    async def warm(self) -> None:
+        """The process runs and is ready. Raises ChildGone."""
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._reading = asyncio.create_task(self._run(self._ready))
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await asyncio.shield(self._ready)
+        except TimeoutError:
+            raise ChildGone from None
+
+    async def ask(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The parts of the answer; closing it early cancels the request. Raises ChildGone, ChildRefused."""
+        await self.warm()
+        if not self._process:
+            raise ChildGone
+        self._last += 1
+        number, answers = self._last, asyncio.Queue[tuple[Kind, bytes]]()
+        self._answers[number] = answers
+        kind = Kind.ASK
+        try:
+            self._write(frame(Kind.ASK, number, body))
+            while kind not in _ENDED:
+                kind, part = await answers.get()
+                if kind is Kind.PART or kind is Kind.DONE and part:
+                    yield part
+        finally:
+            if self._answers.pop(number, None) is not None and kind not in _ENDED:
+                self._write(frame(Kind.CANCEL, number))
+        if kind is Kind.FAILED:
+            raise ChildRefused(part.decode()) if part else ChildGone
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._reading is None:
+            return
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.shield(self._reading)
+        except TimeoutError:
+            if self._process:
+                self._process.kill()
+            await self._reading
+
+    def _write(self, data: bytes) -> None:
+        if self._process and self._process.stdin:
+            self._process.stdin.write(data)
+
+    async def _run(self, ready: asyncio.Future[None]) -> None:
+        """One process from its start to its end, and its replacement when it had begun well."""
+        path = os.pathsep.join(filter(None, sys.path))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *self._command, stdin=PIPE, stdout=PIPE, env={**os.environ, "PYTHONPATH": path}
+        )
+        self._process = process
+        if self._is_closed and process.stdin:
+            process.stdin.close()
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await self._read(process, ready)
+        await process.wait()
+        self._process = self._ready = None
+        began_well = ready.done()
+        if not began_well:
+            ready.set_exception(ChildGone())
+            ready.exception()  # seen, also when nobody waits
+        for answers in self._answers.values():
+            answers.put_nowait((Kind.FAILED, b""))
+        self._answers.clear()
+        if began_well and not self._is_closed:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._reading = asyncio.create_task(self._run(self._ready))
+
+    async def _read(self, process: Process, ready: asyncio.Future[None]) -> None:
+        assert process.stdout
+        while True:
+            kind, number, length = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
+            body = await process.stdout.readexactly(length)
+            if kind == Kind.READY:
+                ready.set_result(None)
+            elif answers := self._answers.get(number):
+                answers.put_nowait((Kind(kind), body))
