@@ -181,6 +181,8 @@ class Transport:
         except BusError:
             raise Unavailable("The bridge does not answer; is `manage.py bridge` running?") from None
         answer: dict[str, Any] = json.loads(payload)
+        if answer.get("unavailable"):
+            raise Unavailable(answer["error"])
         return answer
 
     async def create(self, spec: SessionSpec) -> None:

@@ -13,10 +13,9 @@ Write = Callable[[list[Stored]], Folded]
 START = 1_790_000_000.0
 
 
-def created(workspace: str = "bicycles", **values: object) -> events.SessionCreated:
-    return events.SessionCreated(
-        **{"workspace": workspace, "config": {}, "revision": "r1", "transport": "websocket", **values}
-    )
+def created(workspace: str = "bicycles", **values: Any) -> events.SessionCreated:
+    usual: dict[str, Any] = {"config": {}, "revision": "r1", "transport": "websocket"}
+    return events.SessionCreated(workspace=workspace, **usual | values)
 
 
 @dataclass

@@ -49,7 +49,7 @@ def test_the_transcript_is_what_was_heard(workspace: Workspace, story: Story, wr
     heard = [("agent", "Hello."), ("caller", "A table for two."), ("agent", "When?"), ("agent", "I have")]
     assert spoken() == heard
     assert [entry.turn for entry in TranscriptEntry.objects.all()] == [0, 1, 1, 1]
-    assert TranscriptEntry.objects.last().interrupted
+    assert [entry.interrupted for entry in TranscriptEntry.objects.all()] == [False, False, False, True]
 
 
 def test_a_turn_holds_question_and_answer(workspace: Workspace, story: Story, write: Write) -> None:

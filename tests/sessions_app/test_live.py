@@ -31,7 +31,8 @@ class Page:
         self.state = ""
 
     async def open(self) -> bool:
-        return (await self.socket.connect(timeout=5))[0]
+        accepted, _ = await self.socket.connect(timeout=5)
+        return bool(accepted)
 
     async def take(self) -> Self:
         html = await self.socket.receive_from(timeout=5)

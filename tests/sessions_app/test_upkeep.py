@@ -56,7 +56,7 @@ async def upkeep(
 ) -> AsyncIterator[Make]:
     """Makes one, by itself without patience: whoever was not heard is gone."""
     place = {"bus": bus, "database": database, "valkey_url": valkey_url}
-    usual = {"name": "bridge", **place, "caught_up": caught_up, "silence": 0, "keep": 600}
+    usual: dict[str, Any] = {"name": "bridge", **place, "caught_up": caught_up, "silence": 0, "keep": 600}
     async with AsyncExitStack() as stack:
         yield lambda **changes: stack.enter_async_context(Upkeep(**usual | changes))
 
