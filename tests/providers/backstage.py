@@ -164,7 +164,7 @@ class Answer:
     pieces: Sequence[bytes]
     head: bytes = b""
     tail: bytes = b""
-    garbage: bytes = b"<html><body>upstream connect error</body></html>"
+    garbage: bytes = b""
 
 
 async def send(request: web.Request, recorded: Recorded, behaviour: Behaviour, answer: Answer) -> web.StreamResponse:

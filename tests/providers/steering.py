@@ -51,7 +51,8 @@ class Fault(StrEnum):
 
 _MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.GARBAGE}
 _CONNECTS = {Route.DEEPGRAM_CONNECT, Route.ELEVENLABS_CONNECT}
-_VOICES = {Route.OPENAI_SPEECH, Route.ELEVENLABS_SPEAK, Route.ELEVENLABS_STREAM, Route.AZURE_SPEECH}
+_RAW_VOICES = {Route.OPENAI_SPEECH, Route.ELEVENLABS_STREAM, Route.AZURE_SPEECH}
+_VOICES = {*_RAW_VOICES, Route.ELEVENLABS_SPEAK}
 
 
 class Behaviour(BaseModel):
@@ -112,6 +113,8 @@ def _check_fit(route: Route, behaviour: Behaviour) -> None:
     """Refuse what would have no effect on this route."""
     if behaviour.fault is Fault.SILENCE and route not in _VOICES:
         raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
+    if behaviour.fault is Fault.GARBAGE and route in _RAW_VOICES:
+        raise ValueError(f"{route} sends raw samples, which garbage cannot break; use cut or end")
     if route in _CONNECTS and behaviour.fault not in (None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL):
         raise ValueError(f"{route} is a handshake: it can be refused, never answered, cut, or stall once it is open")
     if route in (*_CONNECTS, Route.DEEPGRAM_LISTEN) and behaviour.each_ms:

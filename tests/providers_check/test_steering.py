@@ -53,6 +53,7 @@ def test_a_rule_without_effect_is_refused(wrong: dict[str, object]) -> None:
         (Route.OPENAI_CHAT, Behaviour(fault=Fault.SILENCE)),
         (Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.GARBAGE)),
         (Route.DEEPGRAM_LISTEN, Behaviour(each_ms=1)),
+        (Route.OPENAI_SPEECH, Behaviour(fault=Fault.GARBAGE)),
     ],
 )
 def test_a_rule_must_fit_its_route(route: Route, behaviour: Behaviour) -> None:
