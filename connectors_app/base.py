@@ -96,7 +96,8 @@ class Connector(ABC):
     @classmethod
     def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
         base_url = environ.get(cls.base_url_setting, "") if cls.base_url_setting else ""
-        return Credentials(environ.get(cls.key_setting, ""), (base_url or cls.default_base_url).rstrip("/"))
+        key = environ.get(cls.key_setting, "") if cls.key_setting else ""
+        return Credentials(key.strip(), (base_url.strip() or cls.default_base_url).rstrip("/"))
 
     async def warm(self) -> None:
         """Import the SDK, make the client, open what can be kept open; called before the first session."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -15,9 +15,23 @@ OPEN_SECONDS = 5.0
 LIVED_SECONDS = 1.0
 """A socket that lived this long is opened again at once when it ends; another one not before it is needed."""
 HEARTBEAT_SECONDS = 10.0
+CLOSE_SECONDS = 0.2
+"""How long the other side may take to say goodbye; a frozen one must not hold up its successor."""
 
 Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 """One that gives text as bytes, which is what the JSON decoder wants."""
+
+
+async def dial(client: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> Socket:
+    return await client.ws_connect(
+        url,
+        headers=headers,
+        compress=0,
+        decode_text=False,
+        heartbeat=HEARTBEAT_SECONDS,
+        max_msg_size=0,
+        timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+    )
 
 
 class Line:

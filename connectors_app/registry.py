@@ -134,7 +134,7 @@ def _check_role(role: Role, entry: Mapping[str, Any]) -> list[Problem]:
     named = [(f"{path}.primary", entry.get("primary", ""))]
     named += [(f"{path}.fallback[{n}]", slug) for n, slug in enumerate(entry.get("fallback") or ())]
     unknown = [Problem(where, _say_unknown(role, slug)) for where, slug in named if slug not in names(role)]
-    order = [slug for _, slug in named]
+    order = [slug for _, slug in named if isinstance(slug, str)]
     return unknown + _check_config(role, order, entry.get("config") or {}, f"{path}.config")
 
 

@@ -301,7 +301,12 @@ class Speaking:
             await speech.close()
 
     async def speak(self, text: str, report: Report) -> AsyncGenerator[bytes, None]:
-        """One sentence as s16le mono at the session's rate. Raises as `answer` does; no audio at all is a failure."""
+        """One sentence as s16le mono at the session's rate. Raises as `answer` does; no audio at all is a failure.
+
+        A text without a letter or digit has nothing to be spoken: it yields nothing and nobody is asked.
+        """
+        if not any(char.isalnum() for char in text):
+            return
 
         def ask(voice: Voice) -> AsyncGenerator[bytes, None]:
             return self._say(voice, text, report)

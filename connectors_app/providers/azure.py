@@ -54,8 +54,8 @@ class AzureVoice(Voice):
         """`AZURE_API_KEY` and `AZURE_REGION` are older names of the same settings."""
         key = environ.get("AZURE_SPEECH_KEY") or environ.get("AZURE_API_KEY", "")
         region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
-        base_url = environ.get("AZURE_SPEECH_BASE_URL") or _address(region)
-        return Credentials(key, base_url.rstrip("/"))
+        base_url = environ.get("AZURE_SPEECH_BASE_URL") or _address(region.strip())
+        return Credentials(key.strip(), base_url.strip().rstrip("/"))
 
     @property
     def model(self) -> str:

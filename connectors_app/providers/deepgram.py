@@ -15,7 +15,7 @@ from pydantic import Field
 from connectors_app.base import Options, ProviderError, Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import expect_ok, from_code, garbage, told_by_http
-from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
+from connectors_app.line import Line, Socket, dial
 
 KEEPALIVE = '{"type":"KeepAlive"}'
 KEEPALIVE_SECONDS = 4.0
@@ -75,9 +75,7 @@ class DeepgramLive(Recognizer):
     async def connect(self, rate: int) -> Socket:
         client = await HTTP.take(self)
         url = f"{socket_url(self.credentials.base_url)}/v1/listen?{self.options.query(rate)}"
-        return await client.ws_connect(
-            url, headers=self._headers(), compress=0, heartbeat=HEARTBEAT_SECONDS, decode_text=False
-        )
+        return await dial(client, url, self._headers())
 
     def _headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Token {self.credentials.api_key}"}

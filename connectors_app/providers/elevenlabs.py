@@ -20,7 +20,7 @@ from pydantic import Field
 from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
-from connectors_app.line import HEARTBEAT_SECONDS, Line, Socket
+from connectors_app.line import Line, Socket, dial
 
 RATES = (8000, 16000, 22050, 24000, 44100)
 CONTEXTS = 5
@@ -93,14 +93,7 @@ class ElevenLabsVoice(Voice):
         voice = quote(await self.voice_id(), safe="")
         client = await HTTP.take(self)
         url = f"{socket_url(self.credentials.base_url)}/v1/text-to-speech/{voice}/multi-stream-input"
-        return await client.ws_connect(
-            f"{url}?{self.options.query(rate)}",
-            headers=self._headers(),
-            compress=0,
-            heartbeat=HEARTBEAT_SECONDS,
-            decode_text=False,
-            max_msg_size=0,
-        )
+        return await dial(client, f"{url}?{self.options.query(rate)}", self._headers())
 
     async def voice_id(self) -> str:
         """The id of the voice that the options name; ids pass through."""

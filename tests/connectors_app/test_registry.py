@@ -123,6 +123,11 @@ async def test_each_role_has_its_abstract_base(newprovider: type[NewProvider]) -
     assert connector.credentials == Credentials("k") and {cls.role for cls in (Recognizer, Voice)} == {"stt", "tts"}
 
 
+def test_spaces_around_a_key_do_no_harm() -> None:
+    environ = {"OPENAI_API_KEY": " k\n", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1/ "}
+    assert registry.get(Role.LLM, "openai").credentials_from(environ) == Credentials("k", "http://127.0.0.1:1/v1")
+
+
 # -- checking a document ---------------------------------------------------------------------------------
 
 

@@ -208,6 +208,13 @@ async def test_no_audio_is_a_failure(told: Told) -> None:
     assert told.failures == [("first", ErrorKind.EMPTY)]
 
 
+async def test_a_text_without_words_is_not_asked(told: Told) -> None:
+    voice = ScriptedVoice("first", PCM)
+    async with Speaking(chain_of(voice), 8000, HASTY) as speaking:
+        assert [pcm async for pcm in speaking.speak(" – … ", told)] == []
+    assert not voice.asked and not told.failures
+
+
 async def test_late_audio_is_a_failure(told: Told) -> None:
     assert await speak(chain_of(ScriptedVoice("first", NEVER), ScriptedVoice("second", PCM)), told) == PCM
     assert told.failures == [("first", ErrorKind.TIMEOUT)]
