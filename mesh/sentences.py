@@ -8,12 +8,23 @@ ABBREVIATIONS = frozenset(
 LONGEST = 400
 """A text without an end mark is cut at this many characters, so that the voice can begin."""
 
-_END = re.compile(r"""[.!?…。！？]+["'”’)\]]*(?=\s)|\n+""")
-_SOFT = re.compile(r"[,;:—–]\s|\s")
+_END = re.compile(
+    r"""
+    [.!?…]+ ["'”’)\]]* (?=\s)
+    | [。！？]+ [”’」』）]* (?=[^。！？”’」』）])  # no space follows these
+    | \n
+    """,
+    re.VERBOSE,
+)
+_CLAUSE = re.compile(r"[,;:—–]\s|[，、；：]")
+_SPACE = re.compile(r"\s")
 
 
 class Sentences:
-    """Feed it deltas; it gives whole sentences, and the rest at the end. Nothing but white space is lost."""
+    """Feed it deltas; it gives whole sentences, and the rest at the end. Nothing but white space is lost.
+
+    The same text gives the same sentences, however it is cut into deltas.
+    """
 
     def __init__(self) -> None:
         self._rest = ""
@@ -32,13 +43,17 @@ class Sentences:
         return [sentence] if sentence else []
 
     def _cut(self) -> int | None:
-        for match in _END.finditer(self._rest):
-            if not self._is_inside(match):
+        for match in _END.finditer(self._rest, 0, LONGEST + 1):
+            if match.end() <= LONGEST and not self._is_inside(match):
                 return match.end()
-        if len(self._rest) <= LONGEST:
-            return None
-        soft = [match.end() for match in _SOFT.finditer(self._rest, LONGEST // 2, LONGEST)]
-        return soft[-1] if soft else LONGEST
+        return self._soft_cut() if len(self._rest) > LONGEST else None
+
+    def _soft_cut(self) -> int:
+        """After the last clause that fits, else after the last word, else in the middle of one."""
+        for mark in (_CLAUSE, _SPACE):
+            if ends := [match.end() for match in mark.finditer(self._rest, LONGEST // 2, LONGEST)]:
+                return ends[-1]
+        return LONGEST
 
     def _is_inside(self, match: re.Match[str]) -> bool:
         """A full stop that belongs to a short form or to a numbered list does not end a sentence."""
