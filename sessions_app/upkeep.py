@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -19,7 +20,8 @@ from django.utils import timezone
 from mesh import events
 from mesh.bus import Bus, BusError
 from mesh.roster import Beat
-from mesh.store import ConfigStorage, StoreUnavailable
+from mesh.sessions import SessionStore
+from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from sessions_app.actions import end_in_place_of_its_transport
 from sessions_app.attendance import Attendance
@@ -40,7 +42,6 @@ class Open:
     state: str
     owner: str
     epoch: int
-    created_at: datetime
     live_at: datetime | None
 
 
@@ -60,8 +61,9 @@ class Upkeep:
         self._bus = bus
         self._database = database
         self._caught_up = caught_up
-        self._valkey_url = valkey_url
-        self._configs: ConfigStorage | None = None
+        self._valkey = Valkey(valkey_url)
+        self._configs = ConfigStorage(self._valkey)
+        self._records = SessionStore(self._valkey)
         self._without_config: set[str] = set()
         """Sessions without a caller whose configuration was gone at the last look."""
         self._attendance = Attendance(silence, time.monotonic())
@@ -84,8 +86,7 @@ class Upkeep:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._configs:
-            await self._configs.close()
+        await self._valkey.close()
 
     async def run(self) -> None:
         while True:
@@ -98,15 +99,16 @@ class Upkeep:
         try:
             if self._suspects(await self._database.run(_open_sessions)) and await self._caught_up():
                 await self._end_lost()
-            await self._end_never_connected()
             await self._purge()
+            await self._end_never_connected()
         except (BusError, DatabaseAway, StoreUnavailable, TimeoutError) as error:
             log.info("upkeep waits", extra={"error": str(error)})
 
     # -- ends ---------------------------------------------------------------------------------------------
 
     def _suspects(self, sessions: list[Open]) -> list[Open]:
-        return [session for session in sessions if self.is_gone(session.owner)]
+        """Calls whose transport is silent. A session that still waits for its caller can be taken by any transport."""
+        return [session for session in sessions if session.state != State.CREATED and self.is_gone(session.owner)]
 
     async def _end_lost(self) -> None:
         for session in self._suspects(await self._database.run(_open_sessions)):
@@ -147,8 +149,6 @@ class Upkeep:
         waiting = {session.id for session in await self._database.run(_open_sessions) if session.state == State.CREATED}
         if not waiting:
             return set()
-        if self._configs is None:
-            self._configs = await ConfigStorage.new(self._valkey_url)
         return waiting - set(await self._configs.list_configs())
 
     async def _end(self, session: Open, reason: str, *, failed: bool = False, media_ms: int = 0) -> None:
@@ -163,6 +163,15 @@ class Upkeep:
         ):
             self.ended[reason] += 1
             log.warning("session ended for its transport", extra={"session": session.id, "reason": reason})
+            await self._note_end(session.id, reason, State.FAILED if failed else State.ENDED)
+
+    async def _note_end(self, session: str, reason: str, state: State) -> None:
+        """What the transports tell about the session. While Valkey is away the record is left to expire."""
+        with suppress(StoreUnavailable):
+            if record := await self._records.get(session):
+                now = timezone.now().isoformat()
+                ended = {"state": state.value, "reason": reason, "participants": [], "updated_at": now}
+                await self._records.put(session, record | ended, DEFAULT_TTL)
 
     # -- purge --------------------------------------------------------------------------------------------
 
@@ -177,7 +186,7 @@ class Upkeep:
 
 
 def _open_sessions() -> list[Open]:
-    columns = ("id", "state", "owner", "epoch", "created_at", "live_at")
+    columns = ("id", "state", "owner", "epoch", "live_at")
     return [Open(*values) for values in Session.objects.live().order_by().values_list(*columns)]
 
 

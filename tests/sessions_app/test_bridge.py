@@ -114,6 +114,14 @@ async def test_a_strange_question_gets_an_answer(bridge: Bridge, bus: Bus) -> No
     assert "cannot be read" in (await ask(bus, subjects.BRIDGE_KEY, password="x"))["error"]
 
 
+async def test_without_a_database_the_answer_is_later(bridge: Bridge, bus: Bus) -> None:
+    await sync_to_async(rename_table)("accounts_app_apikey", "elsewhere")
+    try:
+        assert (await ask(bus, subjects.BRIDGE_KEY, key="mag_unknown"))["unavailable"]
+    finally:
+        await sync_to_async(rename_table)("elsewhere", "accounts_app_apikey")
+
+
 async def test_a_lost_transport_ends_its_session(own_nats: RunningServer, valkey_url: str, bus: Bus) -> None:
     async with running(own_nats.url, valkey_url, silence=0.5):
         page = await Onlooker().join()

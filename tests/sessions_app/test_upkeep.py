@@ -14,7 +14,8 @@ from mesh.bus import Bus, Fenced
 from mesh.config import parse
 from mesh.events import SessionEnded, Stored
 from mesh.roster import Beat
-from mesh.store import ConfigStorage
+from mesh.sessions import SessionStore
+from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage
 from sessions_app.database import DatabaseThread
 from sessions_app.models import Session, State
@@ -61,6 +62,10 @@ async def upkeep(
         yield lambda **changes: stack.enter_async_context(Upkeep(**usual | changes))
 
 
+async def go_live(**values: Any) -> None:
+    await Session.objects.aupdate(**{"state": State.LIVE, "live_at": timezone.now(), **values})
+
+
 def beat(worker: str) -> bytes:
     return msgspec.json.encode(Beat(id=worker, role="transport"))
 
@@ -70,6 +75,7 @@ async def ends(bus: Bus) -> list[Stored]:
 
 
 async def test_a_lost_transport_is_replaced(upkeep: Make, bus: Bus) -> None:
+    await go_live()
     writer = await bus.take_fence("s1", Stage.SESSION, owner="t")
     await (await upkeep()).look()
     (stored,) = await ends(bus)
@@ -79,9 +85,24 @@ async def test_a_lost_transport_is_replaced(upkeep: Make, bus: Bus) -> None:
         await writer.append(SessionEnded(reason="hangup"))
 
 
+async def test_its_record_says_so_too(upkeep: Make, valkey_url: str) -> None:
+    await go_live()
+    valkey = await Valkey.connect(valkey_url)
+    records = SessionStore(valkey)
+    await records.put("s1", {"session_id": "s1", "state": "live", "participants": ["caller"]}, 60)
+    await (await upkeep()).look()
+    record = await records.get("s1")
+    await valkey.close()
+    assert record and (record["state"], record["reason"]) == ("failed", "transport_lost")
+
+
+async def test_a_session_without_caller_needs_no_transport(upkeep: Make, bus: Bus) -> None:
+    await (await upkeep()).look()
+    assert not await ends(bus)
+
+
 async def test_a_call_is_billed_to_the_last_sign_of_life(upkeep: Make, bus: Bus) -> None:
-    minute_ago = timezone.now() - timedelta(seconds=60)
-    await Session.objects.aupdate(state=State.LIVE, live_at=minute_ago)
+    await go_live(live_at=timezone.now() - timedelta(seconds=60))
     await (await upkeep()).look()
     (stored,) = await ends(bus)
     assert isinstance(stored.event, SessionEnded)
@@ -89,6 +110,7 @@ async def test_a_call_is_billed_to_the_last_sign_of_life(upkeep: Make, bus: Bus)
 
 
 async def test_a_transport_that_is_heard_keeps_its_sessions(upkeep: Make, bus: Bus) -> None:
+    await go_live()
     watch = await upkeep(silence=60)
     watch.hear("worker.beat.transport", beat("t"), {})
     await watch.look()
@@ -96,7 +118,7 @@ async def test_a_transport_that_is_heard_keeps_its_sessions(upkeep: Make, bus: B
 
 
 async def test_the_stream_knows_the_owner_better(upkeep: Make, bus: Bus) -> None:
-    await Session.objects.aupdate(owner="")
+    await go_live(owner="")
     await bus.take_fence("s1", Stage.SESSION, owner="t")
     watch = await upkeep(silence=0.2)
     while not watch.is_gone(""):
@@ -107,12 +129,13 @@ async def test_the_stream_knows_the_owner_better(upkeep: Make, bus: Bus) -> None
 
 
 async def test_nothing_is_ended_while_rows_lag(upkeep: Make, bus: Bus) -> None:
+    await go_live()
     await (await upkeep(caught_up=lagging)).look()
     assert not await ends(bus)
 
 
 async def test_an_epoch_is_above_every_one_seen(upkeep: Make, bus: Bus) -> None:
-    await Session.objects.aupdate(epoch=7)
+    await go_live(epoch=7)
     await (await upkeep()).look()
     assert [stored.epoch for stored in await ends(bus)] == [8]
 
@@ -130,7 +153,7 @@ async def test_a_caller_who_never_came_is_waited_for_no_more(upkeep: Make, bus: 
 
 
 async def test_a_live_session_needs_no_stored_config(upkeep: Make, bus: Bus, configs: ConfigStorage) -> None:
-    await Session.objects.aupdate(state=State.LIVE, live_at=timezone.now())
+    await go_live()
     await configs.delete_config("s1")
     watch = await upkeep(silence=60)
     await watch.look()
