@@ -8,6 +8,7 @@ LOOPBACK = "127.0.0.1"
 
 WEB, TRANSPORT = "MESHAG_WEB_PORT", "TRANSPORT_PORT"
 STT, LLM, TTS = "STT_PORT", "LLM_PORT", "TTS_PORT"
+BRIDGE = "MESHAG_BRIDGE_PORT"
 NATS, NATS_MONITOR, VALKEY = "MESHAG_NATS_PORT", "MESHAG_NATS_MONITOR_PORT", "MESHAG_VALKEY_PORT"
 
 DOCUMENTED = {
@@ -16,10 +17,12 @@ DOCUMENTED = {
     LLM: 8082,
     TTS: 8083,
     TRANSPORT: 8084,
+    BRIDGE: 0,
     NATS: 4222,
     NATS_MONITOR: 8222,
     VALKEY: 6379,
 }
+"""0: any free one."""
 ANY = {"0", "auto"}
 
 
@@ -47,7 +50,7 @@ def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: s
     notices = []
     for setting in (setting for setting in settings if setting not in numbers):
         number, where = DOCUMENTED[setting], _host(setting, host)
-        documented = asked[setting] not in ANY and number not in numbers.values()
+        documented = number and asked[setting] not in ANY and number not in numbers.values()
         if documented and is_free(number, where):
             numbers[setting] = number
             continue

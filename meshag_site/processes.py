@@ -67,7 +67,7 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
     if url := given_url(environ, "VALKEY_URL") or given_url(environ, "REDIS_URL"):
         given["VALKEY_URL"] = url
     host = environ.get("MESHAG_BIND", "").strip() or LOOPBACK
-    settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT]
+    settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT, ports.BRIDGE]
     if "NATS_URL" not in given:
         settings += [ports.NATS, ports.NATS_MONITOR]
     if "VALKEY_URL" not in given:
@@ -95,8 +95,8 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
 
 def _pages(environ: Mapping[str, str], chosen: Ports) -> dict[str, int]:
     """The first worker of a role has the documented port, everything else a free one."""
-    pages: dict[str, int] = {}
-    for name in [f"{role}-{n + 1}" for role in DEFAULT_WORKERS for n in range(_count(environ, role))] + ["bridge"]:
+    pages = {"bridge": chosen[ports.BRIDGE]}
+    for name in [f"{role}-{n + 1}" for role in DEFAULT_WORKERS for n in range(_count(environ, role))]:
         role, _, number = name.partition("-")
         if number == "1" and role in ROLE_PORTS:
             pages[name] = chosen[ROLE_PORTS[role]]
@@ -187,7 +187,7 @@ def bridge_program(plan: Plan) -> Program:
     port = plan.pages["bridge"]
     return Program(
         name="bridge",
-        command=[sys.executable, "manage.py", "bridge", "--host", plan.host, "--port", str(port)],
+        command=[sys.executable, "manage.py", "bridge"],
         environment=plan.environment,
         probe=pages_probe(plan.near_host, port),
         ending=Ending.RECORD,

@@ -270,7 +270,7 @@ class Supervisor:
                 break
             if now - told > STILL_WAITING:
                 told = now
-                self._terminal.warn(f"Still waiting for {child.program.name}. {lacks or child.last_words()}")
+                self._terminal.warn(f"Still waiting for {child.program.name}: {lacks or f'see {child.log.path}'}")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, longest)
         self._tell_ready(child, lacks)

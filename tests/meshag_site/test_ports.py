@@ -22,6 +22,7 @@ def test_documented_ports_are_the_defaults() -> None:
         "LLM_PORT": 8082,
         "TTS_PORT": 8083,
         "TRANSPORT_PORT": 8084,
+        "MESHAG_BRIDGE_PORT": 0,
         "MESHAG_NATS_PORT": 4222,
         "MESHAG_NATS_MONITOR_PORT": 8222,
         "MESHAG_VALKEY_PORT": 6379,
