@@ -1,0 +1,92 @@
+"""The process that holds PocketSphinx: recognises whole utterances, each by the grammar that comes with it.
+
+Run with the parent's process id. A request is the length of the grammar, the grammar in JSGF and the utterance's
+samples at MODEL_RATE; the answer is the sentence, or nothing where none was understood.
+
+A sentence is understood when it is a whole one of the grammar and when the audio really sounds like it: the score of
+each frame is relative to the best sound of the model, and speech from outside the grammar fits its words badly.
+"""
+
+import math
+import struct
+import sys
+import tempfile
+from collections import OrderedDict
+from typing import Any
+
+from connectors_app.providers.offline import jsgf
+from connectors_app.providers.offline.dictionary import entries, model_folder
+from connectors_app.providers.offline.pipe import Kind, Pipe
+
+MODEL_RATE = 16_000
+REQUEST = struct.Struct("<I")
+GRAMMARS = 8
+"""Decoders that are kept, each for one grammar: 6 MB apiece with a dictionary of its own words."""
+WORDS_FIT = -4.6
+"""A frame's mean score over all words, as a natural logarithm; below it the sentence is a guess."""
+WORST_WORD_FITS = -8.0
+
+
+class Ear:
+    """One grammar and its decoder."""
+
+    def __init__(self, grammar: str) -> None:
+        from pocketsphinx import Decoder
+
+        parsed = jsgf.parse(grammar)
+        self._sentences = jsgf.expression(parsed, *parsed.public)
+        with tempfile.NamedTemporaryFile("wb", suffix=".dict") as dictionary:
+            dictionary.writelines(entries(parsed.words()))
+            dictionary.flush()
+            self._decoder: Any = Decoder(
+                hmm=str(model_folder() / "en-us"), dict=dictionary.name, lm=None, loglevel="FATAL", wip=0.2
+            )
+        self._decoder.add_jsgf_string("grammar", grammar)
+        self._decoder.activate_search("grammar")
+
+    def understand(self, samples: bytes) -> str:
+        """With the whole utterance at hand its mean spectrum is known, which the recognition is better for."""
+        self._decoder.start_utt()
+        self._decoder.process_raw(samples, full_utt=True)
+        self._decoder.end_utt()
+        best = self._decoder.hyp()
+        sentence = best.hypstr if best else ""
+        return sentence if self._sentences.fullmatch(sentence + " ") and self._fits() else ""
+
+    def _fits(self) -> bool:
+        words = [part for part in self._decoder.seg() if not part.word.startswith(("<", "[", "("))]
+        frames: list[int] = [part.end_frame - part.start_frame + 1 for part in words]
+        scores: list[float] = [math.log(max(part.ascore, sys.float_info.min)) for part in words]
+        worst = min(score / count for score, count in zip(scores, frames, strict=True))
+        mean = sum(scores) / sum(frames)
+        return mean > WORDS_FIT and worst > WORST_WORD_FITS
+
+
+class Ears:
+    """The grammars that were used last."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Ear] = OrderedDict()
+
+    def understand(self, request: bytes) -> str:
+        (length,) = REQUEST.unpack_from(request)
+        samples = REQUEST.size + length
+        return self._of(request[REQUEST.size : samples].decode()).understand(request[samples:])
+
+    def _of(self, grammar: str) -> Ear:
+        ear = self._kept.pop(grammar, None) or Ear(grammar)
+        self._kept[grammar] = ear
+        if len(self._kept) > GRAMMARS:
+            self._kept.popitem(last=False)
+        return ear
+
+
+def main() -> None:
+    pipe = Pipe(int(sys.argv[1]))
+    ears = Ears()
+    for number, request in pipe.requests():
+        pipe.send(Kind.DONE, number, ears.understand(request).encode())
+
+
+if __name__ == "__main__":
+    main()
