@@ -36,7 +36,7 @@ rows: $(INSTALLED)
 	@$(PYTHON) -m tests.rows
 
 lock: $(INSTALLED)
-	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q \
+	.venv/bin/uv pip compile --system-certs --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q \
 		--override requirements-overrides.txt $(REQUIREMENTS) -o requirements.lock
 
 # uv knows nothing of pip's own index settings; where they are needed, pip does the same work, only slower.
@@ -47,7 +47,7 @@ $(INSTALLED): requirements.lock
 	echo "Installing MeshAG's packages into .venv (only when requirements.lock has changed) ..."; \
 	"$$python" -m venv .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@.venv/bin/uv pip sync --quiet --python $(PYTHON) requirements.lock || \
+	@.venv/bin/uv pip sync --quiet --system-certs --python $(PYTHON) requirements.lock || \
 		{ echo "uv could not install the packages; pip tries the same ..." >&2; \
 		$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock; }
 	@touch $@
