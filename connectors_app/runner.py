@@ -139,6 +139,7 @@ class Pool:
     """The connectors of a process, each shared by the sessions that ask for the same provider with the same options."""
 
     KEPT_IDLE = 32
+    WARM_SECONDS = 10.0
 
     def __init__(self, environ: Mapping[str, str], *, resting: Resting | None = None) -> None:
         self.environ = environ
@@ -159,16 +160,25 @@ class Pool:
 
     async def warm(self, role: Role) -> dict[str, ProviderError]:
         """Warm every usable provider of a role with its default options; the answer names those that failed."""
-        failed: dict[str, ProviderError] = {}
-        for slug in registry.usable(role, self.environ):
-            chain = self._chain(role, [slug], {})
-            for connector in chain.connectors:
-                try:
+        slugs = registry.usable(role, self.environ)
+        errors = await asyncio.gather(*(self._warm(role, slug) for slug in slugs))
+        return {slug: error for slug, error in zip(slugs, errors, strict=True) if error}
+
+    async def _warm(self, role: Role, slug: str) -> ProviderError | None:
+        chain = self._chain(role, [slug], {})
+        try:
+            async with asyncio.timeout(self.WARM_SECONDS):
+                for connector in chain.connectors:
                     await connector.warm()
-                except ProviderError as error:
-                    failed[slug] = error
+        except ProviderError as error:
+            return error
+        except TimeoutError:
+            return ProviderError(ErrorKind.TIMEOUT, f"not warm within {self.WARM_SECONDS:g} s")
+        except Exception as error:  # noqa: BLE001
+            return _unexpected(error)
+        finally:
             await chain.close()
-        return failed
+        return None
 
     async def release(self, connectors: Sequence[Connector]) -> None:
         for connector in connectors:
