@@ -5,6 +5,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.template.loader import render_to_string
 
 from accounts_app.models import User
+from mesh.subjects import SESSION_ID
 from sessions_app.models import Session
 from sessions_app.nudges import Nudge, group
 
@@ -20,13 +21,16 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
 
     async def connect(self) -> None:
         self.session_id: str = self.scope["url_route"]["kwargs"]["session_id"]
-        await self.channel_layer.group_add(group(self.session_id), self.channel_name)
-        if await self.show("innerHTML", first=True):
+        if not SESSION_ID.fullmatch(self.session_id):
+            await self.close()
             return
-        await self.close()
+        await self.channel_layer.group_add(group(self.session_id), self.channel_name)
+        if not await self.show("innerHTML", first=True):
+            await self.close()
 
     async def disconnect(self, code: int) -> None:
-        await self.channel_layer.group_discard(group(self.session_id), self.channel_name)
+        if SESSION_ID.fullmatch(self.session_id):
+            await self.channel_layer.group_discard(group(self.session_id), self.channel_name)
 
     async def session_nudge(self, nudge: Nudge) -> None:
         if not await self.show("beforeend"):

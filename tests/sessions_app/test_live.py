@@ -103,8 +103,9 @@ async def test_signed_out_is_refused(workspace: object, story: Story, write: Wri
     assert not await Page(None).open()
 
 
-async def test_an_unknown_session_is_refused(owner: User) -> None:
-    assert not await (await sync_to_async(Page)(owner, "nothing")).open()
+@pytest.mark.parametrize("name", ["nothing", "a b", "x" * 65])
+async def test_an_unknown_session_is_refused(name: str, owner: User) -> None:
+    assert not await (await sync_to_async(Page)(owner, name)).open()
 
 
 async def test_a_foreign_page_is_refused(owner: User, story: Story, write: Write) -> None:
