@@ -122,13 +122,12 @@ async def test_all_reasons_are_told_without_keys(environ: dict[str, str], pool: 
     assert not any(value in str(caught.value) for name, value in environ.items() if name.endswith("_KEY"))
 
 
-async def test_warming_names_those_that_failed(environ: dict[str, str], stand_ins: StandIns) -> None:
+async def test_warming_names_those_that_failed(environ: dict[str, str], pool: Pool, stand_ins: StandIns) -> None:
     stand_ins.steer(Route.OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
-    pool = Pool({**environ, "ANTHROPIC_API_KEY": "revoked"})
-    pool.WARM_SECONDS = 0.3
+    pool.environ = {**environ, "ANTHROPIC_API_KEY": "revoked"}
+    pool.WARM_SECONDS = 1
     failed = await pool.warm(Role.LLM)
     assert (failed["openai"].kind, failed["anthropic"].kind) == (ErrorKind.TIMEOUT, ErrorKind.AUTH)
-    await pool.close()
 
 
 # -- cancellation ----------------------------------------------------------------------------------------
