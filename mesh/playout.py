@@ -136,11 +136,12 @@ class Playout:
 
     def next_due(self, now: float) -> float | None:
         """When to look again; None: not before something new comes in."""
-        if self.is_held or (self._ends_at <= now and not self._has_more()):
+        if self.is_held:
             return None
         if self._has_more():
             return max(now, self._ends_at - self._lead)
-        return self._ends_at + (TRUST if self._marked else 0.0)
+        heard_at = self._ends_at + (TRUST if self._marked else 0.0)
+        return heard_at if heard_at > now else None
 
     def _has_more(self) -> bool:
         start = 0
@@ -203,7 +204,7 @@ class Playout:
 
     def progress(self, now: float) -> list[Spoken]:
         """The sentences that have been heard to their end since the last call."""
-        if not self.is_held and (not self._marked or now > self._ends_at + TRUST):
+        if not self.is_held and (not self._marked or now >= self._ends_at + TRUST):
             self._hear_by_clock(now)
         spoken: list[Spoken] = []
         end = 0
@@ -274,6 +275,7 @@ class Playout:
             return number + 1
         self._place -= sent
         self._ear = min(self._ear, self._place)
+        self._run = (self.given, self._place)
         entry.pcm.clear()
         return number
 
