@@ -55,10 +55,13 @@ class History:
                 self._close(generation)
 
     def lines(self) -> list[Line]:
-        """The conversation in alternating lines, the newest caller's words last while an answer is wanted."""
+        """The conversation in alternating lines, the newest caller's words last while an answer is wanted.
+
+        What was heard of an answer that is still being made is not in them: it stands in `pending.committed`.
+        """
         lines: list[Line] = []
-        for (role, _), text in self._said.items():
-            if not text:
+        for (role, number), text in self._said.items():
+            if not text or (role == "assistant" and self._is_answering(number)):
                 continue
             if lines and lines[-1].role == role:
                 lines[-1] = Line(role, f"{lines[-1].text} {text}")
@@ -73,3 +76,6 @@ class History:
     def _close(self, generation: int) -> None:
         if self.pending and self.pending.generation == generation:
             self.pending.is_open = False
+
+    def _is_answering(self, generation: int) -> bool:
+        return self.pending is not None and self.pending.is_open and self.pending.generation == generation
