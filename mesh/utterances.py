@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 HYSTERESIS = 0.15
-"""Speech goes on until the probability falls this far below the threshold."""
+"""Speech goes on until the probability falls this far below the threshold, but not below half of it."""
 FORGIVEN = 3
 """Quiet windows that a beginning of speech may contain."""
 
@@ -34,7 +34,8 @@ class Endpointer:
         self._is_speaking = False
 
     def configure(self, *, threshold: float, stop_ms: int, min_speech_ms: int) -> None:
-        self._threshold = threshold
+        self._begins_at = threshold
+        self._goes_on_at = max(threshold - HYSTERESIS, threshold / 2)
         self._stop = stop_ms * self.rate // 1000
         self._least = min_speech_ms * self.rate // 1000
 
@@ -43,7 +44,7 @@ class Endpointer:
         return self._is_speaking
 
     def hear(self, end: int, samples: int, probability: float) -> Started | Ended | None:
-        if probability >= self._threshold - (HYSTERESIS if self._is_speaking else 0):
+        if probability >= (self._goes_on_at if self._is_speaking else self._begins_at):
             return self._voice(end, samples)
         return self._quiet(end)
 
