@@ -58,6 +58,8 @@ def decode(data: bytes) -> Chunk:
     version, flags, rate, epoch, turn, generation, sentence, sequence, position = _HEADER.unpack_from(data)
     if version != VERSION:
         raise BadChunk(f"chunk version {version} is not understood, only {VERSION}")
+    if not 0 < rate <= MAX_RATE:
+        raise BadChunk(f"a rate is 1 to {MAX_RATE} samples a second, not {rate}")
     if (len(data) - HEADER_SIZE) % 2:
         raise BadChunk("a chunk holds whole 16-bit samples")
     return Chunk(

@@ -288,7 +288,7 @@ def decode(data: bytes, *, sequence: int, subject: str) -> Stored:
         envelope = _envelope.decode(data)
         decoder = _decoders.get(envelope.type)
         event = decoder.decode(envelope.data) if decoder else None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadEvent(f"{subject} #{sequence}: {error}") from None
     return Stored(
         sequence=sequence,
