@@ -9,7 +9,6 @@ import os
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -25,13 +24,13 @@ from connectors_app.base import (
 )
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import dictionary, jsgf, sphinx_program
+from connectors_app.providers.offline.appointment import GRAMMAR
 from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused
 from connectors_app.providers.offline.sphinx_program import MODEL_RATE, REQUEST
 from connectors_app.resampling import Resampler
 
 PROCESSES = "MESHAG_POCKETSPHINX_PROCESSES"
 MOST_PROCESSES = 16
-APPOINTMENT = Path(__file__).with_name("offline") / "appointment.gram"
 SHORTEST_SECONDS = 0.2
 LONGEST_SECONDS = 12
 """No sentence of a closed grammar is longer; decoding more would keep other callers waiting."""
@@ -76,7 +75,7 @@ class PocketSphinxOptions(Options):
     def jsgf(self) -> str:
         if self.phrases:
             return jsgf.of_phrases(self.phrases)
-        return self.grammar or APPOINTMENT.read_text()
+        return self.grammar or GRAMMAR.read_text()
 
 
 def _checked_phrase(phrase: str) -> str:
