@@ -13,7 +13,8 @@ import uvloop
 from aiohttp import web
 
 from connectors_app.base import Role
-from connectors_app.runner import Deadlines, Pool
+from connectors_app.pool import Pool
+from connectors_app.runner import Deadlines
 from mesh.bus import Bus, Unreachable
 from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage

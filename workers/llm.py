@@ -8,7 +8,8 @@ from contextlib import aclosing
 import msgspec
 
 from connectors_app.base import Finished, LanguageModel, Message, ProviderError
-from connectors_app.runner import AllFailed, Chain, answer
+from connectors_app.pool import AllFailed, Chain
+from connectors_app.runner import answer
 from mesh import subjects
 from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded
 from mesh.history import History, Pending

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors_app import registry
 from connectors_app.base import ProviderError, Role
-from connectors_app.runner import Chain, Pool
+from connectors_app.pool import Chain, Pool
 from mesh.bus import Bus, Unreachable
 from mesh.store import StoreUnavailable, Valkey
 from workers.metrics import Metrics

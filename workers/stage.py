@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from connectors_app.base import ProviderError
-from connectors_app.runner import AllFailed, Attempt, Deadlines, Pool
+from connectors_app.pool import AllFailed, Attempt, Pool
+from connectors_app.runner import Deadlines
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
 from mesh.config import AgentConfig, ConfigError, parse, revision

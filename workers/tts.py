@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
 from connectors_app.base import ProviderError, Voice
-from connectors_app.runner import AllFailed, Chain, Speaking
+from connectors_app.pool import AllFailed, Chain
+from connectors_app.runner import Speaking
 from mesh import audio, subjects
 from mesh.events import (
     Interrupted,

@@ -21,7 +21,8 @@ from connectors_app.base import (
     Transcript,
     Voice,
 )
-from connectors_app.runner import Attempt, Chain, Deadlines, Pool, Resting
+from connectors_app.pool import Attempt, Chain, Pool, Resting
+from connectors_app.runner import Deadlines
 
 HASTY = Deadlines(first_token=0.05, first_audio=0.05, transcript=0.05, stall=0.05)
 NEVER = object()

@@ -7,7 +7,8 @@ from contextlib import aclosing
 import pytest
 
 from connectors_app.base import ErrorKind, Finished, Role
-from connectors_app.runner import AllFailed, Deadlines, Heard, Pool, Recognizing, Resting, Speaking, answer
+from connectors_app.pool import AllFailed, Pool, Resting
+from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking, answer
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import Told
 from tests.connectors_app.turns import HELLO, SENTENCE
@@ -17,7 +18,7 @@ from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault, Route
 from tests.providers.tones import decode, is_exact
 
-HASTY = Deadlines(first_token=0.4, first_audio=0.4, transcript=0.6, stall=0.4)
+HASTY = Deadlines(first_token=1, first_audio=1, transcript=1, stall=1)
 REFUSALS = [Behaviour(fault=Fault.REFUSE, status=status) for status in (401, 403, 404, 429, 500, 503)]
 FAILURES = [*REFUSALS, Behaviour(fault=Fault.NEVER), Behaviour(fault=Fault.EMPTY)]
 

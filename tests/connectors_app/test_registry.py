@@ -10,8 +10,8 @@ from pydantic import Field
 
 from connectors_app import registry
 from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, Recognizer, Role, Voice
+from connectors_app.pool import Pool
 from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
-from connectors_app.runner import Pool
 
 
 class NewOptions(Options):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from connectors_app.base import ErrorKind, Finished, Message, Transcript
-from connectors_app.runner import AllFailed, Attempt, Chain, Deadlines, Heard, Pool, Recognizing, Resting, Speaking
+from connectors_app.pool import AllFailed, Attempt, Chain, Pool, Resting
+from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking
 from connectors_app.runner import answer as ask
 from tests.connectors_app.fakes import (
     HASTY,

@@ -1,0 +1,215 @@
+"""The providers of a process and of a session: who can be asked, in which order, and who had better rest."""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from pydantic import ValidationError
+
+from connectors_app import registry
+from connectors_app.base import Connector, ErrorKind, LanguageModel, ProviderError, Recognizer, Role, Voice
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Connector)
+
+
+class Report(Protocol):
+    """Told of every attempt; the worker makes events of it."""
+
+    def failed(self, provider: str, error: ProviderError, ms: int) -> None: ...
+
+    def switched(self, before: str, after: str) -> None: ...
+
+    def used(self, provider: str, model: str, unit: str, quantity: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    provider: str
+    error: ProviderError
+    ms: int = 0
+
+
+class AllFailed(Exception):
+    """No provider of the chain gave anything; `attempts` says why, in the order in which they were asked."""
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self.attempts = tuple(attempts)
+        super().__init__("; ".join(f"{a.provider}: {a.error.message}" for a in attempts) or "no provider is named")
+
+
+# -- chains ----------------------------------------------------------------------------------------------
+
+WONT_MEND_SOON = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED, ErrorKind.RATE_LIMIT}
+
+
+class Resting:
+    """Providers that failed in a way that no next turn mends: for some seconds they are asked last."""
+
+    def __init__(self, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: dict[Connector, float] = {}
+
+    def order(self, connectors: Sequence[C]) -> list[C]:
+        now = self._clock()
+        return sorted(connectors, key=lambda connector: self._until.get(connector, 0.0) > now)
+
+    def failed(self, connector: Connector, error: ProviderError) -> None:
+        if error.kind in WONT_MEND_SOON:
+            self._until[connector] = self._clock() + min(error.retry_after or self._seconds, self._seconds)
+
+    def answered(self, connector: Connector) -> None:
+        self._until.pop(connector, None)
+
+
+class Chain(Generic[C]):
+    """The providers of one role in one session, in the order in which they are asked."""
+
+    def __init__(self, pool: "Pool", connectors: Sequence[C], skipped: Sequence[Attempt]) -> None:
+        self._pool = pool
+        self.connectors = tuple(connectors)
+        self.skipped = tuple(skipped)
+        """Providers that are named but cannot be asked: no key, or options they do not accept."""
+        self.current = self.connectors[0].slug if self.connectors else ""
+
+    def order(self) -> list[C]:
+        return self._pool.resting.order(self.connectors)
+
+    def answered(self, connector: C, report: Report) -> None:
+        self._pool.resting.answered(connector)
+        if connector.slug != self.current:
+            report.switched(self.current, connector.slug)
+            self.current = connector.slug
+
+    def failed(self, connector: C, error: ProviderError, started: float, report: Report) -> Attempt:
+        attempt = Attempt(connector.slug, error, round((time.monotonic() - started) * 1000))
+        self._pool.resting.failed(connector, error)
+        report.failed(attempt.provider, error, attempt.ms)
+        return attempt
+
+    async def close(self) -> None:
+        """The session is over, or goes on with another chain."""
+        await self._pool.release(self.connectors)
+        self.connectors = ()
+
+
+Key = tuple[Role, str, str, str, str]
+
+
+class Pool:
+    """The connectors of a process, each shared by the sessions that ask for the same provider with the same options."""
+
+    KEPT_IDLE = 32
+    WARM_SECONDS = 10.0
+
+    def __init__(self, environ: Mapping[str, str], *, resting: Resting | None = None) -> None:
+        self.environ = environ
+        self.resting = resting or Resting()
+        self._connectors: dict[Key, Connector] = {}
+        self._users: dict[Connector, int] = {}
+        self._idle: OrderedDict[Connector, None] = OrderedDict()
+
+    def recognizers(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Recognizer]:
+        """`order` is the primary and its fallbacks, `config` the document's: keyed by provider, or the primary's."""
+        return cast(Chain[Recognizer], self._chain(Role.STT, order, config))
+
+    def models(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[LanguageModel]:
+        return cast(Chain[LanguageModel], self._chain(Role.LLM, order, config))
+
+    def voices(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Voice]:
+        return cast(Chain[Voice], self._chain(Role.TTS, order, config))
+
+    async def warm(self, role: Role) -> dict[str, ProviderError]:
+        """Warm every usable provider of a role with its default options; the answer names those that failed."""
+        slugs = registry.usable(role, self.environ)
+        errors = await asyncio.gather(*(self._warm(role, slug) for slug in slugs))
+        return {slug: error for slug, error in zip(slugs, errors, strict=True) if error}
+
+    async def _warm(self, role: Role, slug: str) -> ProviderError | None:
+        chain = self._chain(role, [slug], {})
+        try:
+            async with asyncio.timeout(self.WARM_SECONDS):
+                for connector in chain.connectors:
+                    await connector.warm()
+        except ProviderError as error:
+            return error
+        except TimeoutError:
+            return ProviderError(ErrorKind.TIMEOUT, f"not warm within {self.WARM_SECONDS:g} s")
+        except Exception as error:  # noqa: BLE001
+            return unexpected(error)
+        finally:
+            await chain.close()
+        return None
+
+    async def release(self, connectors: Sequence[Connector]) -> None:
+        for connector in connectors:
+            self._users[connector] -= 1
+            if not self._users[connector]:
+                self._idle[connector] = None
+        while len(self._idle) > self.KEPT_IDLE:
+            await self._forget(next(iter(self._idle)))
+
+    async def close(self) -> None:
+        for connector in list(self._users):
+            await self._forget(connector)
+
+    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Connector]:
+        options = registry.options_by_provider(order, config)
+        connectors: list[Connector] = []
+        skipped: list[Attempt] = []
+        for slug in dict.fromkeys(order):
+            try:
+                connectors.append(self._connector(role, slug, options.get(slug, {})))
+            except ProviderError as error:
+                skipped.append(Attempt(slug, error))
+        for connector in connectors:
+            self._users[connector] += 1
+            self._idle.pop(connector, None)
+        return Chain(self, connectors, skipped)
+
+    def _connector(self, role: Role, slug: str, values: Mapping[str, Any]) -> Connector:
+        cls = _configured(role, slug, self.environ)
+        try:
+            options = registry.make_options(cls, values)
+        except ValidationError as error:
+            raise ProviderError(ErrorKind.REQUEST, f"{slug}: {_first_fault(error)}") from None
+        credentials = cls.credentials_from(self.environ)
+        key = (role, slug, options.model_dump_json(), credentials.api_key, credentials.base_url)
+        if key not in self._connectors:
+            self._connectors[key] = connector = cls(options, credentials)
+            self._users[connector] = 0
+        return self._connectors[key]
+
+    async def _forget(self, connector: Connector) -> None:
+        self._idle.pop(connector, None)
+        self._users.pop(connector, None)
+        self.resting.answered(connector)
+        self._connectors = {key: kept for key, kept in self._connectors.items() if kept is not connector}
+        await connector.close()
+
+
+def _configured(role: Role, slug: str, environ: Mapping[str, str]) -> type[Connector]:
+    try:
+        cls = registry.get(role, slug)
+    except registry.UnknownConnector as error:
+        raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
+    if names := cls.missing_settings(environ):
+        raise ProviderError(ErrorKind.UNCONFIGURED, f"{cls.label} cannot be used before {' and '.join(names)} is set")
+    return cls
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
+def unexpected(error: Exception) -> ProviderError:
+    """A fault in a provider's own code is a failed attempt like any other: the call goes on with the next one."""
+    log.error("provider raised what it should not", exc_info=error)
+    return ProviderError(ErrorKind.BROKEN, f"failed in an unexpected way ({type(error).__name__})")
