@@ -36,6 +36,8 @@ Receiver = Callable[[str, bytes, Mapping[str, str]], None]
 Handler = Callable[[bytes], Awaitable[bytes]]
 
 WRONG_LAST_SEQUENCE = 10071
+MEDIA_SECONDS = 30.0
+"""How long the memory streams keep media where nobody says otherwise."""
 CONNECT_TIMEOUT = 2.0
 RESEND_AFTER = 1.0
 READ_TIMEOUT = 2.0
@@ -106,7 +108,7 @@ class Bus:
         self._appends: dict[str, _Append] = {}
         self._feeds: set[Feed] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._media_seconds = 30.0
+        self._media_seconds: float | None = None
         self.counters = Counters()
 
     # -- connection ---------------------------------------------------------------------------------------
@@ -207,17 +209,22 @@ class Bus:
 
     # -- streams ------------------------------------------------------------------------------------------
 
-    async def ensure_streams(self, *, media_seconds: float = 30.0, replicas: int = 1) -> None:
-        """Create what is missing; raises Unreachable when JetStream does not answer."""
-        self._media_seconds = media_seconds
-        for config in _stream_configs(media_seconds, replicas):
-            await self._ensure_stream(config)
+    async def ensure_streams(self, *, media_seconds: float | None = None, replicas: int = 1) -> None:
+        """Create what is missing; raises Unreachable when JetStream does not answer.
 
-    async def _ensure_stream(self, config: StreamConfig) -> None:
+        Without `media_seconds` a media stream that is there keeps its own.
+        """
+        self._media_seconds = media_seconds
+        for config in _stream_configs(media_seconds or MEDIA_SECONDS, replicas):
+            await self._ensure_stream(config, keeps_age=media_seconds is None)
+
+    async def _ensure_stream(self, config: StreamConfig, *, keeps_age: bool) -> None:
         js = self._client.jetstream(timeout=2)
         assert config.name
         try:
             have = (await js.stream_info(config.name)).config
+            if keeps_age:
+                config.max_age, config.duplicate_window = have.max_age, have.duplicate_window
             if (have.max_age or 0, have.num_replicas) != (config.max_age or 0, config.num_replicas):
                 await js.update_stream(config)
         except NotFoundError:

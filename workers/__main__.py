@@ -68,7 +68,7 @@ async def _connect(settings: Settings, worker: str) -> Bus:
     while True:
         try:
             bus = await Bus.connect(settings.nats_url, worker)
-            await bus.ensure_streams()
+            await bus.ensure_streams(media_seconds=settings.media_seconds)
             return bus
         except Unreachable as error:
             log.warning("waiting for NATS", extra={"error": str(error)})

@@ -34,6 +34,8 @@ class Settings:
     log_level: str = "INFO"
     """A level name of `logging`."""
     config_ttl_seconds: int = 3600
+    media_seconds: int = 30
+    """How long the memory streams keep audio and deltas for whoever missed them."""
     public_url: str = ""
     """The origin at which the outside reaches the transport; empty: loopback only."""
     embedded: bool = False
@@ -58,6 +60,7 @@ class Settings:
             valkey_url=read("VALKEY_URL", _valkey_url, read("REDIS_URL", _valkey_url, default.valkey_url)),
             log_level=read("LOG_LEVEL", _level, read("RUST_LOG", _rust_level, default.log_level)),
             config_ttl_seconds=read("CONFIG_TTL_SECONDS", _seconds, default.config_ttl_seconds),
+            media_seconds=read("MESHAG_MEDIA_SECONDS", _media_seconds, default.media_seconds),
             public_url=read("MESHAG_PUBLIC_URL", _origin, default.public_url),
             embedded=read("MESHAG_EMBEDDED", _flag, default.embedded),
             twilio_auth_token=read("TWILIO_AUTH_TOKEN", str, default.twilio_auth_token),
@@ -144,6 +147,10 @@ def _rust_level(text: str) -> str:
 
 def _seconds(text: str) -> int:
     return _number(text, 1, 30 * 24 * 3600, "a whole number of seconds")
+
+
+def _media_seconds(text: str) -> int:
+    return _number(text, 1, 600, "a whole number of seconds")
 
 
 def _port(text: str) -> int:

@@ -61,6 +61,7 @@ def test_log_level(environ: dict[str, str], level: str) -> None:
         ("LOG_LEVEL", "loud", "must be debug, info"),
         ("CONFIG_TTL_SECONDS", "0", "from 1 to"),
         ("CONFIG_TTL_SECONDS", "an hour", "whole number of seconds"),
+        ("MESHAG_MEDIA_SECONDS", "601", "from 1 to 600"),
         ("MESHAG_PUBLIC_URL", "agents.example", "must look like https://host"),
         ("MESHAG_PUBLIC_URL", "https://agents.example/path", "without a path"),
         ("MESHAG_EMBEDDED", "perhaps", "true or false"),
