@@ -18,7 +18,7 @@ KEY_FILE = "api-key"
 
 @dataclass(frozen=True, slots=True)
 class FirstCredentials:
-    """`password` only when the operator was created by this start: it is shown once."""
+    """What this start has drawn, to be shown once; empty when it was there already, or was given."""
 
     password: str = ""
     api_key: str = ""
@@ -44,18 +44,20 @@ def prepare_database(environ: Mapping[str, str], data_dir: Path) -> FirstCredent
 
 
 def first_secret(file: Path, *, given: str, draw: Callable[[], str], create: Callable[[str], bool]) -> str:
-    """The secret when `create` made use of it, else nothing. The file holds it before it is in use, and only then."""
+    """The secret that was drawn and that `create` made use of, else nothing. The file holds the one that is in use."""
     kept = file.read_text().strip() if file.exists() else ""
     secret = given or kept or draw()
+    is_used = False
     if not kept:
         write_secret(file, secret)
-    if not create(secret):
-        if not kept:
+    try:
+        is_used = create(secret)
+    finally:
+        if not is_used and not kept:
             file.unlink()
-        return ""
-    if kept != secret:
+    if is_used and kept != secret:
         write_secret(file, secret)
-    return secret
+    return secret if is_used and not given else ""
 
 
 def write_secret(file: Path, secret: str) -> None:

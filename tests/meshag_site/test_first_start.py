@@ -35,7 +35,8 @@ def test_second_start_shows_no_password(tmp_path: Path) -> None:
 
 def test_credentials_can_be_given(tmp_path: Path) -> None:
     given = {"MESHAG_ADMIN_PASSWORD": "correct horse", "MESHAG_API_KEY": "a-key-of-the-operators-own-choice-1234"}
-    prepare_database(given, tmp_path)
+    first = prepare_database(given, tmp_path)
+    assert (first.password, first.api_key) == ("", "")
     assert User.objects.get(username="admin").check_password("correct horse")
     assert APIKey.objects.verify(given["MESHAG_API_KEY"])
 
@@ -51,3 +52,9 @@ def test_password_that_nobody_uses_is_not_kept(tmp_path: Path) -> None:
     file = tmp_path / PASSWORD_FILE
     assert first_secret(file, given="", draw=lambda: "drawn", create=lambda secret: False) == ""
     assert not file.exists()
+
+
+def test_key_that_is_refused_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        prepare_database({"MESHAG_API_KEY": "short"}, tmp_path)
+    assert not (tmp_path / KEY_FILE).exists()

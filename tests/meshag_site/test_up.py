@@ -80,8 +80,9 @@ def test_two_workers_of_a_role_run(system: System, role: str) -> None:
     assert len(workers(system, role)) == 2
 
 
-def test_password_is_kept_for_its_owner(system: System) -> None:
-    file = system.data_dir / "admin-password"
+@pytest.mark.parametrize("name", ["admin-password", "api-key"])
+def test_first_credentials_are_shown_once_and_kept(system: System, name: str) -> None:
+    file = system.data_dir / name
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert system.output.count(file.read_text().strip()) == 1
 
@@ -128,6 +129,7 @@ def test_interrupt_stops_then_all_is_found_again(tmp_path: Path) -> None:
         assert not (tmp_path / "runtime.json").exists()
     with running_system(tmp_path, command=SHELL_THAT_STAYS) as system:
         system.shows(f"password in {tmp_path / 'admin-password'}")
+        system.shows(f"key in {tmp_path / 'api-key'}")
         assert (tmp_path / "api-key").read_text() == f"{OWN_KEY}\n"
         system.kill_only_the_first(within=START_DEADLINE)
 

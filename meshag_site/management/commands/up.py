@@ -103,7 +103,8 @@ class Up:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, tell, "Ctrl-C")
         loop.add_signal_handler(signal.SIGTERM, tell, "SIGTERM")
-        loop.add_signal_handler(signal.SIGHUP, tell, "The terminal is gone")
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(signal.SIGHUP, tell, "The terminal is gone")
 
     async def _until_stopped(self, supervisor: Supervisor) -> None:
         running = asyncio.create_task(self._serve(supervisor))
@@ -182,20 +183,25 @@ class Up:
 
     def _tell_addresses(self, first: FirstCredentials) -> None:
         data_dir = self._plan.data_dir
-        password = f"{first.password} (shown this once)" if first.password else f"in {data_dir / PASSWORD_FILE}"
+        password = _once_or_where(first.password, data_dir / PASSWORD_FILE)
+        key = _once_or_where(first.api_key, data_dir / KEY_FILE)
         web, transport = self._plan.ports[ports.WEB], self._plan.ports[ports.TRANSPORT]
         url = self._plan.url
         lines = [
             f"MeshAG is ready: dashboard {url(web)}, API {url(transport)}",
             f"  Dashboard   {url(web, '/')}",
             f"  Admin       {url(web, '/admin/')} as admin, password {password}",
-            f"  API         {url(transport, '/sessions')} with the key in {data_dir / KEY_FILE}",
+            f"  API         {url(transport, '/sessions')} with key {key}",
             f"  Telephony   {url(transport, '/twilio')}",
             "  Health      /health, /ready and /metrics at every address above",
             f"  Logs        {data_dir / 'logs'}",
         ]
         for line in lines:
             self._terminal.line(line)
+
+
+def _once_or_where(secret: str, file: Path) -> str:
+    return f"{secret} (shown this once; kept in {file})" if secret else f"in {file}"
 
 
 def _place(url: str) -> str:
