@@ -58,7 +58,8 @@ def garbage(by: Connector) -> ProviderError:
 
 
 def from_code(by: Connector, code: str) -> ProviderError:
-    """An error told inside a stream, where there is no status."""
+    """An error told inside a stream, where there is no status. Free text is no code and is not repeated."""
+    code = error_code({"code": code})
     kind = _IN_STREAM.get(code.lower(), ErrorKind.QUOTA if code.lower() in QUOTA_CODES else ErrorKind.SERVER)
     return ProviderError(kind, f"{_say(by, kind)} ({code or 'no reason given'})")
 

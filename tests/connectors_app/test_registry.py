@@ -1,5 +1,7 @@
 """Finding providers and checking a document's connectors."""
 
+import subprocess
+import sys
 import types
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -75,8 +77,17 @@ def test_a_broken_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "whole_one.py").write_text("answer = 42\n")
     package = types.ModuleType("a_folder")
     package.__path__ = [str(tmp_path)]
-    monkeypatch.setitem(__import__("sys").modules, "a_folder", package)
+    monkeypatch.setitem(sys.modules, "a_folder", package)
     assert [module.__name__ for module in registry._modules(package)] == ["a_folder.whole_one"]
+
+
+def test_looking_for_providers_imports_no_sdk() -> None:
+    sdks = "{'openai', 'anthropic', 'deepgram', 'elevenlabs', 'pocketsphinx', 'django'}"
+    program = (
+        f"import sys; from connectors_app import registry; registry.names('llm'); print({sdks} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_an_unknown_name_lists_the_known() -> None:

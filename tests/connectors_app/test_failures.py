@@ -1,0 +1,65 @@
+"""What a refusal means, however a provider says it."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from connectors_app import registry
+from connectors_app.base import Connector, Credentials, ErrorKind, Role
+from connectors_app.failures import error_code, from_code, from_status, retry_after
+
+BODIES: list[tuple[Any, str]] = [
+    ({"error": {"message": "…", "type": "invalid_request_error", "code": "model_not_found"}}, "model_not_found"),
+    ({"message": "…", "type": "invalid_request_error", "code": None}, "invalid_request_error"),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": "…"}}, "overloaded_error"),
+    ({"detail": {"status": "quota_exceeded", "message": "…"}}, "quota_exceeded"),
+    ({"err_code": "INVALID_AUTH", "err_msg": "…"}, "INVALID_AUTH"),
+    ({"message": "…", "error": "voice_id_does_not_exist", "code": 1008}, "voice_id_does_not_exist"),
+    ({"error": "Incorrect API key provided: sk-1234"}, ""),
+    ("<html>", ""),
+    (None, ""),
+]
+
+
+@pytest.fixture
+def openai() -> Connector:
+    cls = registry.get(Role.LLM, "openai")
+    return cls(registry.make_options(cls, {}), Credentials("sk-1234"))
+
+
+@pytest.mark.parametrize(("body", "code"), BODIES)
+def test_every_dialects_code_is_found(body: Any, code: str) -> None:
+    assert error_code(body) == code
+
+
+def test_used_up_quota_is_no_rate_limit(openai: Connector) -> None:
+    error = from_status(openai, 429, body={"error": {"code": "insufficient_quota", "message": "…"}})
+    assert error.kind is ErrorKind.QUOTA and "insufficient_quota" in error.message
+
+
+def test_a_refused_key_names_its_setting(openai: Connector) -> None:
+    error = from_status(openai, 401, body={"error": {"message": "Incorrect API key provided: sk-1234"}})
+    assert error.message == "OpenAI does not accept the key in OPENAI_API_KEY (401)"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("rate_limit_exceeded", ErrorKind.RATE_LIMIT),
+        ("invalid_api_key", ErrorKind.AUTH),
+        ("quota_exceeded", ErrorKind.QUOTA),
+        ("overloaded_error", ErrorKind.SERVER),
+        ("", ErrorKind.SERVER),
+    ],
+)
+def test_an_error_inside_a_stream_has_its_kind(code: str, kind: ErrorKind, openai: Connector) -> None:
+    assert from_code(openai, code).kind is kind
+
+
+def test_retry_after_takes_seconds_or_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert retry_after({"retry-after": "1.5"}) == 1.5
+    assert 25 < (retry_after({"retry-after": soon}) or 0) <= 30
+    assert retry_after({"retry-after": "soon"}) is None and retry_after({}) is None
