@@ -1,5 +1,6 @@
 """Finding providers and checking a document's connectors."""
 
+import re
 import subprocess
 import sys
 import types
@@ -10,10 +11,14 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
-from connectors_app import registry
+from connectors_app import providers, registry
 from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, Recognizer, Role, Voice
 from connectors_app.pool import Pool
 from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
+from connectors_app.runner import Deadlines, answer
+from tests.connectors_app.fakes import Told
+
+GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-provider.md"
 
 
 class NewOptions(Options):
@@ -65,6 +70,19 @@ def test_the_documented_providers_are_found(role: Role, slugs: set[str]) -> None
 @pytest.mark.accepts("M105", "M106")
 def test_a_dropped_in_file_is_found() -> None:
     assert registry.collect(iter([module_with(NewProvider)])) == {(Role.LLM, "newprovider"): NewProvider}
+
+
+@pytest.mark.accepts("M105", "M106", "M107", "M108")
+async def test_the_guides_example_is_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "newprovider.py").write_text(example[1])
+    monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(tmp_path)])
+    found = registry.collect(registry._modules(providers))
+    monkeypatch.setattr(registry, "_connectors", lambda: found)
+    chain = Pool({"NEWPROVIDER_API_KEY": "k"}).models(["newprovider"], {"newprovider": {"shout": True}})
+    said = [item async for item in answer(chain, [Message("user", "hello")], Deadlines(), Told())]
+    assert said == ["HELLO", Finished()]
 
 
 def test_two_of_one_name_are_refused() -> None:
