@@ -22,6 +22,7 @@ from workers.actor import Actor
 from workers.casting import Casting
 from workers.media.wire import Audio, Dtmf, Fact, HungUp, Opened, PlayedSamples, PlayedTo, Reason, Told, Typed, Wire
 from workers.metrics import Metrics
+from workers.stage import Claim
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,10 @@ class Call(Actor):
         self._sequence = 0
         self._ring: deque[audio.Chunk] = deque()
         self._last_final = 0
+        self._is_heard = False
+        """A recogniser has the session, and everything said so far: audio is published as it comes."""
         self._ended = ("hangup", False, "")
+        self._voice_epoch = 0
         self._marks: dict[str, float] = {}
         self._speech_start = 0
         self._speech_end: float | None = None
@@ -122,7 +126,6 @@ class Call(Actor):
             self._timer.cancel()
         for subscription in self._subscriptions:
             await subscription.close()
-        self._exchange.casting.forget(self.session)
         if not self.is_fenced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE):
@@ -220,8 +223,8 @@ class Call(Actor):
             self._ring.append(chunk)
             if len(self._ring) * CHUNK > RING:
                 self._ring.popleft()
-            if self.routes.stt_hears_transport:
-                await self.bus.publish(subjects.audio_input(self.session), chunk.encode())
+            if self._is_heard:
+                await self._publish(chunk)
 
     async def _reread(self) -> None:
         """A configuration that was changed in Valkey, however, holds from the next turn on."""
@@ -246,21 +249,38 @@ class Call(Actor):
     async def _cast(self, stage: Stage) -> None:
         """Give the stage to a worker, and to another one when that is lost, as long as the call lasts."""
         epoch = 0
-        while True:
-            unfinished = self._playout.resume_at() if stage is Stage.TTS else 0
-            taken = await self._exchange.casting.cast(
-                self.session, stage, epoch=epoch + 1, rate=self.rate, unfinished=unfinished
-            )
-            if epoch and stage is Stage.STT:
-                await self._replay()
-            epoch = taken.epoch
-            await taken.lost.wait()
 
-    async def _replay(self) -> None:
-        """What the caller said since the last transcript, for a recogniser that begins anew."""
-        for chunk in list(self._ring):
-            if chunk.position + chunk.count > self._last_final:
-                await self.bus.publish(subjects.audio_input(self.session), chunk.encode())
+        def claim() -> Claim:
+            unfinished = self._playout.resume_at() if stage is Stage.TTS else 0
+            return Claim(
+                session=self.session,
+                epoch=epoch + 1,
+                rate=self.rate,
+                generation=self._playout.generation,
+                unfinished=unfinished,
+            )
+
+        while True:
+            async with self._exchange.casting.cast(stage, claim) as part:
+                epoch = part.epoch
+                if stage is Stage.STT:
+                    await self._be_heard()
+                await part.lost.wait()
+            if stage is Stage.STT:
+                self._is_heard = False
+
+    async def _be_heard(self) -> None:
+        """What the caller said since the last transcript first, for a recogniser that begins; then what comes."""
+        position = self._last_final
+        while waiting := [chunk for chunk in self._ring if chunk.position + chunk.count > position]:
+            for chunk in waiting:
+                await self._publish(chunk)
+            position = waiting[-1].position + waiting[-1].count
+        self._is_heard = True
+
+    async def _publish(self, chunk: audio.Chunk) -> None:
+        if self.routes.stt_hears_transport:
+            await self.bus.publish(subjects.audio_input(self.session), chunk.encode())
 
     # -- the bus ------------------------------------------------------------------------------------------
 
@@ -271,7 +291,8 @@ class Call(Actor):
             return
         now = self._now()
         match event:
-            case events.SpeechStarted(utterance=utterance):
+            case events.SpeechStarted(utterance=utterance, sample=sample):
+                self._speech_start = sample
                 self.tasks.create_task(self._reread())
                 self._step(turns.SpeechStarted(now, utterance))
             case events.SpeechEnded(utterance=utterance, sample=sample):
@@ -362,8 +383,9 @@ class Call(Actor):
         except audio.BadChunk as error:
             log.warning("bad audio chunk", extra={"session": self.session, "error": str(error)})
             return
-        if chunk.generation != self._playout.generation:
+        if chunk.generation != self._playout.generation or chunk.epoch < self._voice_epoch:
             return
+        self._voice_epoch = chunk.epoch
         self._marks.setdefault("first_audio", self._now())
         if self._playout.audio(chunk.sentence, chunk.position, chunk.samples, chunk.end) > 0:
             self._exchange.metrics.audio_gaps.inc()
@@ -373,8 +395,6 @@ class Call(Actor):
 
     def _step(self, event: turns.Event) -> None:
         before = self._turns.floor
-        if isinstance(event, turns.SpeechStarted):
-            self._speech_start = self._received
         self._turns, actions = turns.step(self._turns, event)
         for action in actions:
             self._act(action)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -39,7 +39,7 @@ class Casting:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self.roster = Roster()
-        self._parts: dict[str, dict[Stage, Part]] = defaultdict(dict)
+        self._parts: set[Part] = set()
         self._subscriptions: list[Subscription] = []
         self._changed = asyncio.Event()
 
@@ -80,17 +80,23 @@ class Casting:
 
     def _lose(self, worker: str) -> None:
         self.roster.gone(worker)
-        for parts in self._parts.values():
-            for part in parts.values():
-                if part.worker == worker:
-                    part.lost.set()
+        for part in self._parts:
+            if part.worker == worker:
+                part.lost.set()
 
-    def forget(self, session: str) -> None:
-        self._parts.pop(session, None)
+    @asynccontextmanager
+    async def cast(self, stage: Stage, claim: Callable[[], Claim]) -> AsyncIterator[Part]:
+        """Find a worker that takes the stage; waits while there is none. `claim` is asked anew for each worker."""
+        part = await self._find(stage, claim)
+        self._parts.add(part)
+        if not self.roster.is_there(part.worker):
+            part.lost.set()  # it was lost while it answered
+        try:
+            yield part
+        finally:
+            self._parts.discard(part)
 
-    async def cast(self, session: str, stage: Stage, *, epoch: int, rate: int, unfinished: int = 0) -> Part:
-        """Find a worker that takes the stage; waits while there is none."""
-        claim = msgspec.json.encode(Claim(session=session, epoch=epoch, rate=rate, unfinished=unfinished))
+    async def _find(self, stage: Stage, claim: Callable[[], Claim]) -> Part:
         refused: set[str] = set()
         while True:
             worker = self.roster.pick(stage, exclude=refused)
@@ -98,17 +104,14 @@ class Casting:
                 refused.clear()
                 await self._wait_for_workers()
                 continue
-            if taken := await self._claim(worker, claim):
-                part = Part(worker, taken.epoch)
-                self._parts[session][stage] = part
-                if not self.roster.is_there(worker):
-                    part.lost.set()  # it was lost while it answered
-                return part
+            if taken := await self._claim(worker, claim()):
+                return Part(worker, taken.epoch)
             refused.add(worker)
 
-    async def _claim(self, worker: str, claim: bytes) -> Taken | None:
+    async def _claim(self, worker: str, claim: Claim) -> Taken | None:
         try:
-            answer = await self._bus.request(subjects.worker_claim(worker), claim, within=CLAIM_SECONDS)
+            payload = msgspec.json.encode(claim)
+            answer = await self._bus.request(subjects.worker_claim(worker), payload, within=CLAIM_SECONDS)
             taken = msgspec.json.decode(answer, type=Taken)
         except NobodyThere:
             self._lose(worker)

@@ -40,8 +40,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str
     epoch: int
     rate: int
+    generation: int = 0
     unfinished: int = 0
-    """Sentences before this one need no more audio (a voice that takes over in the middle of a reply)."""
+    """Sentences of `generation` before this one need no more audio: a voice takes over in the middle of a reply."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -221,13 +222,15 @@ class StageWorker:
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._host(claim, writer, ready))
         self._actors[claim.session] = task
-        task.add_done_callback(lambda task: self._left(claim.session, task))
+        task.add_done_callback(lambda task: self._left(claim.session, task, ready))
         await ready
         return Taken(ok=True, epoch=writer.epoch)
 
-    def _left(self, session: str, task: asyncio.Task[None]) -> None:
+    def _left(self, session: str, task: asyncio.Task[None], ready: "asyncio.Future[None]") -> None:
         if self._actors.get(session) is task:
             del self._actors[session]
+        if not ready.done():
+            ready.set_exception(BusError("the session was given away while it was opened"))
 
     async def _host(self, claim: Claim, writer: Writer, ready: "asyncio.Future[None]") -> None:
         """Run the session's actor; one that breaks is started anew from the history, a few times."""

@@ -64,7 +64,7 @@ class Listening(StageActor):
             min_speech_ms=self.config.turn.min_speech_ms,
         )
         self._judged = 0  # samples at the model's rate, since `_origin`
-        self._origin = 0  # the wire's sample at which this ear began
+        self._origin = 0  # the wire's sample at which this ear began, as if nothing had been jumped over
         self._next: int | None = None  # the wire's sample that is due
         self._sequence = 0
         self._recent: deque[tuple[int, bytes]] = deque()
@@ -75,10 +75,12 @@ class Listening(StageActor):
         self._resources = AsyncExitStack()
         self._subscription: Subscription | None = None
         self._recognizing: Recognizing | None = None
+        self._is_stale = False
 
     # -- life ---------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
+        self._subscription = await self.bus.subscribe(subjects.audio_input(self.session), self._arrived)
         await self._open_recognition()
         self.tasks.create_task(self._recognise())
 
@@ -98,7 +100,7 @@ class Listening(StageActor):
     def configured(self) -> None:
         turn = self.config.turn
         self._endpointer.configure(threshold=turn.threshold, stop_ms=turn.stop_ms, min_speech_ms=turn.min_speech_ms)
-        self._recognizing = None  # made anew before the next utterance
+        self._is_stale = True  # the recogniser is made anew before the next utterance
 
     def receive(self, stored: Stored) -> None:
         if self.is_live:
@@ -119,14 +121,12 @@ class Listening(StageActor):
                 self.post(SpeechEnded(utterance=utterance, sample=0))
             self.post(TranscriptFinal(utterance=utterance, start=0, end=0, text="", failed=True))
         self._open.clear()
-        self.tasks.create_task(self._subscribe())
-
-    async def _subscribe(self) -> None:
-        self._subscription = await self.bus.subscribe(subjects.audio_input(self.session), self._arrived)
 
     # -- audio --------------------------------------------------------------------------------------------
 
     def _arrived(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        if not self.is_live:
+            return  # meant for a former owner; from the last transcript on it comes again
         try:
             chunk = audio.decode(payload)
         except audio.BadChunk as error:
@@ -150,8 +150,9 @@ class Listening(StageActor):
         return bytes(2 * missing) + chunk.samples
 
     def _restart_clock(self, position: int) -> None:
-        self._next = self._origin = position
-        self._judged = 0
+        """The ear goes on counting where it was; only what its samples are on the wire is new."""
+        self._next = position
+        self._origin = position - self._judged * self._rate // self._vad_rate
 
     def _hear(self, pcm: bytes) -> None:
         assert self._next is not None
@@ -213,7 +214,8 @@ class Listening(StageActor):
         while True:
             match await self._asks.get():
                 case _Begin():
-                    if self._recognizing is None:
+                    if self._is_stale:
+                        self._is_stale = False
                         await self._resources.aclose()
                         await self._open_recognition()
                     assert self._recognizing is not None

@@ -95,7 +95,8 @@ class Voicing(StageActor):
 
     def caught_up(self) -> None:
         """After a takeover: sentences whose audio the transport has are not made again."""
-        self._waiting = deque(s for s in self._waiting if s.number >= self.seat.claim.unfinished)
+        first = (self.seat.claim.generation, self.seat.claim.unfinished)
+        self._waiting = deque(s for s in self._waiting if (s.generation, s.number) >= first)
         self._start()
 
     def _hear(self, sentence: ReplySentence, stage: str) -> None:
