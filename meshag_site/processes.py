@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meshag_site import ports
 from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
-from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port
+from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port, is_free
 from meshag_site.supervisor import Ending, Program
 
 PROBE_TIMEOUT = 3.0
@@ -46,7 +46,7 @@ class Plan:
     @property
     def near_host(self) -> str:
         """Where this machine reaches what listens on `host`."""
-        return LOOPBACK if self.host in {"0.0.0.0", "::"} else self.host
+        return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)
 
     def url(self, port: int, path: str = "") -> str:
         host = f"[{self.near_host}]" if ":" in self.near_host else self.near_host
@@ -67,6 +67,8 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
     if url := given_url(environ, "VALKEY_URL") or given_url(environ, "REDIS_URL"):
         given["VALKEY_URL"] = url
     host = environ.get("MESHAG_BIND", "").strip() or LOOPBACK
+    if not is_free(0, host):
+        raise PlanError(f"MESHAG_BIND: this machine has no address {host!r} to listen on")
     settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT, ports.BRIDGE]
     if "NATS_URL" not in given:
         settings += [ports.NATS, ports.NATS_MONITOR]

@@ -117,6 +117,16 @@ def test_embedded_only_when_both_are(tmp_path: Path, environ: dict[str, str], em
     assert planned(tmp_path, **environ).environment["MESHAG_EMBEDDED"] == embedded
 
 
+@pytest.mark.parametrize(("host", "near"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::", "[::1]")])
+def test_this_machine_reaches_what_listens_anywhere(tmp_path: Path, host: str, near: str) -> None:
+    assert planned(tmp_path, MESHAG_BIND=host).url(8000, "/") == f"http://{near}:8000/"
+
+
+def test_address_of_another_machine(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="MESHAG_BIND: this machine has no address '192.0.2.1'"):
+        planned(tmp_path, MESHAG_BIND="192.0.2.1")
+
+
 def test_server_url_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("nats://secret@nats.example\n")
     its = planned(tmp_path, NATS_URL_FILE=str(tmp_path / "url"))
