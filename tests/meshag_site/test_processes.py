@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_embedded_only_when_both_are(tmp_path: Path, environ: dict[str, str], em
 
 @pytest.mark.parametrize(("host", "near"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::", "[::1]")])
 def test_this_machine_reaches_what_listens_anywhere(tmp_path: Path, host: str, near: str) -> None:
-    assert planned(tmp_path, MESHAG_BIND=host).url(8000, "/") == f"http://{near}:8000/"
+    assert replace(planned(tmp_path), host=host).url(8000, "/") == f"http://{near}:8000/"
 
 
 def test_address_of_another_machine(tmp_path: Path) -> None:
