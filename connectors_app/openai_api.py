@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -166,10 +166,12 @@ class ChatModel(OpenAIConnector, LanguageModel):
                         yield text
                 if not ending.reason:
                     raise cut(self)
-                await self._count(stream, ending)
+                with suppress(ProviderError), told_by_sdk(self, openai):
+                    await self._count(stream, ending)
                 usage = ending.usage or _Usage()
                 yield Finished(ending.reason, usage.prompt_tokens, usage.completion_tokens)
-                await drain(stream, AFTERMATH_SECONDS)
+                with suppress(ProviderError), told_by_sdk(self, openai):
+                    await drain(stream, AFTERMATH_SECONDS)
 
     async def _texts(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> AsyncGenerator[str, None]:
         while not ending.reason and (data := await anext(stream, None)):
@@ -184,7 +186,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
                     yield choice.delta.content
 
     async def _count(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> None:
-        """The token counts come after the answer; without them it is complete all the same."""
+        """The token counts come after the answer, which is complete without them, whatever happens now."""
         try:
             async with asyncio.timeout(AFTERMATH_SECONDS):
                 while not ending.usage and (data := await anext(stream, DONE)) != DONE:

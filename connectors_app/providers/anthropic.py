@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options
+from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, ProviderError
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, from_code, garbage, told_by_sdk
 from connectors_app.sse import drain, events
@@ -139,7 +139,8 @@ class Claude(LanguageModel):
                 else:
                     raise cut(self)
                 yield Finished(reason, read, tokens)
-                await drain(stream, AFTERMATH_SECONDS)
+                with suppress(ProviderError), told_by_sdk(self, anthropic):
+                    await drain(stream, AFTERMATH_SECONDS)
 
     def _parse(self, data: bytes) -> _Event:
         try:
