@@ -137,7 +137,7 @@ class Bus:
             with contextlib.suppress(NatsError, OSError):
                 await client.close()
             reason = f" ({error})" if str(error) else ""
-            raise Unreachable(f"NATS at {url} does not answer{reason}; set NATS_URL") from None
+            raise Unreachable(f"NATS at {_addresses(url)} does not answer{reason}; set NATS_URL") from None
         bus._inbox = client.new_inbox()
         await client.subscribe(f"{bus._inbox}.*", cb=bus._acknowledge)
         bus._spawn(bus._resend_late())
@@ -461,6 +461,11 @@ def read_stored(subject: str, sequence: int, payload: bytes) -> Stored:
         return Stored(
             sequence=sequence, subject=subject, id="", session="", stage="", epoch=0, at=0, type="", event=None
         )
+
+
+def _addresses(url: str) -> str:
+    """Where the servers are, without the credentials that a URL may hold."""
+    return ", ".join(part.rsplit("@", 1)[-1].removeprefix("nats://") for part in url.split(","))
 
 
 def _stream_configs(media_seconds: float, replicas: int) -> list[StreamConfig]:

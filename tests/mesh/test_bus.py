@@ -120,6 +120,12 @@ async def test_no_server_is_a_clear_error() -> None:
         await Bus.connect(f"nats://127.0.0.1:{free_port()}")
 
 
+async def test_an_error_tells_no_password() -> None:
+    with pytest.raises(Unreachable) as refused:
+        await Bus.connect(f"nats://user:secret@127.0.0.1:{free_port()}")
+    assert "secret" not in str(refused.value)
+
+
 async def test_a_purged_session_is_gone(bus: Bus, session: str) -> None:
     writer = await bus.take_fence(session, Stage.STT, owner="a")
     await writer.append(SpeechStarted(utterance=1, sample=0))
