@@ -15,6 +15,7 @@ from mesh.bus import Bus, Subscription, Writer
 from mesh.config import AgentConfig, ConfigError, revision
 from mesh.events import Stored
 from mesh.playout import Piece, Playout, Spoken
+from mesh.routing import Routes
 from mesh.sentences import Sentences
 from mesh.store import ConfigStorage, StoreUnavailable
 from mesh.subjects import Stage
@@ -97,6 +98,7 @@ class Call(Actor):
         self._speech_start = 0
         self._speech_end: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stages: set[Stage] = set()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -113,8 +115,7 @@ class Call(Actor):
         self.post(events.SessionLive(worker=self._exchange.worker, rate=self.rate))
         self.tasks.create_task(self._play())
         self.tasks.create_task(self._converse())
-        for stage in sorted(self.routes.needed_stages):
-            self.tasks.create_task(self._cast(stage))
+        self._cast_needed()
         if self.config.greeting and not self._turns.generation:
             self._step(turns.Say(self._now(), self.config.greeting))
         self._timer = asyncio.get_running_loop().call_later(self.config.limits.max_duration_s, self.end, "time_limit")
@@ -146,6 +147,8 @@ class Call(Actor):
     def configured(self) -> None:
         turn = self.config.turn
         self._turns = replace(self._turns, interrupt_after=turn.interrupt_ms / 1000, not_understood=turn.not_understood)
+        if self.is_live:
+            self._cast_needed()
 
     def come_back(self, line: Line) -> bool:
         """The caller is there again on another socket; False when it is not this call's rate."""
@@ -241,10 +244,17 @@ class Call(Actor):
             return
         assert isinstance(document, dict)
         self._revision = revision(document)
-        self.config = config
+        self.config, self.routes = config, Routes.of(config)
+        self.configured()
         self.post(events.SessionUpdated(config=document, revision=self._revision))
 
     # -- workers ------------------------------------------------------------------------------------------
+
+    def _cast_needed(self) -> None:
+        """A changed configuration may need more stages than the one before; those that it no longer needs rest."""
+        for stage in sorted(self.routes.needed_stages - self._stages):
+            self._stages.add(stage)
+            self.tasks.create_task(self._cast(stage))
 
     async def _cast(self, stage: Stage) -> None:
         """Give the stage to a worker, and to another one when that is lost, as long as the call lasts."""
