@@ -6,6 +6,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+VOWELS = frozenset(("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"))
+
 
 @cache
 def model_folder() -> Path:
@@ -21,10 +23,31 @@ def unknown(words: Iterable[str]) -> list[str]:
         return sorted(word for word in words if _find(text, word) < 0)
 
 
-def entries(words: Iterable[str]) -> list[bytes]:
-    """Every line of the dictionary that says one of the words."""
+def entries(words: Iterable[str]) -> list[str]:
+    """The lines of a dictionary of these words, with an American and a British pronunciation where they differ."""
     with _dictionary() as text:
-        return [line for word in sorted(words) for line in _lines(text, word)]
+        return [line for word in sorted(words) for line in _entry(word, _lines(text, word))]
+
+
+def _entry(word: str, lines: Iterable[bytes]) -> Iterator[str]:
+    american = [tuple(line.decode().split()[1:]) for line in lines]
+    both = dict.fromkeys([*american, *map(_british, american)])
+    for number, phones in enumerate(both, 1):
+        yield f"{word if number == 1 else f'{word}({number})'} {' '.join(phones)}\n"
+
+
+def _british(phones: tuple[str, ...]) -> tuple[str, ...]:
+    """R only before a vowel, a weak end of "never", and the vowel of "o'clock"."""
+    said: list[str] = []
+    for phone, following in zip(phones, (*phones[1:], ""), strict=True):
+        if phone == "R" and following not in VOWELS and said and said[-1] in VOWELS:
+            continue
+        if phone == "ER" and not VOWELS.isdisjoint(said):
+            phone = "AH"
+        elif phone == "AA" and following != "R":
+            phone = "AO"
+        said.append(phone)
+    return tuple(said)
 
 
 def _dictionary() -> mmap.mmap:

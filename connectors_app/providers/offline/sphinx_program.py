@@ -22,9 +22,9 @@ MODEL_RATE = 16_000
 REQUEST = struct.Struct("<I")
 GRAMMARS = 8
 """Decoders that are kept, each for one grammar: 6 MB apiece with a dictionary of its own words."""
-WORDS_FIT = -4.6
+WORDS_FIT = -4.0
 """A frame's mean score over all words, as a natural logarithm; below it the sentence is a guess."""
-WORST_WORD_FITS = -8.0
+WORST_WORD_FITS = -9.75
 
 
 class Ear:
@@ -35,7 +35,7 @@ class Ear:
 
         parsed = jsgf.parse(grammar)
         self._sentences = jsgf.expression(parsed, *parsed.public)
-        with tempfile.NamedTemporaryFile("wb", suffix=".dict") as dictionary:
+        with tempfile.NamedTemporaryFile("w", suffix=".dict") as dictionary:
             dictionary.writelines(entries(parsed.words()))
             dictionary.flush()
             self._decoder: Any = Decoder(
