@@ -169,6 +169,8 @@ class Bus:
         start = time.monotonic()
         try:
             await self._client.flush(timeout=1)
+            if not self._client.is_connected:  # then flushing waits for nothing
+                raise TimeoutError
         except (TimeoutError, NatsError, ValueError):
             raise Unreachable("NATS does not answer; set NATS_URL or start the server") from None
         return time.monotonic() - start
