@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 
 import uvloop
 from aiohttp import web
@@ -20,7 +21,7 @@ from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage
 from workers import logs, operations
 from workers.metrics import Metrics
-from workers.operations import Check, ProviderHealth
+from workers.operations import CannotListen, Check, ProviderHealth
 from workers.settings import BadSetting, Settings
 from workers.stage import Seat, StageActor, StageWorker
 from workers.transport import Transport
@@ -41,10 +42,15 @@ def main() -> None:
     logs.configure(settings.log_level)
     worker = asked.id or f"{asked.role}-{secrets.token_hex(3)}"
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if asked.role == "transport":
-            runner.run(_transport(worker, settings, asked.port, asked.operations_port))
-        else:
-            runner.run(_stage(Stage(asked.role), worker, settings, asked.port))
+        try:
+            if asked.role == "transport":
+                runner.run(_transport(worker, settings, asked.port, asked.operations_port))
+            else:
+                runner.run(_stage(Stage(asked.role), worker, settings, asked.port))
+        except _Stopped:
+            return
+        except CannotListen as error:
+            sys.exit(f"{error}; choose another port with --port or {asked.role.upper()}_PORT")
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,21 +69,30 @@ def _until_stopped() -> asyncio.Event:
     return stop
 
 
-async def _connect(settings: Settings, worker: str) -> Bus:
-    """The bus, with its streams; waits for a NATS that is not up yet."""
-    while True:
-        try:
-            bus = await Bus.connect(settings.nats_url, worker)
-            await bus.ensure_streams(media_seconds=settings.media_seconds)
-            return bus
-        except Unreachable as error:
-            log.warning("waiting for NATS", extra={"error": str(error)})
-            await asyncio.sleep(RETRY)
+class _Stopped(Exception):
+    """Asked to end before there was anything to do."""
+
+
+async def _connect(settings: Settings, worker: str, stop: asyncio.Event) -> Bus:
+    """The bus, with its streams; waits for a NATS that is not up yet. Raises _Stopped."""
+    while not stop.is_set():
+        async with AsyncExitStack() as undo:
+            try:
+                bus = await undo.enter_async_context(await Bus.connect(settings.nats_url, worker))
+                await bus.ensure_streams(media_seconds=settings.media_seconds)
+                undo.pop_all()
+                return bus
+            except Unreachable as error:
+                log.warning("waiting for NATS", extra={"error": str(error)})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY):
+                await stop.wait()
+    raise _Stopped
 
 
 async def _transport(worker: str, settings: Settings, port: int | None, operations_port: int | None) -> None:
     stop = _until_stopped()
-    async with await _connect(settings, worker) as bus:
+    async with await _connect(settings, worker, stop) as bus:
         valkey = Valkey(settings.valkey_url)
         transport = Transport(worker=worker, bus=bus, valkey=valkey, settings=settings, environ=os.environ)
         transport.metrics.watch(bus.counters)
@@ -110,7 +125,7 @@ async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None
     stop = _until_stopped()
     role = Role(stage)
     pool = Pool(os.environ)
-    async with await _connect(settings, worker) as bus:
+    async with await _connect(settings, worker, stop) as bus:
         valkey = Valkey(settings.valkey_url)
         metrics = Metrics(stage)
         metrics.watch(bus.counters)

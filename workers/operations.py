@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -108,8 +109,8 @@ class ProviderHealth:
         if any(check.status == "healthy" for check in checks):
             return [Check(c.name, "degraded" if c.status == "unhealthy" else c.status, c.message) for c in checks]
         settings = ", ".join(sorted({name for names in missing.values() for name in names}))
-        why = f"no {self._role} provider can be used; set one of {settings}"
-        return [Check("providers", "unhealthy", why), *checks]
+        fix = f"set one of {settings}" if settings else "each says why"
+        return [Check("providers", "unhealthy", f"no {self._role} provider can be used; {fix}"), *checks]
 
     def _state(self, slug: str, missing: dict[str, tuple[str, ...]]) -> tuple[str, str]:
         if slug in missing:
@@ -149,10 +150,21 @@ class ProviderHealth:
             await chain.close()
 
 
+class CannotListen(Exception):
+    """The port is taken, or not ours to take."""
+
+
+async def start(site: web.BaseSite) -> None:
+    """Listen; raises CannotListen."""
+    try:
+        await site.start()
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {site.name}: {os.strerror(error.errno or 0).lower()}") from None
+
+
 async def serve(app: web.Application, *, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Listen; raises OSError when the port is taken. Port 0 is a free one; the answer has the real one."""
+    """Listen; raises CannotListen. Port 0 is a free one; the answer has the real one."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
+    await start(web.TCPSite(runner, host, port))
     return runner, int(runner.addresses[0][1])

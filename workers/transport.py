@@ -74,7 +74,7 @@ class Transport:
         app = self._app(api.routes(self), self._operations())
         runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=1)
         await runner.setup()
-        await self._site(runner, host, port).start()
+        await operations.start(self._site(runner, host, port))
         address = str(port)
         if operations_port is not None:
             own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
