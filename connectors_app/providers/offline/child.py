@@ -6,12 +6,14 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from pathlib import Path
 
 from connectors_app.providers.offline.pipe import HEADER, Kind, frame
 
 START_SECONDS = 20
 CLOSE_SECONDS = 1
 _ENDED = (Kind.DONE, Kind.FAILED)
+_ROOT = Path(__file__).parents[3]
 
 
 class ChildGone(Exception):
@@ -95,7 +97,7 @@ class Child:
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """One process from its start to its end, and its replacement when it had begun well."""
-        path = os.pathsep.join(filter(None, sys.path))
+        path = os.pathsep.join((str(_ROOT), *filter(None, sys.path)))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *self._command, stdin=PIPE, stdout=PIPE, env={**os.environ, "PYTHONPATH": path}
         )
