@@ -105,15 +105,14 @@ class PocketSphinx(Recognizer):
 
     def __init__(self, options: PocketSphinxOptions, credentials: Credentials) -> None:
         super().__init__(options, credentials)
-        grammar = options.jsgf().encode()
-        self._head = REQUEST.pack(len(grammar)) + grammar
+        self._grammar = options.jsgf().encode()
 
     async def warm(self) -> None:
         """The decoder of this grammar is made."""
         await self.check()
 
     async def check(self) -> None:
-        await self.understand(bytes(MODEL_RATE // 2))
+        await self.understand(bytes(MODEL_RATE // 2), MODEL_RATE)
 
     async def close(self) -> None:
         await POOL.leave(self)
@@ -121,14 +120,15 @@ class PocketSphinx(Recognizer):
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _ClosedRecognition(self, rate, on_interim)
 
-    async def understand(self, samples: bytes) -> str:
+    async def understand(self, samples: bytes, wire_rate: int) -> str:
         """The sentence that the samples at MODEL_RATE say; empty for none. Asks again when the process ends."""
         pool = await POOL.take(self)
+        request = REQUEST.pack(wire_rate, len(self._grammar)) + self._grammar + samples
         try:
             try:
-                return await pool.ask(self._head + samples)
+                return await pool.ask(request)
             except ChildGone:
-                return await pool.ask(self._head + samples)
+                return await pool.ask(request)
         except ChildGone:
             raise ProviderError(ErrorKind.BROKEN, "the PocketSphinx process ended; it is started again") from None
         except ChildRefused as refusal:
@@ -182,7 +182,7 @@ class _ClosedRecognition(Recognition):
             self._guess.add_done_callback(_look_at)
 
     async def _decode(self, is_early: bool = False) -> str:
-        sentence = await self._recognizer.understand(_with_hiss(self._samples))
+        sentence = await self._recognizer.understand(_with_hiss(self._samples), self._rate)
         if sentence and is_early:
             self._on_interim(sentence)
         return sentence

@@ -132,7 +132,7 @@ async def test_two_grammars_share_the_processes() -> None:
     async with pocketsphinx() as first, pocketsphinx(phrases=("open the door", "close the window")) as second:
         assert await POOL.take(first) is await POOL.take(second)
         pcm = said("close the window")
-        assert await asyncio.gather(heard(first, pcm), heard(second, pcm)) == ["", "close the window"]
+        assert await asyncio.gather(*(heard(one, pcm) for one in (first, second))) == ["", "close the window"]
 
 
 async def test_a_killed_process_is_replaced() -> None:
