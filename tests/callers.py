@@ -33,6 +33,7 @@ class Loudspeaker:
     rate: int
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     ends_at: float = 0.0
+    cleared_at: list[float] = field(default_factory=list)
 
     def play(self, now: float, pcm: bytes) -> float:
         """Returns when this piece begins to sound."""
@@ -50,6 +51,7 @@ class Loudspeaker:
                 kept.append((start, pcm[: 2 * samples]))
         self.pieces = kept
         self.ends_at = min(self.ends_at, now)
+        self.cleared_at.append(now)
 
     def recording(self, since: float = 0.0) -> bytes:
         """What has sounded, the silences between replies shortened to a fifth of a second."""
@@ -74,6 +76,7 @@ class Caller(ABC):
     """`async with` connects and hangs up. `say` speaks, `reply` waits for the agent's words."""
 
     rate: int
+    _socket: aiohttp.ClientWebSocketResponse
 
     def __init__(self) -> None:
         self.speaker = Loudspeaker(self.rate)
@@ -115,11 +118,15 @@ class Caller(ABC):
     async def _goodbye(self) -> None: ...
 
     async def hang_up(self) -> None:
+        """Listen until the goodbye is said: a socket that is closed unread takes its last words with it."""
+        for task in self._tasks[:1]:
+            task.cancel()
+        await asyncio.gather(*self._tasks[:1], return_exceptions=True)
+        await self._goodbye()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self._goodbye()
 
     async def _speak(self) -> None:
         """A frame each 20 ms, speech or silence, by the clock and not by what sending takes."""
@@ -183,6 +190,47 @@ class Caller(ABC):
                     await asyncio.sleep(self.first_sound - self.now())
                 else:
                     await self._stirred.wait()
+
+    async def listen(self, seconds: float, *, patience: float = 10.0) -> None:
+        """Wait until so much of the agent has sounded altogether."""
+        wanted = round(seconds * self.rate)
+        async with asyncio.timeout(seconds + patience):
+            while (missing := wanted - self.speaker.position(self.now())) > 0:  # noqa: ASYNC110  # sound takes time
+                await asyncio.sleep(missing / self.rate)
+
+    async def cleared(self, *, patience: float = 10.0) -> float:
+        """Wait until the agent was stopped once more than it was; returns when."""
+        before = len(self.speaker.cleared_at)
+        async with asyncio.timeout(patience):
+            while len(self.speaker.cleared_at) == before:
+                self._stirred.clear()
+                await self._stirred.wait()
+        return self.speaker.cleared_at[-1]
+
+    async def silence(self, seconds: float, *, patience: float = 20.0) -> None:
+        """Wait until nothing was heard for so long."""
+        async with asyncio.timeout(patience):
+            while (quiet := self.now() - self.speaker.ends_at) < seconds:  # noqa: ASYNC110  # silence takes time
+                await asyncio.sleep(seconds - quiet)
+
+    async def end(self, seconds: float = 10.0) -> None:
+        """Wait until the other side has ended the call."""
+        async with asyncio.timeout(seconds):
+            await self.is_over.wait()
+
+    @property
+    def _line(self) -> asyncio.Transport:
+        connection = self._socket._response.connection
+        assert connection and isinstance(connection.transport, asyncio.Transport)
+        return connection.transport
+
+    def vanish(self) -> None:
+        """The line is cut: no goodbye."""
+        self._line.abort()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the line, and keep it."""
+        self._line.pause_reading()
 
 
 class TelephoneCaller(Caller):
@@ -277,10 +325,10 @@ class TelephoneCaller(Caller):
                 pass
             await self._socket.close()
 
-    def vanish(self) -> None:
-        """The caller's line is cut: no goodbye."""
-        transport = self._socket._response.connection.transport  # type: ignore[union-attr]
-        transport.abort()  # type: ignore[union-attr]
+    async def press(self, digit: str) -> None:
+        await self._tell(
+            {"event": "dtmf", "streamSid": self._stream, "dtmf": {"track": "inbound_track", "digit": digit}}
+        )
 
 
 HEADER = struct.Struct("<BBHIQ")
@@ -295,7 +343,10 @@ class WebsocketCaller(Caller):
         self.rate = rate
         super().__init__()
         self._client = client
-        self._address = f"{room_url}/{token}"
+        self._room = room_url
+        self._token = token
+        self._resume: dict[str, int] = {}
+        self._is_away = False
         self._reports = reports
         self._sequence = 0
         self._position = 0
@@ -303,15 +354,17 @@ class WebsocketCaller(Caller):
         self.told: list[dict[str, Any]] = []
 
     async def _connect(self) -> None:
-        self._socket = await self._client.ws_connect(self._address, compress=0, max_msg_size=0)
+        self._socket = await self._client.ws_connect(f"{self._room}/{self._token}", compress=0, max_msg_size=0)
         hello = {"type": "hello", "version": 1, "rate": self.rate, "played_reports": self._reports, "captions": True}
-        await self._tell(hello)
+        await self._tell(hello | ({"resume": self._resume} if self._is_away else {}))
         self._reporting = asyncio.create_task(self._report())
 
     async def _tell(self, message: dict[str, Any]) -> None:
         await self._socket.send_str(json.dumps(message))
 
     async def _send(self, pcm: bytes) -> None:
+        if self._is_away:
+            return
         header = HEADER.pack(1, 1, 0, self._sequence, self._position)
         self._sequence += 1
         self._position += len(pcm) // 2
@@ -320,24 +373,42 @@ class WebsocketCaller(Caller):
     async def _listen(self) -> None:
         async for frame in self._socket:
             if frame.type is aiohttp.WSMsgType.BINARY:
-                self._received += (len(frame.data) - HEADER.size) // 2
+                *_, position = HEADER.unpack_from(frame.data)
+                self._received = position + (len(frame.data) - HEADER.size) // 2
                 self._sound(frame.data[HEADER.size :])
                 continue
             message = json.loads(frame.data)
             self.told.append(message)
             if message["type"] == "welcome":
-                self.session = message["session"]
+                self._welcome(message)
             elif message["type"] == "clear":
                 self.speaker.clear(self.now())
             self._stirred.set()
         self.is_over.set()
         self._stirred.set()
 
+    def _welcome(self, message: dict[str, Any]) -> None:
+        self.session, self._token = message["session"], message["resume"]
+        if self._is_away:
+            self._is_away = False
+            self._sequence, self._position = 0, message["received"]
+
     async def _report(self) -> None:
         while self._reports:
             await asyncio.sleep(0.1)
-            ahead = round(max(0.0, self.speaker.ends_at - self.now()) * self.rate)
-            await self._tell({"type": "played", "samples": self._received - ahead})
+            await self._tell({"type": "played", "samples": self._played()})
+
+    def _played(self) -> int:
+        return self._received - round(max(0.0, self.speaker.ends_at - self.now()) * self.rate)
+
+    async def come_back(self) -> None:
+        """After `vanish`: go on with the call where the ear is."""
+        self._is_away = True
+        self._resume = {"played": self._played()}
+        self.speaker.clear(self.now())
+        await self.hang_up()
+        self.is_over.clear()
+        await self.__aenter__()
 
     async def type(self, text: str) -> None:
         self.first_sound = 0.0

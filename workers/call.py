@@ -418,7 +418,6 @@ class Call(Actor):
             case turns.StartTurn(turn=turn):
                 self.post(events.TurnStarted(turn=turn, sample=self._received))
             case turns.Answer():
-                self._marks["turn_end"] = now
                 self._answer(action)
             case turns.Announce(turn=turn, generation=generation, text=text):
                 self._announce(turn, generation, [text])
@@ -436,6 +435,7 @@ class Call(Actor):
                 self._playout.release()
 
     def _answer(self, answer: turns.Answer) -> None:
+        self._marks = {"turn_end": self._now()} | {k: at for k, at in self._marks.items() if k == "transcript"}
         self._exchange.metrics.turns.inc()
         self._playout.begin(answer.generation)
         source = "stt" if answer.cause == "speech" else "transport"

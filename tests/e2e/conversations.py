@@ -1,18 +1,26 @@
-"""How end-to-end tests talk: callers by both transports, questions with their exact answers, and a session's events."""
+"""How end-to-end tests talk: callers of both transports, questions with exact answers, and what the rest tells."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
+import numpy as np
+
 from mesh.bus import Bus
-from mesh.events import Event, SessionEnded
+from mesh.events import Event, Fence
+from mesh.roster import Beat
+from mesh.subjects import Stage
 from tests import speech
-from tests.callers import Caller, TelephoneCaller, WebsocketCaller
+from tests.callers import LOUD, Caller, TelephoneCaller, WebsocketCaller
 from tests.providers.brain import reply_for
+from tests.providers.steering import Route
 from tests.unsupervised import System, document
 
 E = TypeVar("E", bound=Event)
 STORY = "Please tell me a long story about the sea."
-SHORT_STORY = [text for text in speech.UTTERANCES if text != STORY]
+WORKERS = (Stage.STT, Stage.LLM, Stage.TTS)
 
 
 def telephone(system: System, agent: str = "desk") -> TelephoneCaller:
@@ -29,8 +37,10 @@ async def web(
     return caller
 
 
-async def say(caller: Caller, text: str) -> None:
-    await caller.say(speech.speak(text, caller.rate))
+async def say(caller: Caller, *texts: str, pause: float = 0.1) -> None:
+    """One after the other, in one breath."""
+    silence = bytes(2 * round(pause * caller.rate))
+    await caller.say(silence.join(speech.speak(text, caller.rate) for text in texts))
 
 
 async def ask(caller: Caller, text: str, *, answer: str = "", seconds: float = 20.0) -> float:
@@ -40,6 +50,55 @@ async def ask(caller: Caller, text: str, *, answer: str = "", seconds: float = 2
     return await caller.reply(answer or reply_for(text), since=voiced, seconds=seconds) - voiced
 
 
+def lead(text: str, rate: int) -> float:
+    """Seconds before an utterance's first voiced sample."""
+    voiced = np.flatnonzero(np.abs(np.frombuffer(speech.speak(text, rate), np.int16)) > LOUD)
+    return float(voiced[0]) / rate
+
+
 async def happened(bus: Bus, session: str, kind: type[E]) -> list[E]:
     """A session's events of one kind so far."""
     return [stored.event for stored in await bus.history(session) if isinstance(stored.event, kind)]
+
+
+async def owner(bus: Bus, session: str, stage: Stage) -> str:
+    """The worker that has a stage of the session."""
+    fence = await bus.last_fence(session, stage)
+    assert fence and isinstance(fence.event, Fence)
+    return fence.event.owner
+
+
+async def asked(system: System, route: Route, text: str) -> list[dict[str, Any]]:
+    """The requests that a provider got with this text."""
+    return [request for request in await system.standins.requests_to(route) if request["text"] == text]
+
+
+class Gauges:
+    """How many sessions each process says it has, as its heartbeats tell."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, int] = {}
+        self._told = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, bus: Bus) -> AsyncIterator["Gauges"]:
+        gauges = cls()
+        subscription = await bus.subscribe("worker.beat.*", gauges._hear)
+        yield gauges
+        await subscription.close()
+
+    def _hear(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        beat = msgspec.json.decode(payload, type=Beat)
+        self.sessions[f"{beat.role}:{beat.id}"] = beat.sessions
+        self._told.set()
+
+    async def until(self, claim: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+        """Look at every heartbeat whether it is so."""
+        async with asyncio.timeout(seconds):
+            while not await claim():
+                self._told.clear()
+                await self._told.wait()
+
+    async def all_idle(self) -> bool:
+        return len(self.sessions) >= 7 and not any(self.sessions.values())

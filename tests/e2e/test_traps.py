@@ -1,0 +1,237 @@
+"""What a real conversation does to a voice loop: stalls, stories, interruptions, coughs, cut lines."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from mesh import audio
+from mesh.bus import Bus
+from mesh.events import SessionEnded, TurnDiscarded, TurnEnded
+from meshag_site.embedded import NatsServer
+from tests import speech
+from tests.callers import Caller
+from tests.e2e.conversations import STORY, WORKERS, Gauges, ask, asked, happened, lead, owner, say, telephone, web
+from tests.providers import tones
+from tests.providers.brain import reply_for
+from tests.providers.steering import Behaviour, Fault, Route
+from tests.unsupervised import System
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
+
+MS_PER_CHAR = 15.0
+PROMPT = 0.9
+"""Seconds within which nobody is answered who waits for another one's stalled provider."""
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A turn whose provider stalls, what is heard of it all the same, and the answer to the question after it."""
+
+    route: Route
+    contains: str
+    text: str
+    rest: str
+    answer: str
+
+
+BROKEN, DOGS, JACKET, NEXT = (speech.UTTERANCES[place] for place in (8, 30, 18, 4))
+STALLS = (
+    Stall(Route.DEEPGRAM_LISTEN, "a broken window", BROKEN, "", reply_for(NEXT)),
+    Stall(Route.OPENAI_CHAT, "dogs allowed", DOGS, "", reply_for(f"{DOGS} {NEXT}")),
+    Stall(
+        Route.ELEVENLABS_SPEAK,
+        "one of two about does the red",
+        JACKET,
+        tones.sentences(reply_for(JACKET))[1],
+        reply_for(NEXT),
+    ),
+)
+
+
+async def test_a_stalled_provider_delays_nobody(system: System, bus: Bus) -> None:
+    """One of each kind, while others talk on the same workers; after its deadline the stalled call goes on too."""
+    for stall in STALLS:
+        await system.standins.steer(stall.route, Behaviour(fault=Fault.STALL, contains=stall.contains))
+    said = speech.UTTERANCES
+    stalled = [suffer(system, bus, stall) for stall in STALLS]
+    prompt = [talk(system, bus, said[place], said[place + 11]) for place in range(3)]
+    talks = await asyncio.gather(*stalled, *prompt)
+    for seats, _ in talks[:3]:
+        assert any(seats & others for others, _ in talks[3:]), "no other call was on a stalled worker"
+    assert max(response for _, responses in talks[3:] for response in responses) < PROMPT
+
+
+async def talk(system: System, bus: Bus, *texts: str) -> tuple[set[str], list[float]]:
+    """The workers of the call, and its response times."""
+    async with await web(system) as caller:
+        responses = [await ask(caller, text) for text in texts]
+        return {await owner(bus, caller.session, stage) for stage in WORKERS}, responses
+
+
+async def suffer(system: System, bus: Bus, stall: Stall) -> tuple[set[str], list[float]]:
+    async with await web(system) as caller:
+        await say(caller, stall.text)
+        await caller.until("error")
+        if stall.rest:
+            await caller.reply(stall.rest, since=caller.last_voiced)
+        await system.standins.steer(stall.route)
+        response = await ask(caller, NEXT, answer=stall.answer)
+        return {await owner(bus, caller.session, stage) for stage in WORKERS}, [response]
+
+
+async def test_a_story_is_told_whole_beside_others(system: System, bus: Bus) -> None:
+    """It lasts longer than the media streams remember and than a voice runs ahead; one caller has stopped to read."""
+    async with telephone(system) as listener, await web(system) as deaf, await web(system, rate=24_000) as other:
+        await say(deaf, STORY)
+        await deaf.sound()
+        deaf.stop_reading()
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(tell(bus, listener))
+            responses = [await ask(other, text) for text in speech.UTTERANCES[:7]]
+        deaf.vanish()
+        assert 15 < telling.result() < 22
+    assert max(responses) < PROMPT, responses
+
+
+async def tell(bus: Bus, listener: Caller) -> float:
+    """Hear a story; returns how many seconds its voice ran ahead of the ear at most."""
+    made, most = 0, 0.0
+
+    def hear(subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        nonlocal made, most
+        chunk = audio.decode(payload)
+        if chunk.rate == listener.rate:
+            made += chunk.count
+            most = max(most, (made - listener.speaker.position(listener.now())) / listener.rate)
+
+    watch = await bus.subscribe("tts.output.*", hear)
+    await ask(listener, STORY, seconds=60)
+    await watch.close()
+    return most
+
+
+@dataclass(frozen=True)
+class BrokenInto:
+    """What an interruption of a story led to."""
+
+    silent_after: float
+    heard: float
+    told: str
+    """What the language model believes was heard."""
+
+
+async def test_barge_in_stops_the_agent(system: System) -> None:
+    """By telephone, by a program that reports what it played, and by one that does not."""
+    callers = [telephone(system), await web(system), await web(system, reports=False)]
+    texts = speech.UTTERANCES[10:13]
+    story = reply_for(STORY)
+    for broken in await asyncio.gather(*(break_in(system, *pair) for pair in zip(callers, texts, strict=True))):
+        assert 0.3 < broken.silent_after < 0.7, broken
+        assert story.startswith(broken.told) and abs(len(broken.told) - characters(story, broken.heard)) < 20, broken
+
+
+async def break_in(system: System, caller: Caller, text: str) -> BrokenInto:
+    """Interrupt a story after some seconds; the question gets its answer, and nothing of the story comes after."""
+    async with caller:
+        await say(caller, STORY)
+        await caller.listen(2.5)
+        voiced = caller.now() + lead(text, caller.rate)
+        async with asyncio.TaskGroup() as tasks:
+            silence = tasks.create_task(caller.cleared())
+            await say(caller, text)
+        silent = silence.result()
+        heard = sum(len(pcm) for start, pcm in caller.speaker.pieces if start < silent) / 2 / caller.rate
+        await caller.reply(reply_for(text), since=silent)
+        request = (await asked(system, Route.OPENAI_CHAT, text))[-1]
+        *_, told, _ = request["body"]["messages"]
+        return BrokenInto(silent - voiced, heard, told["content"] if told["role"] == "assistant" else "")
+
+
+def characters(text: str, seconds: float) -> int:
+    """How much of a text was said in this time."""
+    count = 0
+    for sentence in tones.sentences(text):
+        length = len(tones.encode(sentence, 8000, MS_PER_CHAR)) / 2 / 8000
+        if seconds < length:
+            return count + round(len(sentence) * seconds / length)
+        seconds -= length
+        count += len(sentence) + 1
+    return count
+
+
+async def test_an_utterance_while_the_agent_thinks_is_added(system: System, bus: Bus) -> None:
+    first, second = speech.UTTERANCES[5:7]
+    await system.standins.steer(Route.OPENAI_CHAT, Behaviour(first_ms=1200))
+    async with await web(system) as caller:
+        await say(caller, first)
+        await caller.until("state", state="thinking")
+        await ask(caller, second, answer=reply_for(f"{first} {second}"))
+        discarded = await happened(bus, caller.session, TurnDiscarded)
+        assert [turn.turn for turn in await happened(bus, caller.session, TurnEnded)] == [1, 1]
+    assert [turn.generation for turn in discarded] == [1]
+
+
+async def test_two_utterances_in_a_row_are_one_turn(system: System, bus: Bus) -> None:
+    first, second = speech.UTTERANCES[7:9]
+    async with telephone(system) as caller:
+        await say(caller, first, second, pause=0.15)
+        await caller.reply(reply_for(f"{first} {second}"), since=caller.last_voiced)
+
+
+async def test_a_cough_does_not_lose_the_reply(system: System) -> None:
+    """Voiced long enough to silence the agent, and nothing that is a word."""
+    await asyncio.gather(*(cough(caller) for caller in (telephone(system), await web(system))))
+
+
+async def cough(caller: Caller) -> None:
+    text = speech.UTTERANCES[9]
+    reply = reply_for(text)
+    async with caller:
+        await say(caller, text)
+        voiced = caller.last_voiced
+        await caller.listen(0.3)
+        await say(caller, "Ahem.")
+        await caller.silence(1.0)
+        heard = caller.heard(voiced)
+    assert caller.speaker.cleared_at, "the cough was not noticed"
+    length = len(tones.encode(reply, caller.rate, MS_PER_CHAR)) / 2 / caller.rate
+    played = sum(len(pcm) for _, pcm in caller.speaker.pieces) / 2 / caller.rate
+    assert abs(played - length) < 0.1, (played, length)
+    assert heard[-1].complete and tones.said(reply, heard)[-1] == tones.sentences(reply)[-1]
+
+
+async def test_hanging_up_lets_everybody_go(system: System, bus: Bus) -> None:
+    """In the middle of a reply; the next caller of the same agent is answered, and nothing is left behind."""
+    async with Gauges.of(bus) as gauges:
+        await gauges.until(gauges.all_idle)
+        before = await interest(system)
+        async with telephone(system) as first:
+            await say(first, STORY)
+            await first.listen(0.5)
+        async with telephone(system) as second, await web(system) as third:
+            await ask(second, speech.UTTERANCES[0])
+            await say(third, STORY)
+            await third.sound()
+
+        async def nothing_left() -> bool:
+            return await gauges.all_idle() and await interest(system) <= before
+
+        await gauges.until(nothing_left)
+        assert [ended.reason for ended in await happened(bus, third.session, SessionEnded)] == ["hangup"]
+
+
+async def interest(system: System) -> int:
+    """Subscriptions at NATS and sockets at providers."""
+    spec = system.nats.spec
+    assert isinstance(spec, NatsServer)
+    async with system.client.get(f"http://127.0.0.1:{spec.monitor_port}/subsz") as response:
+        subscriptions = (await response.json())["num_subscriptions"]
+    sockets = [
+        socket
+        for route in (Route.DEEPGRAM_CONNECT, Route.ELEVENLABS_CONNECT)
+        for socket in await system.standins.requests_to(route)
+        if socket["outcome"] == "open"
+    ]
+    return int(subscriptions) + len(sockets)
