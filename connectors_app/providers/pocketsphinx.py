@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -42,11 +42,11 @@ QUIETEST = 60
 HISS = 0.12
 """Noise that is added, as a part of the utterance's loudness. The model was made from recordings in rooms, and noise is
 nearer to those than the silence of a digital line and the empty upper half of a telephone's band."""
-_NOISE = np.random.default_rng(1).standard_normal(MODEL_RATE)
+_NOISE = np.random.default_rng(1).standard_normal(MODEL_RATE, np.float32)
 
 
 class PocketSphinxOptions(Options):
-    phrases: tuple[str, ...] = Field(
+    phrases: tuple[Annotated[str, Field(max_length=200)], ...] = Field(
         (), max_length=500, description="What callers can say, two words or more each; empty: the grammar below"
     )
     grammar: str = Field(
@@ -208,7 +208,8 @@ def _level(pcm: bytes | bytearray) -> float:
 def _with_hiss(pcm: bytearray) -> bytes:
     samples = np.frombuffer(pcm, "<i2")
     noisy = samples + np.resize(_NOISE, len(samples)) * (HISS * _level(pcm))
-    return np.clip(noisy, -32768, 32767).astype("<i2").tobytes()
+    hissing: bytes = np.clip(noisy, -32768, 32767).astype("<i2").tobytes()
+    return hissing
 
 
 class Pool:

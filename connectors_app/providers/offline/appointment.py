@@ -151,7 +151,7 @@ def _grammar() -> jsgf.Grammar:
 
 @cache
 def _slot(*rules: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\S)(?:{jsgf.expression(_grammar(), *rules).pattern})")
+    return re.compile(rf"(?<!\S)(?:{_grammar().expression(*rules).pattern})")
 
 
 @cache

@@ -12,6 +12,12 @@ from connectors_app.providers.offline.pipe import HEADER, Kind, frame
 
 START_SECONDS = 20
 CLOSE_SECONDS = 1
+ANSWER_SECONDS = 5
+"""A process that says nothing for so long is stuck, and replaced."""
+STEADY_SECONDS = 1
+"""A process that did not live so long is replaced only when it is needed."""
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG")
+"""Of the environment; the rest, keys among it, is none of the child's business."""
 _ENDED = (Kind.DONE, Kind.FAILED)
 _ROOT = Path(__file__).parents[3]
 
@@ -48,12 +54,13 @@ class Child:
     async def warm(self) -> None:
         """The process runs and is ready. Raises ChildGone."""
         if self._ready is None:
-            self._ready = asyncio.get_running_loop().create_future()
-            self._reading = asyncio.create_task(self._run(self._ready))
+            self._begin()
+        assert self._ready
         try:
             async with asyncio.timeout(START_SECONDS):
                 await asyncio.shield(self._ready)
         except TimeoutError:
+            self._kill()
             raise ChildGone from None
 
     async def ask(self, body: bytes) -> AsyncGenerator[bytes, None]:
@@ -68,7 +75,7 @@ class Child:
         try:
             self._write(frame(Kind.ASK, number, body))
             while kind not in _ENDED:
-                kind, part = await answers.get()
+                kind, part = await self._next(answers)
                 if kind is Kind.PART or kind is Kind.DONE and part:
                     yield part
         finally:
@@ -87,37 +94,57 @@ class Child:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.shield(self._reading)
         except TimeoutError:
-            if self._process:
-                self._process.kill()
+            self._kill()
             await self._reading
+
+    async def _next(self, answers: asyncio.Queue[tuple[Kind, bytes]]) -> tuple[Kind, bytes]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await answers.get()
+        except TimeoutError:
+            self._kill()
+            return await answers.get()
+
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.kill()
 
     def _write(self, data: bytes) -> None:
         if self._process and self._process.stdin:
             self._process.stdin.write(data)
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
-        """One process from its start to its end, and its replacement when it had begun well."""
-        path = os.pathsep.join((str(_ROOT), *filter(None, sys.path)))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *self._command, stdin=PIPE, stdout=PIPE, env={**os.environ, "PYTHONPATH": path}
-        )
-        self._process = process
-        if self._is_closed and process.stdin:
-            process.stdin.close()
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await self._read(process, ready)
-        await process.wait()
+        """One process from its start to its end, and its replacement when it had lived well."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        with suppress(OSError):
+            self._process = process = await self._start()
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._read(process, ready)
+            await process.wait()
         self._process = self._ready = None
-        began_well = ready.done()
-        if not began_well:
+        if not ready.done():
             ready.set_exception(ChildGone())
             ready.exception()  # seen, also when nobody waits
         for answers in self._answers.values():
             answers.put_nowait((Kind.FAILED, b""))
         self._answers.clear()
-        if began_well and not self._is_closed:
-            self._ready = asyncio.get_running_loop().create_future()
-            self._reading = asyncio.create_task(self._run(self._ready))
+        if clock() - began >= STEADY_SECONDS and not self._is_closed:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._ready = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._run(self._ready))
+
+    async def _start(self) -> Process:
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join((str(_ROOT), *filter(None, sys.path)))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *self._command, stdin=PIPE, stdout=PIPE, env=environment
+        )
+        if self._is_closed and process.stdin:
+            process.stdin.close()
+        return process
 
     async def _read(self, process: Process, ready: asyncio.Future[None]) -> None:
         assert process.stdout

@@ -40,22 +40,32 @@ class Choice:
 Node = Word | Rule | Sequence | Choice
 _NOTHING = Sequence(())
 
+MOST_WORDS = 5_000
+"""Of a grammar in which every rule is written out where it is used."""
+DEEPEST = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
     rules: dict[str, Node]
-    public: tuple[str, ...]
+    public: str
+    """The rule that says what a sentence is."""
 
     def words(self) -> frozenset[str]:
         return frozenset(word for node in self.rules.values() for word in _words(node))
 
     def fewest_words(self) -> int:
         """Of the shortest sentence."""
-        return min(self._fewest(Rule(name)) for name in self.public)
+        return self._fewest(Rule(self.public))
 
-    def pattern(self, name: str) -> str:
-        """A regular expression of what the rule matches, each word followed by a space."""
-        return self._pattern(Rule(name))
+    def text(self) -> str:
+        """As JSGF."""
+        rules = (f"{'public ' * (name == self.public)}<{name}> = {_text(node)};" for name, node in self.rules.items())
+        return "\n".join(("#JSGF V1.0;", "grammar closed;", *rules))
+
+    def expression(self, *names: str) -> re.Pattern[str]:
+        """Matches what one of the rules says, a space after its last word included."""
+        return re.compile("|".join(self._pattern(Rule(name)) for name in names))
 
     def sentences(self, name: str) -> Iterator[str]:
         """All of them: for small rules only."""
@@ -113,12 +123,10 @@ def parse(text: str) -> Grammar:
         rules[rule[2]] = _Parser(rule[2], rule[3]).parse()
         public += [rule[2]] if rule[1] else []
         position = rule.end()
-    return _checked(Grammar(rules, tuple(public)))
-
-
-def expression(grammar: Grammar, *rules: str) -> re.Pattern[str]:
-    """Matches what one of the rules says, a space after its last word included."""
-    return re.compile("|".join(grammar.pattern(name) for name in rules))
+    if len(public) != 1:
+        raise BadGrammar(f"one rule is public, the one that says what a sentence is; here there are {len(public)}")
+    _check(rules)
+    return Grammar(rules, public[0])
 
 
 def of_phrases(phrases: "tuple[str, ...]") -> str:
@@ -133,6 +141,7 @@ class _Parser:
         self._rule = rule
         self._tokens = self._split(text)
         self._next = 0
+        self._depth = 0
 
     def parse(self) -> Node:
         node = self._choice()
@@ -176,31 +185,53 @@ class _Parser:
     def _part(self) -> Node:
         token = self._take()
         if token in ("(", "["):
-            inside = self._choice()
-            self._expect(")" if token == "(" else "]")
+            inside = self._inside(")" if token == "(" else "]")
             return inside if token == "(" else Choice((inside, _NOTHING))
         return Rule(token[1:-1]) if token.startswith("<") else Word(token.lower())
 
-    def _expect(self, bracket: str) -> None:
+    def _inside(self, bracket: str) -> Node:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise BadGrammar(f"rule <{self._rule}>: more than {DEEPEST} brackets in each other")
+        node = self._choice()
         if self._take() != bracket:
             raise BadGrammar(f'rule <{self._rule}>: a "{bracket}" is missing')
+        self._depth -= 1
+        return node
 
 
-def _checked(grammar: Grammar) -> Grammar:
-    if not grammar.public:
-        raise BadGrammar("no rule is public: write public <sentence> = …; for what can be said")
-    for name in grammar.rules:
-        _follow(grammar, name, ())
-    return grammar
+def _check(rules: dict[str, Node]) -> None:
+    """Every rule that is used exists, none contains itself, and written out they have an end."""
+    sizes: dict[str, int] = {}
+    for name in rules:
+        _measure(rules, name, sizes, ())
 
 
-def _follow(grammar: Grammar, name: str, path: tuple[str, ...]) -> None:
-    if name in path:
-        raise BadGrammar(f"rule <{name}> contains itself")
-    for inner in _names(grammar.rules[name]):
-        if inner not in grammar.rules:
+def _measure(rules: dict[str, Node], name: str, sizes: dict[str, int], path: tuple[str, ...]) -> None:
+    if name in sizes:
+        return
+    if name in path or len(path) > DEEPEST:
+        raise BadGrammar(f"rule <{name}> contains itself" if name in path else f"rule <{name}> is in too many others")
+    used = list(_names(rules[name]))
+    for inner in used:
+        if inner not in rules:
             raise BadGrammar(f"rule <{name}> uses <{inner}>, which does not exist")
-        _follow(grammar, inner, (*path, name))
+        _measure(rules, inner, sizes, (*path, name))
+    sizes[name] = sum(1 for _ in _words(rules[name])) + sum(sizes[inner] for inner in used)
+    if sizes[name] > MOST_WORDS:
+        raise BadGrammar(f"rule <{name}> has more than {MOST_WORDS} words when it is written out")
+
+
+def _text(node: Node) -> str:
+    match node:
+        case Word(text):
+            return text
+        case Rule(name):
+            return f"<{name}>"
+        case Sequence(parts):
+            return " ".join(map(_text, parts)) or "<NULL>"
+        case Choice(options):
+            return f"({' | '.join(map(_text, options))})"
 
 
 def _children(node: Node) -> tuple[Node, ...]:

@@ -36,14 +36,14 @@ class Ear:
         from pocketsphinx import Decoder
 
         parsed = jsgf.parse(grammar)
-        self._sentences = jsgf.expression(parsed, *parsed.public)
+        self._sentences = parsed.expression(parsed.public)
         with tempfile.NamedTemporaryFile("w", suffix=".dict") as dictionary:
             dictionary.writelines(entries(parsed.words()))
             dictionary.flush()
             self._decoder: Any = Decoder(
                 hmm=str(model_folder() / "en-us"), dict=dictionary.name, lm=None, loglevel="FATAL", wip=0.2
             )
-        self._decoder.add_jsgf_string("grammar", grammar)
+        self._decoder.add_jsgf_string("grammar", parsed.text())
         self._decoder.activate_search("grammar")
 
     def understand(self, samples: bytes, words_fit: float) -> str:

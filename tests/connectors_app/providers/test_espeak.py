@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,10 @@ async def spoken(voice: Espeak, text: str = SENTENCE, rate: int = 8000) -> bytes
 async def child_of(voice: Espeak) -> Child:
     await voice.warm()
     return await CHILD.take(voice)
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 async def test_speech_has_the_asked_rate() -> None:
@@ -119,6 +124,21 @@ async def test_a_killed_process_is_replaced() -> None:
         gone = child.pid
         os.kill(gone, signal.SIGKILL)
         assert await spoken(voice) == before and child.pid != gone
+
+
+async def test_a_stuck_process_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors_app.providers.offline.child.ANSWER_SECONDS", 0.2)
+    async with espeak() as voice:
+        child = await child_of(voice)
+        os.kill(child.pid, signal.SIGSTOP)
+        assert await spoken(voice)
+
+
+async def test_the_process_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    async with espeak() as voice:
+        environment = environment_of((await child_of(voice)).pid)
+    assert b"PYTHONPATH" in environment and b"sk-secret" not in environment
 
 
 async def test_the_process_ends_with_its_voice() -> None:

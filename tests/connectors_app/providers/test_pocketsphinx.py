@@ -18,6 +18,7 @@ from tests.speech import speak
 
 BOOKING = "i would like to book an appointment on monday"
 HEADER = "#JSGF V1.0; grammar test;"
+DOUBLED = "".join(f"<a{n}> <a{n}>; <a{n}> = " for n in range(40)) + "go on;"
 
 
 @asynccontextmanager
@@ -94,7 +95,7 @@ async def test_phrases_make_a_grammar() -> None:
 
 
 async def test_a_grammar_of_ones_own() -> None:
-    async with pocketsphinx(grammar=f"{HEADER} public <go> = turn (left | right) [please];") as recognizer:
+    async with pocketsphinx(grammar=f"{HEADER} public <go> = Turn (left | right) [please];") as recognizer:
         assert await heard(recognizer, said("turn left please")) == "turn left please"
 
 
@@ -112,7 +113,10 @@ async def test_a_grammar_of_ones_own() -> None:
         ({"grammar": f"{HEADER} public <a> = go [on;"}, '"]" is missing'),
         ({"grammar": f"{HEADER} public <a> = go on |;"}, "alternative is empty"),
         ({"grammar": f"{HEADER} public <a> = go on)*;"}, "not understood here"),
-        ({"grammar": f"{HEADER} <a> = go on;"}, "no rule is public"),
+        ({"grammar": f"{HEADER} <a> = go on;"}, "one rule is public"),
+        ({"grammar": f"{HEADER} public <a> = go on; public <b> = come back;"}, "one rule is public"),
+        ({"grammar": f"{HEADER} public <a> = {'(' * 10_000} go on;"}, "brackets"),
+        ({"grammar": f"{HEADER} public <a> = {DOUBLED}"}, "more than 5000 words"),
         ({"grammar": f"{HEADER} public <a> = go xqzt;"}, "xqzt"),
     ],
 )
