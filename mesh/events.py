@@ -53,7 +53,7 @@ class SessionUpdated(Event, frozen=True, tag="session.updated"):
 
 class SessionEnded(Event, frozen=True, tag="session.ended"):
     reason: str
-    """`hangup`, `ended`, `time_limit`, `never_connected`, `transport_lost`, or `failed`."""
+    """`hangup`, `ended`, `time_limit`, `shutdown`, `never_connected`, `transport_lost`, or `failed`."""
     failed: bool = False
     detail: str = ""
     media_ms: int = 0

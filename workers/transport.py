@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
@@ -43,6 +44,8 @@ KEY_SECONDS = 5.0
 """How long an API key's answer is remembered: a revoked key works no longer than this."""
 END_SECONDS = 6.0
 MAX_CLIENT_BYTES = 1024 * 1024
+WRITE_AGAIN = 1.0
+"""Seconds until a change that Valkey did not take is offered again."""
 
 
 class Transport:
@@ -65,6 +68,9 @@ class Transport:
         self._calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._keys: dict[str, tuple[float, str | None]] = {}
+        self._unwritten: dict[str, Record] = {}
+        """By session: changes of its record that wait for Valkey."""
+        self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -80,7 +86,7 @@ class Transport:
             own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
             address = str(real)
         async with asyncio.TaskGroup() as tasks:
-            loops = [self.casting.watch(), self._beat(address), self._sweep()]
+            loops = [self.casting.watch(), self._beat(address), self._sweep(), self._write_again()]
             running = [tasks.create_task(loop) for loop in loops]
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
@@ -144,11 +150,20 @@ class Transport:
         """Keep what belongs to live sessions alive in Valkey, and forget what has expired."""
         while True:
             await asyncio.sleep(max(1.0, self.settings.config_ttl_seconds / 3))
-            for session in list(self._calls):
-                await self.note(session)
             with suppress(StoreUnavailable):
+                for session in list(self._calls):
+                    await self.sessions.extend(session, self.settings.config_ttl_seconds)
+                    await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
                 await self.configs.cleanup_expired_configs()
                 await self.sessions.sweep()
+
+    async def _write_again(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN)
+            for session in list(self._unwritten):
+                await self.note(session)
+                if session in self._unwritten:
+                    break  # still away: the others wait too
 
     # -- what the HTTP routes need ------------------------------------------------------------------------
 
@@ -243,16 +258,21 @@ class Transport:
     # -- what the calls need ------------------------------------------------------------------------------
 
     async def note(self, session: str, **changes: Any) -> None:
-        """While Valkey is away the record waits for the next change."""
-        ttl = self.settings.config_ttl_seconds
-        try:
-            record = await self.sessions.get(session)
-            if record is not None:
-                record |= {**changes, "updated_at": datetime.now(UTC).isoformat()}
-                await self.sessions.put(session, record, ttl)
-            await self.configs.extend_config_ttl(session, ttl)
-        except StoreUnavailable as error:
-            log.warning("session record was not written", extra={"session": session, "error": str(error)})
+        """While Valkey is away the changes wait, and the call does not."""
+        async with self._writing.setdefault(session, asyncio.Lock()):
+            waiting = self._unwritten.pop(session, {})
+            changes = {**waiting, "updated_at": datetime.now(UTC).isoformat(), **changes} if changes else waiting
+            try:
+                await self._write(session, changes)
+            except StoreUnavailable as error:
+                self._unwritten[session] = changes
+                log.warning("session record waits for Valkey", extra={"session": session, "error": str(error)})
+
+    async def _write(self, session: str, changes: Record) -> None:
+        record = await self.sessions.get(session)
+        if record is not None:
+            await self.sessions.put(session, record | changes, self.settings.config_ttl_seconds)
+        await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
 
     async def resume_token(self, session: str) -> str:
         try:

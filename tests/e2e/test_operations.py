@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus
 from mesh.config import parse
+from mesh.events import SessionEnded
 from mesh.roster import Beat
 from mesh.store import ConfigStorage
 from tests.callers import WebsocketCaller
@@ -82,7 +84,13 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pages(system: System) -> Pages:
+async def bus(system: System) -> AsyncIterator[Bus]:
+    async with await Bus.connect(system.nats.url, "spectator") as bus:
+        yield bus
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pages(system: System, bus: Bus) -> Pages:
     """The workers' addresses are in their heartbeats."""
     found = {"transport": system.url}
     everybody = asyncio.Event()
@@ -93,11 +101,11 @@ async def pages(system: System) -> Pages:
         if len(found) == len(SERVICES):
             everybody.set()
 
-    async with await Bus.connect(system.nats.url, "spectator") as bus:
-        for role in Role:
-            await bus.subscribe(subjects.worker_beat(role), hear)
-        async with asyncio.timeout(5):
-            await everybody.wait()
+    subscriptions = [await bus.subscribe(subjects.worker_beat(role), hear) for role in Role]
+    async with asyncio.timeout(5):
+        await everybody.wait()
+    for subscription in subscriptions:
+        await subscription.close()
     return Pages(system, found)
 
 
@@ -239,3 +247,49 @@ async def test_without_a_voice_worker_the_transport_is_not_ready(system: System,
         await pages.until(service, 200)
     system.start_worker("tts-1")
     await pages.until("transport", 200, workers_tts="healthy")
+
+
+async def test_a_call_goes_on_and_ends_while_valkey_is_away(system: System) -> None:
+    async with await chat(system) as caller:
+        await caller.until("welcome")
+        system.valkey.freeze()
+        await caller.type("hello")
+        await caller.until("reply", turn=1, sentence=1)
+        await caller._tell({"type": "bye"})
+        await caller.until("ended", reason="hangup")
+    system.valkey.thaw()
+    await become(lambda: is_shown(system, caller.session, "Ended"))
+
+
+async def is_shown(system: System, session: str, status: str) -> bool:
+    async with system.client.get(f"{system.url}/sessions/{session}") as response:
+        return bool((await response.json()).get("status") == status)
+
+
+async def test_a_stopped_transport_says_goodbye(system: System, pages: Pages) -> None:
+    async with await chat(system) as caller:
+        await caller.until("welcome")
+        process = system.processes.pop("transport")
+        process.send_signal(signal.SIGTERM)
+        await caller.until("ended", reason="shutdown")
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(process.wait) == 0
+    system.start_transport()
+    await system.ready()
+    assert await is_shown(system, caller.session, "Ended")
+
+
+async def test_a_session_whose_transport_was_killed_can_be_deleted(system: System, bus: Bus) -> None:
+    caller = await chat(system)
+    async with caller:
+        await caller.until("welcome")
+        system.kill("transport")
+    system.start_transport()
+    await system.ready()
+    assert await is_shown(system, caller.session, "Active")
+    for _ in range(2):
+        async with system.client.delete(f"{system.url}/sessions/{caller.session}") as response:
+            assert response.status == 200
+    assert await is_shown(system, caller.session, "Ended")
+    ends = [one.event for one in await bus.history(caller.session) if isinstance(one.event, SessionEnded)]
+    assert [end.reason for end in ends] == ["ended"]
