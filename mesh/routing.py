@@ -56,16 +56,6 @@ class Routes:
         return self.joins("tts", "transport")
 
     @property
-    def captions(self) -> bool:
-        """The caller gets transcripts of what was said."""
-        return self.joins("stt", "transport")
-
-    @property
-    def text_replies(self) -> bool:
-        """The caller gets the replies as text."""
-        return self.joins("llm", "transport")
-
-    @property
     def needed_stages(self) -> frozenset[Stage]:
         """The stages that need a worker: those that something from the caller can reach."""
         reached = {"transport"}

@@ -15,8 +15,6 @@ FACTS = (
     "typed_to_llm",
     "llm_answers",
     "transport_plays",
-    "captions",
-    "text_replies",
 )
 
 
@@ -40,19 +38,19 @@ SPOKEN = "stt_hears_transport speech_to_llm llm_answers transport_plays"
 
 FLOWS = [
     flow("voice loop", LOOP, SPOKEN, "llm", "stt llm tts"),
-    flow("live captions", "transport>stt stt>transport", "stt_hears_transport captions", "", "stt"),
-    flow("text chat", "transport>llm llm>transport", "typed_to_llm llm_answers text_replies", "", "llm"),
+    flow("live captions", "transport>stt stt>transport", "stt_hears_transport", "", "stt"),
+    flow("text chat", "transport>llm llm>transport", "typed_to_llm llm_answers", "", "llm"),
     flow("announcer", "transport>tts tts>transport", "transport_plays", "transport", "tts"),
-    flow("captioned call", f"{LOOP} stt>transport", f"{SPOKEN} captions", "llm", "stt llm tts"),
+    flow("captioned call", f"{LOOP} stt>transport", SPOKEN, "llm", "stt llm tts"),
     flow("both ways in", f"{LOOP} transport>llm", f"{SPOKEN} typed_to_llm", "llm", "stt llm tts"),
-    flow("voice with text", f"{LOOP} llm>transport", f"{SPOKEN} text_replies", "llm", "stt llm tts"),
+    flow("voice with text", f"{LOOP} llm>transport", SPOKEN, "llm", "stt llm tts"),
     flow(
         "read out", "transport>llm llm>tts tts>transport", "typed_to_llm llm_answers transport_plays", "llm", "llm tts"
     ),
     flow(
         "dictation to a model",
         "transport>stt stt>llm llm>transport",
-        "stt_hears_transport speech_to_llm llm_answers text_replies",
+        "stt_hears_transport speech_to_llm llm_answers",
         "",
         "stt llm",
     ),

@@ -66,7 +66,7 @@ async def test_the_configuration_is_stored_with_a_ttl(embedded: Front) -> None:
     assert 3590 <= (await embedded.desk.configs.get_config_ttl(session) or 0) <= 3600
 
 
-@pytest.mark.accepts("M74", "M75", "M77")
+@pytest.mark.accepts("M74")
 async def test_the_wishes_reach_the_session(embedded: Front) -> None:
     await made(embedded, enable_transcription=False)
     spec = embedded.desk.created[0]
@@ -75,7 +75,6 @@ async def test_the_wishes_reach_the_session(embedded: Front) -> None:
     assert spec.details["transcription"] is spec.details["recording"] is False
 
 
-@pytest.mark.accepts("M76")
 async def test_a_recording_that_is_not_made_is_said(embedded: Front) -> None:
     async with embedded.client.post("/sessions/with-config", json=body()) as response:
         assert "no recording" in response.headers["MeshAG-Notice"]

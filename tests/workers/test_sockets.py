@@ -28,7 +28,6 @@ async def test_a_token_opens_the_socket(embedded: Front) -> None:
     assert embedded.desk.answered[0][0] == session["session_id"]
 
 
-@pytest.mark.accepts("M77")
 async def test_a_session_without_transcription_has_no_captions(embedded: Front) -> None:
     session = await made(embedded, enable_transcription=False)
     async with embedded.client.ws_connect(f"{session['room_url']}/{session['token']}") as socket:
