@@ -7,10 +7,10 @@ import pytest_asyncio
 
 from mesh.bus import Bus
 from tests import speech
+from tests.e2e.conversations import MS_PER_CHAR
 from tests.providers.steering import Route
 from tests.unsupervised import System, document, running_system
 
-MS_PER_CHAR = 15.0
 MEDIA_SECONDS = "3"
 """The media streams forget after less time than a story takes."""
 

@@ -17,14 +17,19 @@ from tests.callers import LOUD, Caller, TelephoneCaller, WebsocketCaller
 from tests.providers.brain import reply_for
 from tests.providers.steering import Route
 from tests.unsupervised import System, document
+from workers.telephony import session_of
 
 E = TypeVar("E", bound=Event)
+MS_PER_CHAR = 10.0
+"""The agent's voice is in a hurry."""
 STORY = "Please tell me a long story about the sea."
 WORKERS = (Stage.STT, Stage.LLM, Stage.TTS)
 
 
 def telephone(system: System, agent: str = "desk") -> TelephoneCaller:
-    return TelephoneCaller(system.client, system.url, agent=agent)
+    caller = TelephoneCaller(system.client, system.url, agent=agent)
+    caller.session = session_of(caller.call)
+    return caller
 
 
 async def web(

@@ -1,0 +1,83 @@
+"""The primary fails before its first byte, the next one in order answers, and the caller hears nothing of it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mesh.bus import Bus
+from mesh.events import ProviderFailed, ProviderSwitched
+from tests import speech
+from tests.e2e.conversations import ask, happened, web
+from tests.providers.steering import Behaviour, Fault, Route
+from tests.unsupervised import System, document
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call on its own connectors: what fails in it fails for no other one. The last of the chain answers."""
+
+    role: str
+    chain: str
+    route: Route
+    fault: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the primary."""
+    text: str = ""
+
+    def config(self) -> dict[str, Any]:
+        primary, *fallback = self.chain.split()
+        config = document()
+        options = {primary: self.options}
+        config["connectors"][self.role] = {"primary": primary, "fallback": fallback, "config": options}
+        return config
+
+
+CHAT, CONNECT, SPEAK = Route.OPENAI_CHAT, Route.ELEVENLABS_CONNECT, Route.ELEVENLABS_SPEAK
+CASES = (
+    Case("stt", "deepgram openai", Route.DEEPGRAM_CONNECT, {"fault": Fault.REFUSE}, {"model": "nova-2"}),
+    Case("stt", "openai deepgram", Route.OPENAI_TRANSCRIPTIONS, {"fault": Fault.REFUSE, "status": 429}),
+    Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 500}, {"temperature": 0.1}),
+    Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 401}, {"temperature": 0.2}),
+    Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 429}, {"temperature": 0.3}),
+    Case("llm", "openai anthropic", CHAT, {"fault": Fault.NEVER}, {"temperature": 0.4}),
+    Case("llm", "anthropic openai", Route.ANTHROPIC_MESSAGES, {"fault": Fault.EMPTY}),
+    Case("tts", "elevenlabs azure", CONNECT, {"fault": Fault.REFUSE, "status": 401}, {"model": "eleven_turbo_v2_5"}),
+    Case("tts", "elevenlabs openai", SPEAK, {"fault": Fault.EMPTY}, {"stability": 0.2}),
+    Case("tts", "elevenlabs azure openai", SPEAK, {"fault": Fault.NEVER}, {"stability": 0.3}),
+)
+
+
+@pytest.mark.accepts("M48", "M63", "M64", "M65")
+async def test_the_next_provider_answers(system: System, bus: Bus) -> None:
+    """Ten calls at once, each with another fault; the last chain's second provider fails too."""
+    texts = [text for text in speech.UTTERANCES[20:] if "long story" not in text]
+    cases = [(case, text) for case, text in zip(CASES, texts, strict=False)]
+    for route in {case.route for case in CASES}:
+        await system.standins.steer(route, *(behaviour(case, text) for case, text in cases if case.route is route))
+    await system.standins.steer(Route.AZURE_SPEECH, Behaviour(fault=Fault.REFUSE, contains=begin(texts[9])))
+    await asyncio.gather(*(fall_back(system, bus, case, text) for case, text in cases))
+
+
+def begin(text: str) -> str:
+    """As much of a question as its answer repeats."""
+    return " ".join(text.split()[:4])
+
+
+def behaviour(case: Case, text: str) -> Behaviour:
+    """For this call only; a handshake knows no text, but its options."""
+    only = case.options["model"] if case.route.value.endswith("connect") else begin(text)
+    return Behaviour(**case.fault, contains=only)
+
+
+async def fall_back(system: System, bus: Bus, case: Case, text: str) -> None:
+    first, *_, last = case.chain.split()
+    async with await web(system, case.config()) as caller:
+        await ask(caller, text)
+        switched = await happened(bus, caller.session, ProviderSwitched)
+        failed = await happened(bus, caller.session, ProviderFailed)
+    assert [(one.role, one.before, one.after) for one in switched] == [(case.role, first, last)], case
+    assert list(dict.fromkeys(one.provider for one in failed)) == case.chain.split()[:-1], (case, failed)
