@@ -12,6 +12,8 @@ PIECE = 0.1
 """Seconds sent at once, except for the first piece, which goes as it comes."""
 TRUST = 5.0
 """Seconds that a missing mark is waited for after its audio must have ended."""
+SINCE_REPORT = 0.15
+"""Seconds that the ear may be beyond its last report."""
 LITTLE = 0.3
 """Seconds of a sentence that may be heard twice after a voice's takeover."""
 SECONDS_PER_CHARACTER = 0.065
@@ -67,6 +69,7 @@ class Playout:
         self._count: int | None = None
         self._place = 0  # samples of the generation that were sent
         self._ear = 0  # samples of the generation that were heard
+        self._sure = 0  # the ear before a hold, as far as it was told and not reckoned
         self._ends_at = 0.0  # when what was sent has been played, by the clock
         self._marked: dict[int, int] = {}  # mark -> place
         self._run = (self.given, 0)  # samples given to the wire, and place, when sending last began anew
@@ -109,14 +112,15 @@ class Playout:
 
     def hold(self, now: float) -> None:
         """Nothing is due until `release`. The wire is cleared, or lost: what was not heard by now never will be."""
-        self._hear_by_clock(now)
+        self._sure = self._ear
+        self._stop(now)
         self.is_held = True
 
     def returned(self, total: int) -> None:
         """A held ear tells, on another wire, how many of all samples ever given to the last one it heard."""
         given, place = self._run
         if total > given:
-            self._ear = max(self._ear, min(place + total - given, self._place))
+            self._ear = max(self._sure, min(place + total - given, self._place))
 
     def release(self, *, marks: bool | None = None) -> None:
         """Go on where the ear is. `marks`: the wire is another one, which does or does not return them."""
@@ -195,12 +199,22 @@ class Playout:
         """The other side has played so many of all samples ever given to it."""
         self._reports = True
         if not self.is_held:
+            self._sure = self._ear
             self.returned(total)
 
     def _hear_by_clock(self, now: float) -> None:
         if not self._reports:
-            ahead = max(0.0, self._ends_at - now)
-            self._ear = max(self._ear, self._place - round(ahead * self._rate))
+            self._ear = max(self._ear, self._by_clock(now))
+
+    def _by_clock(self, now: float) -> int:
+        return self._place - round(max(0.0, self._ends_at - now) * self._rate)
+
+    def _stop(self, now: float) -> None:
+        """The ear hears nothing more of what was sent; since its last report it went on by the clock."""
+        beyond = self._by_clock(now)
+        if self._reports:
+            beyond = min(beyond, self._ear + round(SINCE_REPORT * self._rate))
+        self._ear = max(self._ear, beyond)
 
     def progress(self, now: float) -> list[Spoken]:
         """The sentences that have been heard to their end since the last call."""
@@ -222,7 +236,7 @@ class Playout:
     def interrupt(self, now: float) -> Spoken | None:
         """The sentence that the ear is in, as far as it was heard; call `progress` before."""
         if not self.is_held:
-            self._hear_by_clock(now)
+            self._stop(now)
         start = 0
         for number in sorted(self._sentences):
             entry = self._sentences[number]

@@ -28,7 +28,9 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sys
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def system(running: System) -> AsyncIterator[System]:
-    """The system with prompt providers, whatever the test before made of them."""
+    """The system with prompt providers that have seen nothing, whatever the test before made of them."""
+    async with running.client.delete(f"{running.standins.url}/_requests") as response:
+        response.raise_for_status()
     for route in Route:
         await running.standins.steer(route)
     yield running

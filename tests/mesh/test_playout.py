@@ -323,6 +323,34 @@ def test_a_returned_ear_tells_where_it_was() -> None:
     assert sent(playout.due(9)).startswith(pcm(300, 151))
 
 
+def test_a_held_ear_went_on_since_its_report() -> None:
+    playout = playing(1000)
+    playout.due(0)
+    playout.reported(50)
+    playout.hold(0.1)
+    playout.release()
+    assert sent(playout.due(9)).startswith(pcm(300, 101))
+
+
+def test_a_report_that_is_old_is_not_trusted_far() -> None:
+    playout = playing(1000)
+    playout.due(0)
+    playout.reported(50)
+    playout.hold(0.29)
+    playout.release()
+    assert sent(playout.due(9)).startswith(pcm(300, 201))
+
+
+def test_a_returned_ear_knows_better_than_the_clock() -> None:
+    playout = playing(1000)
+    playout.due(0)
+    playout.reported(50)
+    playout.hold(0.2)
+    playout.returned(80)
+    playout.release()
+    assert sent(playout.due(9)).startswith(pcm(300, 81))
+
+
 def test_another_wire_may_have_marks() -> None:
     playout = playing(200)
     playout.hold(0)
