@@ -37,6 +37,7 @@ class Pipe:
         os.dup2(2, 1)  # what a library prints must not get between the messages
         self._asked: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
         self._cancelled: set[int] = set()
+        self._finished = 0
 
     def requests(self) -> Iterator[tuple[int, bytes]]:
         """Says that the child is ready, then waits for work until the process ends."""
@@ -46,6 +47,7 @@ class Pipe:
             number, body = self._asked.get()
             if not self.is_cancelled(number):
                 yield number, body
+            self._finished = number
             self._cancelled.discard(number)
 
     def is_cancelled(self, number: int) -> bool:
@@ -63,10 +65,10 @@ class Pipe:
         while header := source.read(HEADER.size):
             kind, number, length = HEADER.unpack(header)
             body = source.read(length)
-            if kind == Kind.CANCEL:
-                self._cancelled.add(number)
-            else:
+            if kind == Kind.ASK:
                 self._asked.put((number, body))
+            elif number > self._finished:
+                self._cancelled.add(number)
         os._exit(0)
 
 

@@ -47,7 +47,11 @@ class Ear:
         self._decoder.activate_search("grammar")
 
     def understand(self, samples: bytes, words_fit: float) -> str:
-        """With the whole utterance at hand its mean spectrum is known, which the recognition is better for."""
+        """With the whole utterance at hand its mean spectrum is known, which the recognition is better for.
+
+        The decoder would keep the noise of the last utterance in mind, which was another caller's.
+        """
+        self._decoder.reinit_feat()
         self._decoder.start_utt()
         self._decoder.process_raw(samples, full_utt=True)
         self._decoder.end_utt()
