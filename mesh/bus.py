@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -36,12 +36,15 @@ Receiver = Callable[[str, bytes, Mapping[str, str]], None]
 Handler = Callable[[bytes], Awaitable[bytes]]
 
 WRONG_LAST_SEQUENCE = 10071
+BAD_REQUEST = 400
 MEDIA_SECONDS = 30.0
 """How long the memory streams keep media where nobody says otherwise."""
 CONNECT_TIMEOUT = 2.0
 RESEND_AFTER = 1.0
 READ_TIMEOUT = 2.0
 PENDING_MESSAGES = 4096
+WAITING_APPENDS = 20_000
+"""Events of a process that may wait for NATS. Beyond that it is of no use to keep more."""
 
 
 class BusError(Exception):
@@ -60,12 +63,17 @@ class NoAnswer(BusError):
     """A process serves the subject, but did not answer in time."""
 
 
+class Refused(BusError):
+    """The stream will never take this event."""
+
+
 class Fenced(BusError):
     """Another owner holds the stage: this one must let go."""
 
 
 @dataclass(slots=True)
 class _Append:
+    token: str
     subject: str
     payload: bytes
     headers: dict[str, str]
@@ -107,6 +115,11 @@ class Bus:
         self._tokens = itertools.count(1)
         self._appends: dict[str, _Append] = {}
         self._feeds: set[Feed] = set()
+        self._held_back = False
+        """After a loss: new appends wait until the older ones have been sent again."""
+        self._stalled: set[str] = set()
+        """Subjects of which an append was not taken: newer ones wait for its turn to be sent again."""
+        self._reconciling: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._media_seconds: float | None = None
         self.counters = Counters()
@@ -175,20 +188,24 @@ class Bus:
             raise Unreachable("NATS does not answer; set NATS_URL or start the server") from None
         return time.monotonic() - start
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _disconnected(self) -> None:
         # What nats-py still holds would be flushed, stale and out of order, after the reconnect. Appends are resent
         # from our own list, media is not wanted late.
+        self._held_back = True
         self._client._pending.clear()
         self._client._pending_data_size = 0
 
     async def _reconnected(self) -> None:
         self.counters.reconnects += 1
-        self._spawn(self._reconcile())
+        if self._reconciling:
+            self._reconciling.cancel()
+        self._reconciling = self._spawn(self._reconcile())
 
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
@@ -204,8 +221,8 @@ class Bus:
                 break
             except Unreachable:
                 await asyncio.sleep(0.2)
-        for append in list(self._appends.values()):
-            await self._send(append)
+        await self._resend(lambda _: True)
+        self._held_back = False
         for feed in list(self._feeds):
             feed.catch_up()
 
@@ -302,17 +319,23 @@ class Bus:
 
     # -- canonical events: writing ------------------------------------------------------------------------
 
-    async def take_fence(self, session: str, stage: Stage, *, owner: str, epoch: int = 1) -> "Writer":
-        """Become the owner of a stage. Of two takers one gets Fenced. `epoch` is the least that will do."""
+    async def take_fence(
+        self, session: str, stage: Stage, *, owner: str, epoch: int = 1, expected: int | None = None
+    ) -> "Writer":
+        """Become the owner of a stage. Of two takers one gets Fenced. `epoch` is the least that will do.
+
+        `expected`: the sequence of the fence that is to be replaced (0: the first one); None: whatever is the last.
+        """
         subject = subjects.fence(session, stage)
-        last = await self._last(subject)
-        if last is not None:
-            epoch = max(epoch, last.epoch + 1)
+        if expected is None:
+            last = await self._last(subject)
+            expected = last.sequence if last else 0
+            epoch = max(epoch, last.epoch + 1 if last else 1)
         event = events.Fence(owner=owner, epoch=epoch)
         payload = events.encode(event, session=session, stage=stage, epoch=epoch, n=0, at=time.time())
         headers = {
             "Nats-Msg-Id": f"{events.event_id(session, stage, epoch, 0)}:{owner}",
-            "Nats-Expected-Last-Subject-Sequence": str(last.sequence if last else 0),
+            "Nats-Expected-Last-Subject-Sequence": str(expected),
         }
         sequence = await (await self._append(subject, payload, headers))
         return Writer(self, session, stage, epoch, sequence)
@@ -327,30 +350,37 @@ class Bus:
         return None
 
     async def _append(self, subject: str, payload: bytes, headers: dict[str, str]) -> "asyncio.Future[int]":
+        if len(self._appends) >= WAITING_APPENDS:
+            raise Unreachable(f"{WAITING_APPENDS} events wait for NATS")
         token = f"{self._inbox}.{next(self._tokens)}"
-        append = _Append(subject, payload, headers, asyncio.get_running_loop().create_future())
+        append = _Append(token, subject, payload, headers, asyncio.get_running_loop().create_future())
         self._appends[token] = append
         append.acknowledged.add_done_callback(lambda _: self._appends.pop(token, None))
-        await self._client_publish(token, append)
+        if not self._held_back and subject not in self._stalled:
+            await self._send(append)
         return append.acknowledged
 
     async def _send(self, append: _Append) -> None:
-        for token, waiting in self._appends.items():
-            if waiting is append:
-                self.counters.resent += 1
-                await self._client_publish(token, append)
-                return
-
-    async def _client_publish(self, token: str, append: _Append) -> None:
         append.sent_at = time.monotonic()
         if self._client.is_connected:
-            await self._client.publish(append.subject, append.payload, reply=token, headers=append.headers)
+            await self._client.publish(append.subject, append.payload, reply=append.token, headers=append.headers)
+
+    async def _resend(self, wanted: Callable[[_Append], bool]) -> None:
+        """Send again what waits, oldest first, and with it whatever is added meanwhile, so that the order holds."""
+        sent: set[str] = set()
+        while waiting := [a for a in self._appends.values() if a.token not in sent and wanted(a)]:
+            for append in waiting:
+                sent.add(append.token)
+                if not append.acknowledged.done():
+                    self.counters.resent += 1
+                    await self._send(append)
 
     async def _acknowledge(self, message: Msg) -> None:
         append = self._appends.get(message.subject)
-        if append is None or append.acknowledged.done() or not message.data:
-            return  # an empty body is "no stream answers": the resend goes on
-        answer = json.loads(message.data)
+        if append is None or append.acknowledged.done():
+            return
+        # Nothing in it: no stream is there.
+        answer: dict[str, Any] = json.loads(message.data) if message.data else {"error": {"code": 503}}
         error = answer.get("error")
         if error is None:
             self.counters.appended += 1
@@ -358,17 +388,21 @@ class Bus:
         elif error.get("err_code") == WRONG_LAST_SEQUENCE:
             self.counters.fenced += 1
             append.acknowledged.set_exception(Fenced(append.subject))
+        elif error.get("code") == BAD_REQUEST:
+            append.acknowledged.set_exception(Refused(f"{append.subject}: {error.get('description', 'refused')}"))
         else:
-            log.warning("append refused", extra={"subject": append.subject, "error": error})
+            self._stalled.add(append.subject)
 
     async def _resend_late(self) -> None:
-        """Appends that nobody acknowledged in time go again, oldest first, so that their order holds."""
+        """Appends that nobody acknowledged in time go again."""
         while True:
             await asyncio.sleep(RESEND_AFTER / 2)
             late = time.monotonic() - RESEND_AFTER
-            overdue = {a.subject for a in self._appends.values() if a.sent_at < late}
-            for append in [a for a in self._appends.values() if a.subject in overdue]:
-                await self._send(append)
+            overdue = {a.subject for a in self._appends.values() if a.sent_at < late} | self._stalled
+            if overdue and self._client.is_connected and not self._held_back:
+                self._stalled = overdue
+                await self._resend(lambda append: append.subject in self._stalled)
+                self._stalled = set()
 
     # -- canonical events: reading ------------------------------------------------------------------------
 
@@ -511,6 +545,7 @@ class Writer:
         self.session = session
         self.stage = stage
         self.epoch = epoch
+        self.fence_sequence = fence_sequence
 
     async def append(self, event: Event) -> int:
         """Store an event and wait for its sequence; raises Fenced. Waits out outages, so bound it where it matters."""
@@ -538,7 +573,7 @@ class Feed:
         self._receive = receive
         self._complete_to = after
         self._seen: dict[str, int] = {}
-        self._held: list[Stored] | None = []
+        self._held: list[tuple[Stored, int]] | None = []
         """Live events that wait while the stream is read; None when nothing is being read."""
         self._subscription: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
@@ -563,15 +598,18 @@ class Feed:
 
     def _arrive(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         stored = read_stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), payload)
-        if stored.session != self._session:
-            return  # a session named like a stage also matches others' fences
-        if self._held is None and int(headers["Nats-Last-Sequence"]) > self._last_seen(stored.subject):
+        if stored.session == self._session:  # a session named like a stage also matches others' fences
+            self._take(stored, int(headers["Nats-Last-Sequence"]))
+
+    def _take(self, stored: Stored, previous: int) -> None:
+        """A live event, and the sequence of the one before it on its subject."""
+        if self._held is None and previous > self._last_seen(stored.subject):
             self._bus.counters.gaps += 1
             self.catch_up()
         if self._held is None:
             self._deliver(stored)
         else:
-            self._held.append(stored)
+            self._held.append((stored, previous))
 
     def _last_seen(self, subject: str) -> int:
         return max(self._seen.get(subject, 0), self._complete_to)
@@ -590,8 +628,13 @@ class Feed:
                 await asyncio.sleep(0.1)
 
     async def _read(self) -> None:
-        missed = await self._bus.history(self._session, after=self._complete_to)
+        complete_to = self._complete_to
+        while batch := await self._bus.read(after=complete_to, subject=f"*.*.{self._session}"):
+            for stored in batch:
+                if stored.session == self._session:
+                    self._deliver(stored)
+            complete_to = batch[-1].sequence
+        self._complete_to = complete_to
         held, self._held = self._held or [], None
-        for stored in sorted([*missed, *held], key=lambda stored: stored.sequence):
-            self._deliver(stored)
-        self._complete_to = max([self._complete_to, *self._seen.values()])
+        for stored, previous in held:
+            self._take(stored, previous)

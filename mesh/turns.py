@@ -218,8 +218,9 @@ def step(state: Turns, event: Event) -> Result:
                     long=state.long or seconds >= LONG_SPEECH,
                 )
             )
-        case Interim(text=text):
-            return _words(state) if _means_something(state, text) else (state, ())
+        case Interim(utterance=utterance, text=text):
+            is_current = utterance == state.speaking or utterance in state.unheard
+            return _words(state) if is_current and _means_something(state, text) else (state, ())
         case Heard(utterance=utterance, text=text):
             return _heard(replace(state, unheard=state.unheard - {utterance}), text.strip())
         case Typed(text=text):

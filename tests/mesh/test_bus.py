@@ -166,3 +166,44 @@ async def test_a_killed_server_loses_no_event(tmp_path: Path, session: str) -> N
             ]
             await feed.close()
     assert heard == list(range(80))
+
+
+async def test_events_keep_their_order_through_a_restart(tmp_path: Path, session: str) -> None:
+    with running_nats(tmp_path) as server:
+        async with await Bus.connect(server.url) as bus:
+            await bus.ensure_streams()
+            writer = await bus.take_fence(session, Stage.STT, owner="a")
+            server.kill()
+            waiting = [await writer.post(SpeechStarted(utterance=1, sample=0))]
+            server.start()
+            async with asyncio.timeout(10):
+                while not bus.is_connected:  # noqa: ASYNC110  # nobody tells of it
+                    await asyncio.sleep(0)
+                waiting.append(await writer.post(SpeechStarted(utterance=2, sample=0)))
+                first, second = await asyncio.gather(*waiting)
+    assert first < second
+
+
+async def test_a_late_taker_is_refused(bus: Bus, session: str) -> None:
+    known = await bus.last_fence(session, Stage.LLM)
+    await bus.take_fence(session, Stage.LLM, owner="quick", expected=0)
+    with pytest.raises(Fenced):
+        await bus.take_fence(session, Stage.LLM, owner="late", expected=known.sequence if known else 0)
+
+
+async def test_a_copy_missed_while_reading_is_found(bus: Bus, session: str) -> None:
+    """An event is stored after the read, and its live copy is lost; the next one on its subject tells."""
+    ear = Ear()
+    stt = await bus.take_fence(session, Stage.STT, owner="a")
+    llm = await bus.take_fence(session, Stage.LLM, owner="a")
+    feed = await bus.feed(session, ear)
+    assert feed._subscription
+    await feed._subscription.close()  # nothing arrives by itself
+    lost = await stt.append(SpeechStarted(utterance=1, sample=0))
+    other = await llm.append(ReplyDone(turn=1, generation=1, sentences=0))
+    later = await stt.append(SpeechStarted(utterance=2, sample=0))
+    stored = {one.sequence: one for one in await bus.history(session)}
+    feed._take(stored[other], 0)
+    feed._take(stored[later], lost)
+    assert {one.sequence for one in await ear.count(3)} == {lost, other, later}
+    await feed.close()

@@ -88,6 +88,11 @@ def test_words_interrupt_the_agent() -> None:
     assert done == [Answer(2, 2, "wait a moment", "speech")]
 
 
+def test_a_late_interim_changes_nothing() -> None:
+    state, done = play(ASKED, Interim(1.2, 1, "hello"))
+    assert (state, done) == (ASKED, [])
+
+
 def test_a_short_stop_interrupts_when_understood() -> None:
     _, done = play(ANSWERING, *utterance(2, 2, 2.2, "stop"))
     assert done == [Interrupt(1, 1), StartTurn(2), Answer(2, 2, "stop", "speech")]
