@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mesh.sessions import Record
+from meshag_site.ports import free_port
 from tests.workers.desks import Front, RecordingDesk, document, front
 from workers.desk import AgentAnswer
 from workers.media.wire import Audio, Opened, Wire
@@ -21,7 +22,7 @@ SAMPLES = [round(9000 * math.sin(n / 7)) for n in range(3200)]
 
 
 class EchoingDesk(RecordingDesk):
-    """An agent that repeats the first 200 ms that it hears, and ends the call."""
+    """An agent that repeats the first 200 ms of sound that it hears, and ends the call."""
 
     async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
         heard = b""
@@ -29,7 +30,7 @@ class EchoingDesk(RecordingDesk):
             if isinstance(fact, Opened):
                 await wire.welcome(session)
                 await wire.tell({"type": "state", "state": "listening"})
-            elif isinstance(fact, Audio):
+            elif isinstance(fact, Audio) and (heard or fact.pcm.strip(b"\0")):
                 heard += fact.pcm
                 await wire.play(fact.pcm)
             if len(heard) >= 6400:
@@ -67,3 +68,8 @@ async def test_the_answer_is_saved_and_shown(echo: Front, tmp_path: Path) -> Non
     with wave.open(str(tmp_path / "answer.wav")) as file:
         assert (file.getframerate(), file.getnframes()) == (16_000, 3200)
         assert struct.unpack("<3200h", file.readframes(3200)) == tuple(SAMPLES)
+
+
+async def test_without_a_server_it_says_so(tmp_path: Path) -> None:
+    code, _, errors = await run("", tmp_path / "answer.wav", f"http://127.0.0.1:{free_port()}")
+    assert code == 1 and "make up" in errors and "Traceback" not in errors
