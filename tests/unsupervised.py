@@ -20,6 +20,7 @@ from tests.servers import RunningServer, running_nats, running_valkey
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 40.0
+STOP_SECONDS = 10.0
 VOICE_LOOP = ("transport stt audio", "stt llm text", "llm tts text", "tts transport audio")
 
 
@@ -100,12 +101,8 @@ class System:
     def stop(self) -> None:
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        hung = [name for name, process in self.processes.items() if not _ends(process)]
+        assert not hung, "\n".join(f"{name} did not end on SIGTERM:\n{self.log(name)[-3000:]}" for name in hung)
 
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text(errors="replace")
@@ -151,6 +148,17 @@ class System:
             answer: dict[str, Any] = await response.json()
             assert response.status == 200, answer
             return answer
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """In time; else it is killed."""
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True
 
 
 @asynccontextmanager
