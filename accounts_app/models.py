@@ -28,6 +28,22 @@ validate_slug = RegexValidator(r"\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z", "Use smal
 class User(AbstractUser):
     """A person. Custom from the first migration on, because it cannot become so later."""
 
+    def colleagues(self) -> models.QuerySet["User"]:
+        """Everybody who shares a workspace with this user, who is always among them."""
+        fellows = Membership.objects.filter(workspace__in=Workspace.objects.for_user(self))
+        return User.objects.filter(Q(pk=self.pk) | Q(pk__in=fellows.values("user")))
+
+    def may_change(self, other: "User") -> bool:
+        """Oneself, and who has no rights in the admin and belongs to no workspace besides one's own.
+
+        Who sets somebody's password becomes that person, so nobody with more rights is in other staff's hands.
+        """
+        if self.is_superuser or other == self:
+            return True
+        if other.is_superuser or other.is_staff:
+            return False
+        return not other.memberships.exclude(workspace__in=Workspace.objects.for_user(self)).exists()
+
 
 class OwnedQuerySet(models.QuerySet[Row]):
     """Rows that belong to a workspace. `workspace_path` is the way to it where it is not the row's own column."""
@@ -75,11 +91,17 @@ class Role(models.TextChoices):
     VIEWER = "viewer"
 
 
+class MembershipQuerySet(OwnedQuerySet["Membership"]):
+    pass
+
+
 class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         ordering = ["workspace_id", "user_id"]

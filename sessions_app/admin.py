@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
+from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, WithinWorkspaces
 from sessions_app.models import BridgeCursor, Incident, Session, TranscriptEntry, Turn, Usage
 
 
@@ -24,9 +25,9 @@ class TranscriptInline(ReadOnly, admin.TabularInline):
 
 
 @admin.register(Session)
-class SessionAdmin(ReadOnly, admin.ModelAdmin):
+class SessionAdmin(ReadOnly, WithinWorkspaces):
     list_display = ("id", "name", "workspace", "state", "reason", "transport", "caller", "created_at", "duration")
-    list_filter = ("state", "transport", "workspace")
+    list_filter = ("state", "transport", WORKSPACE_FILTER)
     search_fields = ("id", "name", "caller", "called", "call_id")
     list_select_related = ("workspace",)
     date_hierarchy = "created_at"
@@ -34,37 +35,37 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Turn)
-class TurnAdmin(ReadOnly, admin.ModelAdmin):
+class TurnAdmin(ReadOnly, WithinWorkspaces):
     list_display = ("session", "number", "state", "cause", "text", "reply", "started_at")
-    list_filter = ("state", "cause", "workspace")
+    list_filter = ("state", "cause", WORKSPACE_FILTER)
     search_fields = ("session__id", "text", "reply")
     list_select_related = ("session",)
 
 
 @admin.register(TranscriptEntry)
-class TranscriptEntryAdmin(ReadOnly, admin.ModelAdmin):
+class TranscriptEntryAdmin(ReadOnly, WithinWorkspaces):
     list_display = ("session", "at", "speaker", "text", "interrupted")
-    list_filter = ("speaker", "workspace")
+    list_filter = ("speaker", WORKSPACE_FILTER)
     search_fields = ("session__id", "text")
     list_select_related = ("session",)
 
 
 @admin.register(Usage)
-class UsageAdmin(ReadOnly, admin.ModelAdmin):
+class UsageAdmin(ReadOnly, WithinWorkspaces):
     list_display = ("session", "at", "role", "provider", "model", "quantity", "unit", "micros")
-    list_filter = ("role", "provider", "unit", "workspace")
+    list_filter = ("role", "provider", "unit", WORKSPACE_FILTER)
     search_fields = ("session__id", "model")
     list_select_related = ("session",)
 
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnly, admin.ModelAdmin):
+class IncidentAdmin(ReadOnly, WithinWorkspaces):
     list_display = ("session", "at", "kind", "role", "provider", "successor", "error", "detail")
-    list_filter = ("kind", "role", "provider", "workspace")
+    list_filter = ("kind", "role", "provider", WORKSPACE_FILTER)
     search_fields = ("session__id", "detail")
     list_select_related = ("session",)
 
 
 @admin.register(BridgeCursor)
-class BridgeCursorAdmin(ReadOnly, admin.ModelAdmin):
+class BridgeCursorAdmin(ReadOnly, ForSuperusers):
     list_display = ("stream", "sequence", "stream_created", "moved_at")
