@@ -38,21 +38,7 @@ def fingerprint(*, document: object, user_template: str, context_instructions: s
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-# -- edit and publish ------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def save_draft(
-    *, agent: Agent, document: object, user_template: str | None = None, context_instructions: str | None = None
-) -> Agent:
-    """Keep work in progress, valid or not; None leaves a text as it is."""
-    agent.draft = document
-    if user_template is not None:
-        agent.user_template = user_template
-    if context_instructions is not None:
-        agent.context_instructions = context_instructions
-    agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
-    return agent
+# -- publish ---------------------------------------------------------------------------------------------
 
 
 def publish_agent(*, agent: Agent, by: User | None = None, note: str = "") -> AgentVersion:

@@ -2,7 +2,7 @@
 
 Name, description, number and capabilities say which agent it is; the configuration document (system prompt, pipeline,
 connectors, model, parameters, greeting …), the user template and the context instructions say how it behaves, and
-only these are versioned.
+only these are versioned. No session uses the user template or the context instructions yet.
 """
 
 from typing import Any, ClassVar, Never

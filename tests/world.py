@@ -31,6 +31,14 @@ def make_document(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def redraft(agent: Agent, document: object, **texts: str) -> Agent:
+    """The agent with another draft, as somebody who edits it leaves it behind."""
+    for name, value in {"draft": document, **texts}.items():
+        setattr(agent, name, value)
+    agent.save(update_fields=["draft", *texts])
+    return agent
+
+
 def make_member(workspace: Workspace, username: str, role: Role) -> User:
     user = User.objects.create_user(username)  # without a password: hashing one is slow, and `signed_in` needs none
     Membership.objects.create(user=user, workspace=workspace, role=role)

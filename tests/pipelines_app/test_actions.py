@@ -11,7 +11,7 @@ from accounts_app.models import User, Workspace
 from mesh.config import ConfigError, revision
 from pipelines_app import actions
 from pipelines_app.models import Agent, AgentVersion
-from tests.world import make_document
+from tests.world import make_document, redraft
 
 OTHER = make_document(system_prompt="You answer the phone of a boat yard.")
 
@@ -36,7 +36,7 @@ def test_the_first_version_is_number_one(agent: Agent, owner: User) -> None:
 
 
 def test_a_change_is_a_new_version(version: AgentVersion) -> None:
-    agent = actions.save_draft(agent=version.agent, document=OTHER)
+    agent = redraft(version.agent, OTHER)
     newer = actions.publish_agent(agent=agent)
     agent.refresh_from_db()
     assert (newer.number, newer.config, agent.published) == (2, OTHER, newer)
@@ -44,20 +44,20 @@ def test_a_change_is_a_new_version(version: AgentVersion) -> None:
 
 def test_the_same_content_is_no_new_version(version: AgentVersion) -> None:
     shuffled = dict(reversed(make_document().items()))
-    agent = actions.save_draft(agent=version.agent, document=shuffled)
+    agent = redraft(version.agent, shuffled)
     assert actions.publish_agent(agent=agent, note="again") == version
     assert agent.versions.count() == 1
 
 
 @pytest.mark.parametrize("text", ["user_template", "context_instructions"])
 def test_prompts_are_part_of_a_version(version: AgentVersion, text: str) -> None:
-    agent = actions.save_draft(agent=version.agent, document=make_document(), **{text: "Be brief."})
+    agent = redraft(version.agent, make_document(), **{text: "Be brief."})
     newer = actions.publish_agent(agent=agent)
     assert (newer.number, getattr(newer, text)) == (2, "Be brief.")
 
 
 def test_a_draft_may_be_wrong(agent: Agent) -> None:
-    actions.save_draft(agent=agent, document={"system_prompt": 1})
+    redraft(agent, {"system_prompt": 1})
     with pytest.raises(ConfigError, match="system_prompt: must be a string"):
         actions.publish_agent(agent=agent)
     agent.refresh_from_db()
@@ -67,20 +67,20 @@ def test_a_draft_may_be_wrong(agent: Agent) -> None:
 def test_publishing_checks_the_providers(agent: Agent) -> None:
     document = make_document()
     document["connectors"]["stt"]["primary"] = "nobody"
-    actions.save_draft(agent=agent, document=document)
+    redraft(agent, document)
     with pytest.raises(ConfigError, match=r"connectors\.stt\.primary: “nobody” is not a known stt provider"):
         actions.publish_agent(agent=agent)
 
 
 def test_publishing_from_an_old_copy_counts_on(version: AgentVersion) -> None:
     old_copy = Agent.objects.get(pk=version.agent_id)
-    actions.publish_agent(agent=actions.save_draft(agent=version.agent, document=OTHER))
+    actions.publish_agent(agent=redraft(version.agent, OTHER))
     third = make_document(greeting="Hello!")
-    assert actions.publish_agent(agent=actions.save_draft(agent=old_copy, document=third)).number == 3
+    assert actions.publish_agent(agent=redraft(old_copy, third)).number == 3
 
 
 def test_rolling_back_publishes_again(version: AgentVersion, owner: User) -> None:
-    agent = actions.save_draft(agent=version.agent, document=OTHER)
+    agent = redraft(version.agent, OTHER)
     actions.publish_agent(agent=agent)
     back = actions.roll_back_agent(agent=agent, number=1, by=owner)
     assert (back.number, back.config, back.note) == (3, version.config, "Back to version 1")
@@ -135,7 +135,7 @@ def test_a_draft_never_answers(agent: Agent) -> None:
 
 
 def test_the_current_version_answers(version: AgentVersion) -> None:
-    newer = actions.publish_agent(agent=actions.save_draft(agent=version.agent, document=OTHER))
+    newer = actions.publish_agent(agent=redraft(version.agent, OTHER))
     assert actions.resolve_agent(workspace_slug="bicycles", slug="shop") == newer
 
 

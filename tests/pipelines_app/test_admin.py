@@ -2,13 +2,14 @@ import json
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from accounts_app.models import User, Workspace
-from pipelines_app.actions import import_agent, save_draft
+from pipelines_app.actions import import_agent, publish_agent
 from pipelines_app.models import Agent, AgentVersion
-from tests.world import make_document, signed_in
+from tests.world import make_document, redraft, signed_in
 
 
 def form_of(agent: Agent, **changes: Any) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def test_staff_needs_permission(teammate: User, name: str) -> None:
     assert signed_in(teammate).get(reverse(f"admin:pipelines_app_{name}_changelist")).status_code == 403
 
 
-@pytest.mark.parametrize(("name", "queries"), [("agent", 6), ("agentversion", 6)])
+@pytest.mark.parametrize(("name", "queries"), [("agent", 6), ("agentversion", 7)])
 def test_lists_do_not_grow_in_queries(
     operator: User, workspace: Workspace, name: str, queries: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -73,11 +74,60 @@ def test_the_form_saves_and_publishes(operator: User, version: AgentVersion) -> 
 
 
 def test_a_wrong_draft_is_explained(operator: User, version: AgentVersion) -> None:
-    save_draft(agent=version.agent, document={"system_prompt": "x"})
+    redraft(version.agent, {"system_prompt": "x"})
     form = {"action": "publish", "_selected_action": [version.agent_id]}
     page = signed_in(operator).post(reverse("admin:pipelines_app_agent_changelist"), form, follow=True)
     assert "Not published: shop: " in page.content.decode()
     assert "connectors: is missing" in page.content.decode()
+    assert version.agent.versions.count() == 1
+
+
+def test_the_draft_is_readable_text(operator: User, version: AgentVersion) -> None:
+    page = signed_in(operator).get(reverse("admin:pipelines_app_agent_change", args=[version.agent_id]))
+    assert page.context["adminform"].form["draft"].value().startswith('{\n  "system_prompt": "You answer')
+
+
+def test_texts_without_effect_are_not_asked(operator: User, version: AgentVersion) -> None:
+    client = signed_in(operator)
+    for name, row in (("agent", version.agent), ("agentversion", version)):
+        page = client.get(reverse(f"admin:pipelines_app_{name}_change", args=[row.pk])).content.decode()
+        assert "user_template" not in page and "context_instructions" not in page
+
+
+def test_a_wrong_draft_is_kept_with_a_warning(operator: User, version: AgentVersion) -> None:
+    address = reverse("admin:pipelines_app_agent_change", args=[version.agent_id])
+    form = form_of(version.agent, draft='{"system_prompt": "x"}')
+    page = signed_in(operator).post(address, form, follow=True).content.decode()
+    assert "cannot be published yet: " in page and "connectors: is missing" in page
+    version.agent.refresh_from_db()
+    assert version.agent.draft == {"system_prompt": "x"}
+
+
+def test_the_list_publishes_a_version_again(operator: User, version: AgentVersion) -> None:
+    agent = redraft(version.agent, make_document(greeting="Hello!"))
+    publish_agent(agent=agent)
+    form = {"action": "publish_again", "_selected_action": [version.pk]}
+    page = signed_in(operator).post(reverse("admin:pipelines_app_agentversion_changelist"), form, follow=True)
+    agent.refresh_from_db()
+    assert agent.published is not None and agent.published.published_by == operator
+    assert (agent.published.number, agent.published.config) == (3, version.config)
+    assert "run version 3: Back to version 1" in page.content.decode()
+
+
+def test_only_one_version_is_published_again(operator: User, version: AgentVersion) -> None:
+    other = publish_agent(agent=redraft(version.agent, make_document(greeting="Hello!")))
+    form = {"action": "publish_again", "_selected_action": [version.pk, other.pk]}
+    page = signed_in(operator).post(reverse("admin:pipelines_app_agentversion_changelist"), form, follow=True)
+    assert "choose one version" in page.content.decode()
+    assert version.agent.versions.count() == 2
+
+
+def test_publishing_again_needs_the_agents_permission(teammate: User, version: AgentVersion) -> None:
+    teammate.is_staff = True
+    teammate.save()
+    teammate.user_permissions.set(Permission.objects.filter(codename="view_agentversion"))
+    form = {"action": "publish_again", "_selected_action": [version.pk]}
+    signed_in(teammate).post(reverse("admin:pipelines_app_agentversion_changelist"), form)
     assert version.agent.versions.count() == 1
 
 
