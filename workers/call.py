@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from mesh import audio, events, subjects, turns
-from mesh.bus import Bus, Subscription, Writer
+from mesh.bus import Bus, BusError, Fenced, Subscription, Writer
 from mesh.config import AgentConfig, ConfigError, revision
 from mesh.events import Stored
 from mesh.playout import Piece, Playout, Spoken
@@ -92,7 +92,8 @@ class Call(Actor):
         self._last_final = 0
         self._is_heard = False
         """A recogniser has the session, and everything said so far: audio is published as it comes."""
-        self._ended = ("hangup", False, "")
+        self._ended = ("failed", True, "")
+        """Reason, whether that is a failure, and detail: until somebody says otherwise, it broke."""
         self._voice_epoch = 0
         self._marks: dict[str, float] = {}
         self._speech_start = 0
@@ -121,22 +122,37 @@ class Call(Actor):
         self._timer = asyncio.get_running_loop().call_later(self.config.limits.max_duration_s, self.end, "time_limit")
 
     async def close(self) -> None:
-        """Say goodbye everywhere. Whatever of it cannot be said in time is found by the bridge later."""
-        reason, failed, detail = self._ended
         if self._timer:
             self._timer.cancel()
         for subscription in self._subscriptions:
             await subscription.close()
         if not self.is_fenced:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
-                    await self._outgoing.join()
-                    media_ms = self._received * 1000 // self.rate
-                    ended = events.SessionEnded(reason=reason, failed=failed, detail=detail, media_ms=media_ms)
-                    await self.writer.append(ended)
-            await self._exchange.note(self.session, state="failed" if failed else "ended", reason=reason)
+            await self._say_goodbye()
+        await self._wire.close(self._ended[0])
+
+    async def _say_goodbye(self) -> None:
+        """Everywhere. Whatever of it cannot be said in time is found by the bridge later."""
+        reason, failed, detail = self._ended
+        ended = events.SessionEnded(
+            reason=reason, failed=failed, detail=detail, media_ms=self._received * 1000 // self.rate
+        )
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self._send_rest()
+                await self.writer.append(ended)
+        except Fenced:
+            self.is_fenced = True  # it goes on elsewhere: its record and its caller are not ours any more
+            return
+        except (TimeoutError, BusError) as error:
+            log.warning("end of session was not stored", extra={"session": self.session, "error": repr(error)})
+        await self._exchange.note(self.session, state="failed" if failed else "ended", reason=reason)
         await self._wire.tell({"type": "ended", "reason": reason})
-        await self._wire.close(reason)
+
+    async def _send_rest(self) -> None:
+        """A call that broke has nobody else who would."""
+        while not self._outgoing.empty():
+            await self.writer.post(self._outgoing.get_nowait())
+            self._outgoing.task_done()
 
     def end(self, reason: str, *, failed: bool = False, detail: str = "") -> None:
         """End the session; the first reason counts."""

@@ -17,7 +17,7 @@ from aiohttp import web
 from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
-from mesh.bus import Bus, BusError, Fenced, NobodyThere, Writer
+from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
 from mesh.events import SessionCreated, SessionEnded
 from mesh.roster import BEAT, Beat
@@ -44,6 +44,7 @@ KEY_SECONDS = 5.0
 """How long an API key's answer is remembered: a revoked key works no longer than this."""
 END_SECONDS = 6.0
 MAX_CLIENT_BYTES = 1024 * 1024
+BUSY = "The session has its caller on another socket, of another rate, or about to return."
 WRITE_AGAIN = 1.0
 """Seconds until a change that Valkey did not take is offered again."""
 
@@ -65,7 +66,7 @@ class Transport:
         self.metrics = Metrics("transport")
         self.casting = Casting(bus)
         self.draining = False
-        self._calls: dict[str, Call] = {}
+        self.calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._unwritten: dict[str, Record] = {}
@@ -91,7 +92,7 @@ class Transport:
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
             self.draining = True
-            for call in list(self._calls.values()):
+            for call in list(self.calls.values()):
                 call.end("shutdown")
             if self._running:
                 await asyncio.wait(self._running.values(), timeout=END_SECONDS)
@@ -133,12 +134,12 @@ class Transport:
             await asyncio.sleep(BEAT)
             now_used, now = time.process_time(), time.monotonic()
             self.metrics.loop_lag.set(max(0.0, now - at - BEAT))
-            self.metrics.sessions.set(len(self._calls))
+            self.metrics.sessions.set(len(self.calls))
             load = round((now_used - used) / (now - at), 3)
             beat = Beat(
                 id=self.worker,
                 role="transport",
-                sessions=len(self._calls),
+                sessions=len(self.calls),
                 load=load,
                 draining=self.draining,
                 address=address,
@@ -151,7 +152,7 @@ class Transport:
         while True:
             await asyncio.sleep(max(1.0, self.settings.config_ttl_seconds / 3))
             with suppress(StoreUnavailable):
-                for session in list(self._calls):
+                for session in list(self.calls):
                     await self.sessions.extend(session, self.settings.config_ttl_seconds)
                     await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
                 await self.configs.cleanup_expired_configs()
@@ -228,7 +229,7 @@ class Transport:
         return await self.bus.take_fence(session, Stage.SESSION, owner=self.worker)
 
     async def end(self, session: str, reason: str) -> bool:
-        if (running := self._running.get(session)) and (call := self._calls.get(session)):
+        if (running := self._running.get(session)) and (call := self.calls.get(session)):
             call.end(reason)
             await asyncio.wait([running], timeout=END_SECONDS)
             return True
@@ -288,13 +289,14 @@ class Transport:
             log.info("socket was not opened", extra={"session": session, "reason": opened.reason})
             return
         line = Line(wire, facts, opened)
-        call, running = self._calls.get(session), self._running.get(session)
-        if call and running and call.come_back(line):
-            await asyncio.wait([running])
+        running = self._running.get(session)
+        if running is None:
+            running = self._running[session] = asyncio.create_task(self._run(session, line))
+        elif not ((call := self.calls.get(session)) and call.come_back(line)):
+            await wire.tell({"type": "error", "code": "busy", "message": BUSY})
+            await wire.close("busy")
             return
-        task = asyncio.create_task(self._run(session, line))
-        self._running[session] = task
-        await asyncio.wait([task])
+        await asyncio.wait([running])
 
     async def _run(self, session: str, line: Line) -> None:
         command = None
@@ -302,7 +304,7 @@ class Transport:
             document = await self._document(session)
             writer = await self._take(session)
             config = parse(document)
-            call = self._calls[session] = Call(self, writer, config, line)
+            call = self.calls[session] = Call(self, writer, config, line)
             command = await self.bus.serve(subjects.session_command(session), lambda ask: self._command(session, ask))
             await self.note(session, state="live", participants=[line.opened.caller or "caller"])
             await call.run()
@@ -312,10 +314,8 @@ class Transport:
         except Exception:  # noqa: BLE001  # the outermost loop: one call's fault stays its own
             self.metrics.actor_failures.inc()
             log.exception("call failed", extra={"session": session})
-            with suppress(Unavailable, Fenced):
-                await self._end_alone(session, "failed")
         finally:
-            self._calls.pop(session, None)
+            self.calls.pop(session, None)
             self._running.pop(session, None)
             if command:
                 await command.close()
@@ -333,7 +333,7 @@ class Transport:
 
     async def _command(self, session: str, payload: bytes) -> bytes:
         asked = json.loads(payload)
-        call, running = self._calls.get(session), self._running.get(session)
+        call, running = self.calls.get(session), self._running.get(session)
         if call is None or running is None:
             return json.dumps({"ok": False, "error": "the session is over"}).encode()
         if asked.get("verb") != "end":

@@ -1,0 +1,91 @@
+"""What becomes of a session when its sockets come twice, its process loses it, or its call breaks."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh.bus import Bus
+from mesh.events import SessionEnded
+from tests.workers.lines import HandWire, Process, transport_process
+from workers.media.wire import HungUp, Reason, Typed
+
+
+@pytest.fixture
+async def one(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
+    async with transport_process(nats_url, valkey_url) as process:
+        yield process
+
+
+@pytest.fixture
+async def other(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
+    async with transport_process(nats_url, valkey_url) as process:
+        yield process
+
+
+async def ends(bus: Bus, session: str) -> list[SessionEnded]:
+    return [stored.event for stored in await bus.history(session) if isinstance(stored.event, SessionEnded)]
+
+
+async def state(process: Process, session: str) -> str:
+    record = await process.transport.sessions.get(session)
+    assert record
+    return str(record["state"])
+
+
+# -- two processes ---------------------------------------------------------------------------------------
+
+
+async def test_a_rescued_session_is_not_ended_by_its_former_process(one: Process, other: Process) -> None:
+    session = await one.create()
+    lost = HandWire()
+    former = one.answer(session, lost)
+    await lost.until("welcome")
+    lost.facts.put_nowait(HungUp(Reason.LOST))
+    await other.call(session)
+    if call := one.transport.calls.get(session):
+        call.end("hangup")
+    await former
+    assert await ends(one.transport.bus, session) == []
+    assert await state(other, session) == "live"
+    assert "ended" not in lost.done
+
+
+# -- two sockets -----------------------------------------------------------------------------------------
+
+
+async def test_a_second_socket_of_another_rate_is_refused(one: Process) -> None:
+    session = await one.create()
+    wire, call = await one.call(session)
+    second = HandWire(rate=8_000)
+    await one.answer(session, second)
+    assert second.told[0]["type"] == "error"
+    assert one.transport.calls[session] is call
+    wire.facts.put_nowait(HungUp(Reason.HANGUP))
+    await wire.until("close")
+
+
+# -- a call that breaks ----------------------------------------------------------------------------------
+
+
+async def test_a_call_that_breaks_has_failed_once(one: Process) -> None:
+    session = await one.create()
+    wire, call = await one.call(session)
+    call.tasks.create_task(_break())
+    await wire.until("close")
+    (ended,) = await ends(one.transport.bus, session)
+    assert (ended.reason, ended.failed) == ("failed", True)
+    assert await state(one, session) == "failed"
+
+
+async def _break() -> None:
+    raise ZeroDivisionError
+
+
+async def test_a_hang_up_is_no_failure(one: Process) -> None:
+    session = await one.create()
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("bye"))
+    wire.facts.put_nowait(HungUp(Reason.HANGUP))
+    await wire.until("close")
+    (ended,) = await ends(one.transport.bus, session)
+    assert (ended.reason, ended.failed) == ("hangup", False)
