@@ -77,6 +77,8 @@ def worker_claim(worker: str) -> str:
 
 WORKER_GONE = "worker.gone"
 """Said by the supervisor at once when a worker's process has ended."""
+WORKER_LEFT = "worker.left"
+"""Said by a worker that gives one stage of one session back, because it broke there."""
 
 
 def session_command(session: str) -> str:

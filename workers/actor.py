@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
-from mesh.bus import Bus, Fenced, Writer
+from mesh import subjects
+from mesh.bus import Bus, BusError, Fenced, Refused, Subscription, Writer
 from mesh.config import AgentConfig, ConfigError, parse
 from mesh.events import Event, SessionEnded, SessionUpdated, Stored
 from mesh.routing import Routes
@@ -12,7 +14,9 @@ from mesh.routing import Routes
 log = logging.getLogger(__name__)
 
 OUTGOING = 1000
-"""Events of one session that may wait to be sent; an actor beyond that has lost its bus."""
+"""Events of one session that may wait to be sent; an actor with more has lost its bus, and fails."""
+FLUSH = 1.0
+"""Seconds for the last events to be handed to the bus, which goes on sending them."""
 
 
 class _Over(Exception):
@@ -36,6 +40,9 @@ class Actor(ABC):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outgoing: asyncio.Queue[Event] = asyncio.Queue(OUTGOING)
         self._over = asyncio.Event()
+        self._fault: Exception | None = None
+        self._newest: object = None
+        """The configuration of the history's last `session.updated`."""
 
     async def run(self) -> None:
         """Until the session ends or another worker has the stage. Opens, follows, closes."""
@@ -48,23 +55,54 @@ class Actor(ABC):
             pass
 
     async def _follow(self) -> None:
+        fences = await self._watch_fence()
         try:
             await self.open()
             feed = await self.bus.feed(self.session, self._receive)
             try:
-                self.is_live = True
-                self.caught_up()
-                if not self.ready.done():
-                    self.ready.set_result(None)
+                self._go_live()
                 await self._over.wait()
             finally:
                 await feed.close()
+            if self._fault:
+                raise self._fault
+            if not self.is_fenced:
+                await self.finish()
         finally:
+            await fences.close()
             await self.close()
+        await self._flush()
+
+    def _go_live(self) -> None:
+        if self._newest is not None:
+            self._configure(self._newest)
+        self.is_live = True
+        self.caught_up()
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    async def _watch_fence(self) -> Subscription:
+        """A stage that was taken by somebody else is noticed also by an owner that has nothing to say."""
+        return await self.bus.subscribe(subjects.live(subjects.fence(self.session, self.writer.stage)), self._fence)
+
+    def _fence(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        if int(headers["Nats-Sequence"]) > self.writer.fence_sequence:
+            self.is_fenced = True
+            self.let_go()
+
+    async def _flush(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH):
+                await self._outgoing.join()
+        except TimeoutError:
+            log.warning("last events were not sent", extra={"session": self.session, "stage": self.writer.stage})
 
     @abstractmethod
     async def open(self) -> None:
         """Subscribe and connect, before the history is read."""
+
+    async def finish(self) -> None:
+        """The session is over: say what is owed to it, within bounded time."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -81,27 +119,47 @@ class Actor(ABC):
 
     def post(self, event: Event) -> None:
         """Append an event to the stage's subject, in order, without waiting."""
-        self._outgoing.put_nowait(event)
+        try:
+            self._outgoing.put_nowait(event)
+        except asyncio.QueueFull:
+            self._fail(BusError(f"{OUTGOING} events wait to be sent"))
 
     def let_go(self) -> None:
         self._over.set()
 
+    def _fail(self, fault: Exception) -> None:
+        self._fault = self._fault or fault
+        self.let_go()
+
     def _receive(self, stored: Stored) -> None:
+        if self._fault:
+            return
+        try:
+            self._take_in(stored)
+        except Exception as error:
+            if not self.is_live:
+                raise
+            self._fail(error)  # it would end in a callback of the bus, and the actor go on without the event
+
+    def _take_in(self, stored: Stored) -> None:
         match stored.event:
-            case SessionUpdated(config=document):
+            case SessionUpdated(config=document) if self.is_live:
                 self._configure(document)
+            case SessionUpdated(config=document):
+                self._newest = document  # only what holds now has to fit the providers
             case SessionEnded():
                 self.let_go()
         self.receive(stored)
 
     def _configure(self, document: object) -> None:
         try:
-            self.config = parse(document)
+            config = parse(document)
         except ConfigError as error:
             log.error("config in an event is not valid", extra={"session": self.session, "error": str(error)})
             return
-        self.routes = Routes.of(self.config)
-        self.configured()
+        if config != self.config:
+            self.config, self.routes = config, Routes.of(config)
+            self.configured()
 
     async def _send(self) -> None:
         while True:
@@ -110,6 +168,11 @@ class Actor(ABC):
             waiting.add_done_callback(self._acknowledged)
 
     def _acknowledged(self, waiting: "asyncio.Future[int]") -> None:
-        if not waiting.cancelled() and isinstance(waiting.exception(), Fenced):
-            self.is_fenced = True
-            self.let_go()
+        if waiting.cancelled():
+            return
+        match waiting.exception():
+            case Fenced():
+                self.is_fenced = True
+                self.let_go()
+            case Refused() as error:
+                log.error("event was refused", extra={"session": self.session, "error": str(error)})

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mesh import subjects
-from mesh.bus import Bus, BusError, NobodyThere, Subscription
+from mesh.bus import Bus, BusError, Subscription
 from mesh.roster import BEAT, Beat, Roster
 from mesh.subjects import Stage
-from workers.stage import Claim, Taken
+from workers.stage import Claim, Left, Taken
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,16 @@ class Gone(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class Part:
-    """A stage of a session in the hands of a worker, until that is lost."""
+    """A stage of a session in the hands of a worker."""
 
+    session: str
+    stage: Stage
     worker: str
     epoch: int
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    """The worker has it no more, or is no more."""
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """The worker wants to leave, and another one is there: time to give the stage to that when nobody speaks."""
 
 
 class Casting:
@@ -40,6 +45,8 @@ class Casting:
         self._bus = bus
         self.roster = Roster()
         self._parts: set[Part] = set()
+        self._broken: dict[tuple[str, Stage], set[str]] = {}
+        """Workers that gave a stage of a session back: it is offered to the others first, and to them after a pause."""
         self._subscriptions: list[Subscription] = []
         self._changed = asyncio.Event()
 
@@ -47,6 +54,7 @@ class Casting:
         for stage in (Stage.STT, Stage.LLM, Stage.TTS):
             self._subscriptions.append(await self._bus.subscribe(subjects.worker_beat(stage), self._beat))
         self._subscriptions.append(await self._bus.subscribe(subjects.WORKER_GONE, self._gone))
+        self._subscriptions.append(await self._bus.subscribe(subjects.WORKER_LEFT, self._left))
 
     async def close(self) -> None:
         for subscription in self._subscriptions:
@@ -74,9 +82,20 @@ class Casting:
         self.roster.hear(beat, asyncio.get_running_loop().time())
         if not known:
             self._changed.set()
+        if beat.draining and any(not other.draining for other in self.roster.workers(beat.role)):
+            for part in self._parts:
+                if part.worker == beat.id:
+                    part.leaving.set()
 
     def _gone(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         self._lose(msgspec.json.decode(payload, type=Gone).id)
+
+    def _left(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        left = msgspec.json.decode(payload, type=Left)
+        for part in self._parts:
+            if (part.session, part.stage, part.epoch) == (left.session, left.stage, left.epoch):
+                self._broken.setdefault((part.session, part.stage), set()).add(part.worker)
+                part.lost.set()
 
     def _lose(self, worker: str) -> None:
         self.roster.gone(worker)
@@ -87,44 +106,64 @@ class Casting:
     @asynccontextmanager
     async def cast(self, stage: Stage, claim: Callable[[], Claim]) -> AsyncIterator[Part]:
         """Find a worker that takes the stage; waits while there is none. `claim` is asked anew for each worker."""
-        part = await self._find(stage, claim)
-        self._parts.add(part)
-        if not self.roster.is_there(part.worker):
-            part.lost.set()  # it was lost while it answered
+        part: Part | None = None
         try:
+            part = await self._find(stage, claim)
+            if not self.roster.is_there(part.worker):
+                part.lost.set()  # before it was asked
             yield part
         finally:
-            self._parts.discard(part)
+            if part:
+                self._parts.discard(part)
+            if part is None or not part.lost.is_set():
+                self._broken.pop((claim().session, stage), None)
 
     async def _find(self, stage: Stage, claim: Callable[[], Claim]) -> Part:
-        refused: set[str] = set()
+        key = (claim().session, stage)
+        refused = set(self._broken.get(key, ()))
         while True:
             worker = self.roster.pick(stage, exclude=refused)
             if worker is None:
+                self._broken.pop(key, None)
                 refused.clear()
-                await self._wait_for_workers()
-                continue
-            if taken := await self._claim(worker, claim()):
-                return Part(worker, taken.epoch)
-            refused.add(worker)
+                await self.wait_for_workers()
+            elif part := await self._claim(worker, stage, claim):
+                return part
+            else:
+                refused.add(worker)
 
-    async def _claim(self, worker: str, claim: Claim) -> Taken | None:
+    async def _claim(self, worker: str, stage: Stage, claim: Callable[[], Claim]) -> Part | None:
+        """None when the worker does not take it. Whether it is lost, only its heartbeats say."""
+        part: Part | None = None
+        taken = False
         try:
-            payload = msgspec.json.encode(claim)
-            answer = await self._bus.request(subjects.worker_claim(worker), payload, within=CLAIM_SECONDS)
-            taken = msgspec.json.decode(answer, type=Taken)
-        except NobodyThere:
-            self._lose(worker)
-            return None
+            asked = await self._expecting(stage, claim)
+            part = Part(asked.session, stage, worker, asked.epoch)
+            self._parts.add(part)  # it may be lost while it answers
+            taken = await self._ask(worker, asked)
         except (BusError, msgspec.MsgspecError) as error:
             log.warning("claim was not answered", extra={"worker": worker, "error": repr(error)})
-            return None
+        finally:
+            if part and not taken:
+                self._parts.discard(part)
+        return part if taken else None
+
+    async def _ask(self, worker: str, claim: Claim) -> bool:
+        payload = msgspec.json.encode(claim)
+        answer = await self._bus.request(subjects.worker_claim(worker), payload, within=CLAIM_SECONDS)
+        taken = msgspec.json.decode(answer, type=Taken)
         if not taken.ok:
             log.warning("claim was refused", extra={"worker": worker, "error": taken.error})
-            return None
-        return taken
+        return taken.ok
 
-    async def _wait_for_workers(self) -> None:
+    async def _expecting(self, stage: Stage, claim: Callable[[], Claim]) -> Claim:
+        """The claim of what is the stage's last fence now: should it come late, it finds another one and is refused."""
+        last = await self._bus.last_fence(claim().session, stage)
+        epoch, expected = (last.epoch + 1, last.sequence) if last else (1, 0)
+        return msgspec.structs.replace(claim(), epoch=epoch, expected=expected)
+
+    async def wait_for_workers(self) -> None:
+        """Until another worker is there, for a second at most."""
         self._changed.clear()
         try:
             async with asyncio.timeout(1):

@@ -14,7 +14,7 @@ from connectors_app.pool import AllFailed, Attempt, Pool
 from connectors_app.runner import Deadlines
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
-from mesh.config import AgentConfig, ConfigError, parse, revision
+from mesh.config import AgentConfig, ConfigError, parse
 from mesh.events import (
     ProviderFailed,
     ProviderSwitched,
@@ -22,7 +22,7 @@ from mesh.events import (
     SessionUpdated,
     Usage,
 )
-from mesh.roster import BEAT, Beat
+from mesh.roster import BEAT, Beat, Roster
 from mesh.store import ConfigStorage, StoreUnavailable
 from mesh.subjects import Stage
 from workers.actor import Actor
@@ -30,16 +30,18 @@ from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-RESTARTS = 3
-"""Times that a broken actor is started anew, from the history, before its session's stage is given up."""
+ALONE = 2.0
+"""Seconds that sessions have to end by themselves when a worker leaves and no other one can take them."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A transport's request to take a stage of a session. `rate` is the wire's."""
 
     session: str
-    epoch: int
     rate: int
+    epoch: int = 1
+    expected: int = 0
+    """The sequence of the stage's last fence when the transport asked, 0 for none: a late claim takes nothing."""
     generation: int = 0
     unfinished: int = 0
     """Sentences of `generation` before this one need no more audio: a voice takes over in the middle of a reply."""
@@ -49,6 +51,14 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ok: bool
     epoch: int = 0
     error: str = ""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker has given a stage of a session back; somebody has to claim it anew."""
+
+    session: str
+    stage: Stage
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,6 @@ class Seat:
     deadlines: Deadlines
     metrics: Metrics
     config: AgentConfig
-    revision: str
 
     @property
     def session(self) -> str:
@@ -132,6 +141,12 @@ def _attempt(attempt: Attempt) -> str:
     return f"{attempt.provider}: {attempt.error.message}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Hosted:
+    fence: int
+    task: asyncio.Task[None]
+
+
 class StageWorker:
     """One process of a role. Sessions come by claim; each runs as an actor of its own."""
 
@@ -158,28 +173,45 @@ class StageWorker:
         self._deadlines = deadlines
         self._metrics = metrics
         self._make = make
-        self._actors: dict[str, asyncio.Task[None]] = {}
-        self._epochs: dict[str, int] = {}
+        self._hosted: dict[str, _Hosted] = {}
 
     @property
     def sessions(self) -> int:
-        return len(self._actors)
+        return len(self._hosted)
 
     async def run(self, stop: asyncio.Event, *, grace: float) -> None:
-        """Serve until `stop`, then hand over: sessions go on elsewhere, or end here within `grace` seconds."""
+        """Serve until `stop`, then wait until others have the sessions: `grace` seconds at most."""
         claims = await self._bus.serve(subjects.worker_claim(self.worker), self._claimed)
         beating = asyncio.create_task(self._beat())
         await stop.wait()
         self.draining = True
         await self._say_beat(0.0)
-        if self._actors:
-            await asyncio.wait(self._actors.values(), timeout=grace)
+        if self._hosted:
+            await self._hand_over(grace)
         await claims.close()
         beating.cancel()
         await self._bus.publish(subjects.WORKER_GONE, msgspec.json.encode({"id": self.worker}))
-        for actor in self._actors.values():
-            actor.cancel()
-        await asyncio.gather(beating, *self._actors.values(), return_exceptions=True)
+        for task in (tasks := self._tasks()):
+            task.cancel()
+        await asyncio.gather(beating, *tasks, return_exceptions=True)
+
+    async def _hand_over(self, grace: float) -> None:
+        """The transports take the sessions away when nobody speaks; without another worker none is waited for."""
+        loop = asyncio.get_running_loop()
+        end, alone_since = loop.time() + grace, loop.time()
+        others = Roster()
+        subscription = await self._bus.subscribe(
+            subjects.worker_beat(self.role), lambda _, beat, __: others.hear(_read(beat), loop.time())
+        )
+        while self._hosted and loop.time() < min(end, alone_since + ALONE):
+            await asyncio.wait(self._tasks(), timeout=BEAT)
+            others.lost(loop.time())
+            if others.pick(self.role, exclude=[self.worker]):
+                alone_since = loop.time()
+        await subscription.close()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [hosted.task for hosted in self._hosted.values()]
 
     async def _beat(self) -> None:
         used, at = time.process_time(), time.monotonic()
@@ -216,42 +248,44 @@ class StageWorker:
     async def _take(self, claim: Claim) -> Taken:
         if self.draining:
             return Taken(ok=False, error="draining")
-        if held := self._actors.pop(claim.session, None):
-            held.cancel()
-        writer = await self._bus.take_fence(claim.session, self.role, owner=self.worker, epoch=claim.epoch)
+        writer = await self._bus.take_fence(
+            claim.session, self.role, owner=self.worker, epoch=claim.epoch, expected=claim.expected
+        )
+        held = self._hosted.get(claim.session)
+        if held and held.fence > writer.fence_sequence:
+            return Taken(ok=False, error="a newer claim was answered first")
+        if held:
+            held.task.cancel()
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._host(claim, writer, ready))
-        self._actors[claim.session] = task
+        self._hosted[claim.session] = _Hosted(writer.fence_sequence, task)
         task.add_done_callback(lambda task: self._left(claim.session, task, ready))
         await ready
         return Taken(ok=True, epoch=writer.epoch)
 
     def _left(self, session: str, task: asyncio.Task[None], ready: "asyncio.Future[None]") -> None:
-        if self._actors.get(session) is task:
-            del self._actors[session]
+        hosted = self._hosted.get(session)
+        if hosted and hosted.task is task:
+            del self._hosted[session]
         if not ready.done():
             ready.set_exception(BusError("the session was given away while it was opened"))
 
     async def _host(self, claim: Claim, writer: Writer, ready: "asyncio.Future[None]") -> None:
-        """Run the session's actor; one that breaks is started anew from the history, a few times."""
-        for restart in range(RESTARTS + 1):
-            try:
-                actor = self._make(await self._seat(claim, writer))
-                actor.ready.add_done_callback(lambda _: _tell(ready))
-                await actor.run()
+        """Run the session's actor. One that breaks gives the stage back: who claims it anew knows what was played."""
+        try:
+            actor = self._make(await self._seat(claim, writer))
+            actor.ready.add_done_callback(lambda _: _tell(ready))
+            await actor.run()
+        except Fenced:
+            return
+        except Exception as error:  # noqa: BLE001  # the outermost loop: one session's fault stays its own
+            self._metrics.actor_failures.inc()
+            log.exception("session's actor failed", extra={"session": claim.session})
+            if not ready.done():
+                ready.set_exception(BusError(f"the session could not be opened: {type(error).__name__}"))
                 return
-            except Fenced:
-                return
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # noqa: BLE001  # the outermost loop: one session's fault stays its own
-                self._metrics.actor_failures.inc()
-                log.exception("session's actor failed", extra={"session": claim.session, "restart": restart})
-                if not ready.done():
-                    ready.set_exception(BusError(f"the session could not be opened: {type(error).__name__}"))
-                    return
-            with contextlib.suppress(Fenced):
-                writer = await self._bus.take_fence(claim.session, self.role, owner=self.worker, epoch=writer.epoch + 1)
+            left = Left(session=claim.session, stage=self.role, epoch=writer.epoch)
+            await self._bus.publish(subjects.WORKER_LEFT, msgspec.json.encode(left))
 
     async def _seat(self, claim: Claim, writer: Writer) -> Seat:
         document = await self._document(claim.session)
@@ -264,7 +298,6 @@ class StageWorker:
             deadlines=self._deadlines,
             metrics=self._metrics,
             config=parse(document),
-            revision=revision(document),
         )
 
     async def _document(self, session: str) -> object:
@@ -277,6 +310,10 @@ class StageWorker:
             if isinstance(stored.event, SessionCreated | SessionUpdated):
                 return stored.event.config
         raise BusError("the session has no configuration, neither in Valkey nor in its events")
+
+
+def _read(beat: bytes) -> Beat:
+    return msgspec.json.decode(beat, type=Beat)
 
 
 def _tell(ready: "asyncio.Future[None]") -> None:

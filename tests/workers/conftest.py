@@ -4,7 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mesh.bus import Bus
+from mesh.store import Valkey
 from tests.workers.desks import KEY, STRANGER, Front, front
+from tests.workers.stages import Cast
+from workers.casting import Casting
 from workers.settings import Settings
 
 
@@ -26,3 +30,20 @@ async def embedded(valkey_url: str) -> AsyncIterator[Front]:
 def stranger() -> dict[str, str]:
     """A key of another workspace."""
     return {"X-API-Key": STRANGER}
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Bus]:
+    async with await Bus.connect(nats_url, "test") as bus:
+        await bus.ensure_streams()
+        yield bus
+
+
+@pytest.fixture
+async def cast(bus: Bus, valkey_url: str) -> AsyncIterator[Cast]:
+    """Nobody is employed yet."""
+    valkey, casting = Valkey(valkey_url), Casting(bus)
+    await casting.open()
+    yield Cast(bus, valkey, casting)
+    await casting.close()
+    await valkey.close()
