@@ -20,7 +20,7 @@ from django.utils import timezone
 from mesh import events
 from mesh.bus import Bus, BusError
 from mesh.roster import Beat
-from mesh.sessions import SessionStore
+from mesh.sessions import Record, SessionStore
 from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from sessions_app.actions import end_in_place_of_its_transport
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 PURGE_AT_ONCE = 100
+JOIN_GRACE = timedelta(seconds=60)
+"""A repeated phone webhook draws another token, which lives as long as the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,8 @@ class Upkeep:
         self._valkey = Valkey(valkey_url)
         self._configs = ConfigStorage(self._valkey)
         self._records = SessionStore(self._valkey)
-        self._without_config: set[str] = set()
-        """Sessions without a caller whose configuration was gone at the last look."""
+        self._closed: set[str] = set()
+        """Sessions without a caller that nobody could join at the last look."""
         self._attendance = Attendance(silence, time.monotonic())
         self._keep = timedelta(seconds=keep)
         self.ended: Counter[str] = Counter()
@@ -133,23 +135,24 @@ class Upkeep:
         return max(0, int(((timezone.now() - session.live_at).total_seconds() - silence) * 1000))
 
     async def _end_never_connected(self) -> None:
-        """A session's configuration expires with its time to live; then nobody can connect to it any more.
+        """Nobody can connect when the token has expired, or the configuration with its time to live.
 
-        Gone at two looks in a row: a transport that ends a session deletes its configuration too.
+        So at two looks in a row: a transport that ends a session deletes its configuration too.
         """
-        without, before = await self._waiting_without_config(), self._without_config
-        self._without_config = without
-        if not without & before or not await self._caught_up():
+        closed, before = await self._closed_to_callers(), self._closed
+        self._closed = closed
+        if not closed & before or not await self._caught_up():
             return
         for session in await self._database.run(_open_sessions):
-            if session.state == State.CREATED and session.id in without & before:
+            if session.state == State.CREATED and session.id in closed & before:
                 await self._end(session, "never_connected")
 
-    async def _waiting_without_config(self) -> set[str]:
+    async def _closed_to_callers(self) -> set[str]:
         waiting = {session.id for session in await self._database.run(_open_sessions) if session.state == State.CREATED}
         if not waiting:
             return set()
-        return waiting - set(await self._configs.list_configs())
+        records, configs = await self._records.list(), set(await self._configs.list_configs())
+        return {session for session in waiting if session not in configs or _is_too_late(records.get(session))}
 
     async def _end(self, session: Open, reason: str, *, failed: bool = False, media_ms: int = 0) -> None:
         if await end_in_place_of_its_transport(
@@ -183,6 +186,12 @@ class Upkeep:
             await self._bus.purge_session(session)
         await self._database.run(_note_purged, sessions)
         self.purged += len(sessions)
+
+
+def _is_too_late(record: Record | None) -> bool:
+    if record is None or "join_by" not in record:
+        return False
+    return timezone.now() > datetime.fromisoformat(record["join_by"]) + JOIN_GRACE
 
 
 def _open_sessions() -> list[Open]:

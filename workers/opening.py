@@ -1,7 +1,7 @@
 """Opening a session: what it needs is checked first, and then everything is there or nothing is."""
 
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from connectors_app import registry
@@ -66,9 +66,13 @@ def _why(desk: Desk, role: Role, chain: tuple[str, ...]) -> str:
 # -- records ---------------------------------------------------------------------------------------------
 
 
-def new_record(spec: SessionSpec, room_url: str) -> Record:
-    """What `session:<id>` holds. The call changes `state`, `participants`, `updated_at` and at the end `reason`."""
-    now = datetime.now(UTC).isoformat()
+def new_record(spec: SessionSpec, room_url: str, token_ttl: int) -> Record:
+    """What `session:<id>` holds; at `join_by` its first token expires.
+
+    The call changes `state`, `participants`, `updated_at` and at the end `reason`.
+    """
+    moment = datetime.now(UTC)
+    now = moment.isoformat()
     return {
         "session_id": spec.id,
         "workspace": spec.workspace,
@@ -88,6 +92,7 @@ def new_record(spec: SessionSpec, room_url: str) -> Record:
         "transcription": spec.captions,
         "notices": list(spec.notices),
         "reason": "",
+        "join_by": (moment + timedelta(seconds=token_ttl)).isoformat(),
         "created_at": now,
         "updated_at": now,
     }
@@ -109,7 +114,7 @@ async def open_session(desk: Desk, spec: SessionSpec, room_url: str, token_ttl: 
         undo.push_async_callback(desk.configs.delete_config, spec.id)
         await desk.configs.store_config(spec.id, spec.config, ttl)
         undo.push_async_callback(desk.sessions.delete, spec.id)
-        await desk.sessions.put(spec.id, new_record(spec, room_url), ttl)
+        await desk.sessions.put(spec.id, new_record(spec, room_url, token_ttl), ttl)
         await desk.create(spec)
         undo.push_async_callback(desk.end, spec.id, "failed")
         token = await desk.tokens.issue(spec.id, spec.transport, token_ttl)

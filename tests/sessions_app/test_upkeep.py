@@ -152,6 +152,37 @@ async def test_a_caller_who_never_came_is_waited_for_no_more(upkeep: Make, bus: 
     assert (stored.event.reason, stored.event.failed) == ("never_connected", False)
 
 
+@pytest.fixture
+async def records(valkey_url: str) -> AsyncIterator[SessionStore]:
+    valkey = await Valkey.connect(valkey_url)
+    store = SessionStore(valkey)
+    yield store
+    await store.delete("s1")
+    await valkey.close()
+
+
+@pytest.mark.parametrize(("seconds", "reasons"), [(-61, ["never_connected"]), (-50, []), (500, [])])
+async def test_an_expired_invitation_ends_the_wait(
+    seconds: int, reasons: list[str], upkeep: Make, bus: Bus, records: SessionStore
+) -> None:
+    join_by = timezone.now() + timedelta(seconds=seconds)
+    await records.put("s1", {"session_id": "s1", "state": "created", "join_by": join_by.isoformat()}, 60)
+    watch = await upkeep(silence=60)
+    await watch.look()
+    await watch.look()
+    assert [stored.event.reason for stored in await ends(bus) if isinstance(stored.event, SessionEnded)] == reasons
+
+
+async def test_who_joined_in_time_may_stay(upkeep: Make, bus: Bus, records: SessionStore) -> None:
+    await go_live()
+    join_by = timezone.now() - timedelta(seconds=500)
+    await records.put("s1", {"session_id": "s1", "state": "live", "join_by": join_by.isoformat()}, 60)
+    watch = await upkeep(silence=60)
+    await watch.look()
+    await watch.look()
+    assert not await ends(bus)
+
+
 async def test_a_live_session_needs_no_stored_config(upkeep: Make, bus: Bus, configs: ConfigStorage) -> None:
     await go_live()
     await configs.delete_config("s1")

@@ -1,5 +1,6 @@
 import gzip
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,16 @@ async def test_a_session_for_an_agent(embedded: Front) -> None:
     assert answer["room_name"] == answer["session_id"]
     spec = embedded.desk.created[0]
     assert (spec.agent, spec.agent_version, spec.config) == ("demo", 3, parse(document()))
+
+
+async def test_a_record_tells_when_the_invitation_ends(embedded: Front) -> None:
+    embedded.desk.agents = [DEMO]
+    async with embedded.client.post("/sessions", json={"agent": "demo"}) as response:
+        answer = await response.json()
+    record = await embedded.desk.sessions.get(answer["session_id"])
+    assert record is not None
+    lateness = datetime.fromisoformat(answer["expires_at"]) - datetime.fromisoformat(record["join_by"])
+    assert abs(lateness) < timedelta(seconds=5)
 
 
 async def test_the_default_agent_answers(embedded: Front) -> None:
