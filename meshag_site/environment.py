@@ -1,120 +1,56 @@
-"""Reads settings: the environment first, then what a running `manage.py up` has left for us, then the default."""
+"""What only Django's side reads: the `.env` file, what a running `manage.py up` has left, database and secret key."""
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
-FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-LEVELS = {
-    "trace": "DEBUG",
-    "debug": "DEBUG",
-    "info": "INFO",
-    "warn": "WARNING",
-    "warning": "WARNING",
-    "error": "ERROR",
-    "critical": "CRITICAL",
-    "off": "CRITICAL",
-}
+from mesh.environment import BadSetting, Environment
+
 SHORTEST_SECRET_KEY = 50
 
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Every method raises ImproperlyConfigured, which names the setting and never repeats a secret."""
-
-    variables: Mapping[str, str]
-    runtime: Mapping[str, Any]
-
-    def text(self, name: str, default: str = "") -> str:
-        """The variable, or the content of the file that `<name>_FILE` names. An empty one counts as none."""
-        value, file = (self.variables.get(key, "").strip() for key in (name, f"{name}_FILE"))
-        if value and file:
-            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: keep one of them")
-        if file:
-            value = _content(f"{name}_FILE", file)
-        return value or str(self.runtime.get(name) or default)
-
-    def flag(self, name: str) -> bool:
-        value = self.text(name, "false")
-        if value.lower() not in FLAGS:
-            raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}")
-        return FLAGS[value.lower()]
-
-    def number(self, name: str, default: int, least: int, most: int) -> int:
-        value = self.text(name, str(default))
-        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
-            raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {value!r}")
-        return int(value)
-
-    def words(self, name: str) -> list[str]:
-        return self.text(name).replace(",", " ").split()
-
-    def url(self, name: str, default: str, *schemes: str) -> str:
-        value = self.text(name, default)
-        if value and not _is_url(value, schemes):
-            raise ImproperlyConfigured(f"{name} must look like {schemes[0]}://host[:port]")
-        return value
-
-    def origin(self, name: str) -> str:
-        value = self.url(name, "", "https", "http").rstrip("/")
-        if value and value.count("/") > 2:
-            raise ImproperlyConfigured(f"{name} must be an origin such as https://agents.example.com, without a path")
-        return value
-
-    def valkey_url(self) -> str:
-        """In the spelling that the client knows."""
-        older = self.url("REDIS_URL", "redis://localhost:6379", "redis", "rediss")
-        scheme, rest = self.url("VALKEY_URL", older, "redis", "rediss", "valkey", "valkeys").split("://", 1)
-        return f"{scheme.replace('valkey', 'redis')}://{rest}"
-
-    def log_level(self) -> str:
-        """`RUST_LOG` may name targets, as in `info,hyper=warn`; nothing here has them, so the plain level counts."""
-        rust = [word for word in self.text("RUST_LOG").lower().replace(" ", "").split(",") if word in LEVELS]
-        level = self.text("LOG_LEVEL", rust[-1] if rust else "info")
-        if level.lower() not in LEVELS:
-            raise ImproperlyConfigured(f"LOG_LEVEL must be debug, info, warning, error or critical, not {level!r}")
-        return LEVELS[level.lower()]
-
-    def database(self, default: str) -> dict[str, Any]:
-        url = self.text("DATABASE_URL", default)
-        if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
-            raise ImproperlyConfigured(
-                "DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path"
-            )
-        try:
-            config: dict[str, Any] = environ.Env.db_url_config(url)
-        except ValueError:
-            raise ImproperlyConfigured("DATABASE_URL holds a port or a host that cannot be read") from None
-        if config["ENGINE"] == "django.db.backends.sqlite3":
-            Path(config["NAME"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Web, bridge and celery all write. The bridge's place in the stream is stored with its rows, so a commit
-            # that a power cut takes back is simply written again: NORMAL is enough.
-            pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
-            config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 10, "init_command": pragmas}
-        return config
-
-    def secret_key(self, kept: Path) -> str:
-        """The operator's, or the installation's own one, which is drawn at the first start."""
-        key = self.text("MESHAG_SECRET_KEY") or _kept_secret(kept)
-        if len(key) < SHORTEST_SECRET_KEY:
-            raise ImproperlyConfigured(f"MESHAG_SECRET_KEY must have at least {SHORTEST_SECRET_KEY} characters")
-        return key
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=(.*)")
+_QUOTED = re.compile(r"""\s*(?:'([^']*)'|"((?:[^"\\]|\\.)*)")\s*(?:#.*)?""")
 
 
-def read_env_file(variables: Mapping[str, str], usual: Path) -> None:
-    """Add to the process's environment what `.env`, or the file that MESHAG_ENV_FILE names, says and nobody has set."""
+def read_env_file(variables: MutableMapping[str, str], usual: Path) -> None:
+    """Add what `.env`, or the file that MESHAG_ENV_FILE names, says and nobody has set. Raises BadSetting."""
     named = variables.get("MESHAG_ENV_FILE", "").strip()
-    if named and not Path(named).exists():
-        raise ImproperlyConfigured(f"MESHAG_ENV_FILE: there is no file {named!r}")
-    environ.Env.read_env(named or usual)
+    file = Path(named or usual)
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        if named:
+            raise BadSetting(f"MESHAG_ENV_FILE: there is no file {named!r}") from None
+        return
+    except OSError as error:
+        raise BadSetting(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{file} cannot be read: it is not UTF-8 text") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, value = _setting(line.strip(), f"{file}, line {number}")
+            variables.setdefault(name, value)
+
+
+def _setting(line: str, place: str) -> tuple[str, str]:
+    """Name and value. The error says only where: the line may hold a secret."""
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise BadSetting(f"{place}: must be NAME=value")
+    name, value = found.groups()
+    if not value.lstrip().startswith(("'", '"')):
+        return name, re.split(r"\s#", value, maxsplit=1)[0].strip()
+    quoted = _QUOTED.fullmatch(value)
+    if not quoted:
+        raise BadSetting(f"{place}: the value's quotes must be closed, with nothing but a # comment behind them")
+    plain, escaped = quoted.groups()
+    return name, plain if plain is not None else re.sub(r"\\(.)", r"\1", escaped)
 
 
 def read_runtime(path: Path) -> dict[str, Any]:
@@ -126,7 +62,7 @@ def read_runtime(path: Path) -> dict[str, Any]:
     except ValueError:
         runtime = None
     if not isinstance(runtime, dict):
-        raise ImproperlyConfigured(f"{path} cannot be read: remove it and start `make up` again")
+        raise BadSetting(f"{path} cannot be read: remove it and start `make up` again")
     return runtime if _is_running(runtime.get("pid")) else {}
 
 
@@ -141,22 +77,30 @@ def _is_running(pid: object) -> bool:
     return True
 
 
-def _content(name: str, file: str) -> str:
+def database(env: Environment, default: str) -> dict[str, Any]:
+    """The entry for Django's DATABASES. Raises BadSetting."""
+    url = env.text("DATABASE_URL", default)
+    if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
+        raise BadSetting("DATABASE_URL must look like postgres://user:password@host/name or sqlite:///path")
     try:
-        value = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImproperlyConfigured(f"{name}: cannot read {file!r}: {error}") from None
-    if not value:
-        raise ImproperlyConfigured(f"{name}: {file!r} is empty")
-    return value
-
-
-def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        config: dict[str, Any] = environ.Env.db_url_config(url)
     except ValueError:
-        return False
+        raise BadSetting("DATABASE_URL holds a port or a host that cannot be read") from None
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        Path(config["NAME"]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Web, bridge and celery all write. The bridge's place in the stream is stored with its rows, so a commit
+        # that a power cut takes back is simply written again: NORMAL is enough.
+        pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000;"
+        config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 10, "init_command": pragmas}
+    return config
+
+
+def secret_key(env: Environment, kept: Path) -> str:
+    """The operator's, or the installation's own one, which is drawn at the first start. Raises BadSetting."""
+    key = env.text("MESHAG_SECRET_KEY") or _kept_secret(kept)
+    if len(key) < SHORTEST_SECRET_KEY:
+        raise BadSetting(f"MESHAG_SECRET_KEY must have at least {SHORTEST_SECRET_KEY} characters")
+    return key
 
 
 def _kept_secret(path: Path) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.environment import BadSetting, Environment
 from meshag_site import ports
 from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
 from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port, is_free
 from meshag_site.supervisor import Ending, Program
+from workers.settings import Settings
 
 PROBE_TIMEOUT = 3.0
 WORKER_GRACE = 8.0
@@ -21,14 +23,10 @@ WORKER_GRACE = 8.0
 MOST_WORKERS = 64
 DEFAULT_WORKERS = {"stt": 2, "llm": 2, "tts": 2, "transport": 1}
 ROLE_PORTS = {"stt": ports.STT, "llm": ports.LLM, "tts": ports.TTS}
-FIRST_CREDENTIALS = ("MESHAG_ADMIN_PASSWORD", "MESHAG_API_KEY")
-"""Only `up` needs them; the programs do not get them."""
+ONLY_OURS = ("MESHAG_ADMIN_PASSWORD", "MESHAG_ADMIN_PASSWORD_FILE", "MESHAG_API_KEY", "MESHAG_API_KEY_FILE")
+"""The first credentials are for `up`; the programs do not get them."""
 
 Probe = Callable[[int], Awaitable[str | None]]
-
-
-class PlanError(Exception):
-    """A setting cannot be used. The message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +58,13 @@ class Plan:
 
 
 def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
-    """Decide what runs where. Raises PlanError and PortError."""
-    given = {}
-    if url := given_url(environ, "NATS_URL"):
-        given["NATS_URL"] = url
-    if url := given_url(environ, "VALKEY_URL") or given_url(environ, "REDIS_URL"):
-        given["VALKEY_URL"] = url
-    host = environ.get("MESHAG_BIND", "").strip() or LOOPBACK
+    """Decide what runs where. Raises BadSetting and PortError."""
+    env = Environment(environ)
+    urls = {"NATS_URL": env.nats_url(default=""), "VALKEY_URL": env.valkey_url(default="")}
+    given = {name: url for name, url in urls.items() if url}
+    host = env.text("MESHAG_BIND", LOOPBACK)
     if not is_free(0, host):
-        raise PlanError(f"MESHAG_BIND: this machine has no address {host!r} to listen on")
+        raise BadSetting(f"MESHAG_BIND: this machine has no address {host!r} to listen on")
     settings = [ports.WEB, *ROLE_PORTS.values(), ports.TRANSPORT, ports.BRIDGE]
     if "NATS_URL" not in given:
         settings += [ports.NATS, ports.NATS_MONITOR]
@@ -80,25 +76,27 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
         servers.append(NatsServer(data_dir / "nats", chosen[ports.NATS], chosen[ports.NATS_MONITOR]))
     if "VALKEY_URL" not in given:
         servers.append(ValkeyServer(data_dir / "valkey", chosen[ports.VALKEY]))
-    urls = given | {f"{server.name.upper()}_URL": server.url for server in servers}
+    urls |= {f"{server.name.upper()}_URL": server.url for server in servers}
     environment = {
-        **{name: value for name, value in environ.items() if name not in FIRST_CREDENTIALS},
+        **{name: value for name, value in environ.items() if name not in ONLY_OURS},
         **urls,
         **{setting: str(number) for setting, number in chosen.numbers.items()},
         "MESHAG_DATA_DIR": str(data_dir),
         "MESHAG_BIND": host,
         "MESHAG_EMBEDDED": "0" if given else "1",
         "PYTHONUNBUFFERED": "1",
+        "MESHAG_ENV_FILE": os.devnull,  # what it says is here already, and the rest of it is none of their business
     }
     for name in urls:
         environment.pop(f"{name}_FILE", None)
-    return Plan(data_dir, host, chosen, servers, environment, _pages(environ, chosen))
+    Settings.from_environ(environment)  # a worker that cannot read its settings would be started for ever
+    return Plan(data_dir, host, chosen, servers, environment, _pages(env, chosen))
 
 
-def _pages(environ: Mapping[str, str], chosen: Ports) -> dict[str, int]:
+def _pages(env: Environment, chosen: Ports) -> dict[str, int]:
     """The first worker of a role has the documented port, everything else a free one."""
     pages = {"bridge": chosen[ports.BRIDGE]}
-    for name in [f"{role}-{n + 1}" for role in DEFAULT_WORKERS for n in range(_count(environ, role))]:
+    for name in [f"{role}-{n + 1}" for role in DEFAULT_WORKERS for n in range(_count(env, role))]:
         role, _, number = name.partition("-")
         if number == "1" and role in ROLE_PORTS:
             pages[name] = chosen[ROLE_PORTS[role]]
@@ -107,23 +105,8 @@ def _pages(environ: Mapping[str, str], chosen: Ports) -> dict[str, int]:
     return pages
 
 
-def given_url(environ: Mapping[str, str], name: str) -> str:
-    """The variable, or the content of the file that `<name>_FILE` names; empty: we start the server ourselves."""
-    file = environ.get(f"{name}_FILE", "").strip()
-    if not file:
-        return environ.get(name, "").strip()
-    try:
-        return Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"{name}_FILE: cannot read {file!r}: {error}") from None
-
-
-def _count(environ: Mapping[str, str], role: str) -> int:
-    setting = f"MESHAG_{role.upper()}_WORKERS"
-    text = environ.get(setting, "").strip() or str(DEFAULT_WORKERS[role])
-    if not (text.isascii() and text.isdigit() and int(text) <= MOST_WORKERS):
-        raise PlanError(f"{setting} must be a number from 0 to {MOST_WORKERS}, not {text!r}")
-    return int(text)
+def _count(env: Environment, role: str) -> int:
+    return env.number(f"MESHAG_{role.upper()}_WORKERS", DEFAULT_WORKERS[role], 0, MOST_WORKERS)
 
 
 # -- programs -------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""Settings. Every value comes from the environment or from `.env`; `environment.py` says how it is read."""
+"""Settings. Every value comes from the environment or from `.env`; a wrong one raises BadSetting, which names it."""
 
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from meshag_site.environment import Environment, read_env_file, read_runtime
+from mesh.environment import Environment
+from meshag_site.environment import database, read_env_file, read_runtime, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 read_env_file(os.environ, BASE_DIR / ".env")
@@ -15,7 +16,7 @@ env = Environment(os.environ, RUNTIME)
 # -- who we are ------------------------------------------------------------------------------------------
 
 DEBUG = env.flag("MESHAG_DEBUG")
-SECRET_KEY = env.secret_key(DATA_DIR / "secret-key")
+SECRET_KEY = secret_key(env, DATA_DIR / "secret-key")
 PUBLIC_URL = env.origin("MESHAG_PUBLIC_URL")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.words("MESHAG_ALLOWED_HOSTS")]
 if PUBLIC_URL:
@@ -25,7 +26,7 @@ if PUBLIC_URL:
 if PUBLIC_URL.startswith("https:"):
     SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = [r"^(health|ready|metrics)$"]
+    SECURE_REDIRECT_EXEMPT = [r"^(health|ready|metrics|metrics/targets)$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     # Subdomains and browsers' preload lists concern the owner's whole domain: not ours to decide.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -76,7 +77,7 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "meshag_site.urls"
 ASGI_APPLICATION = "meshag_site.asgi.application"
-DATABASES = {"default": env.database(f"sqlite:///{DATA_DIR / 'meshag.sqlite3'}")}
+DATABASES = {"default": database(env, f"sqlite:///{DATA_DIR / 'meshag.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -95,7 +96,7 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # -- servers, API, logs ----------------------------------------------------------------------------------
 
-NATS_URL = env.url("NATS_URL", "nats://localhost:4222", "nats", "tls", "ws", "wss")
+NATS_URL = env.nats_url()
 VALKEY_URL = env.valkey_url()
 BIND = env.text("MESHAG_BIND", "127.0.0.1")
 BRIDGE_PORT = env.number("MESHAG_BRIDGE_PORT", 0, 0, 65_535)

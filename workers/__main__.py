@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
 import uvloop
@@ -28,8 +28,8 @@ from workers.transport import Transport
 
 log = logging.getLogger("workers")
 
-GRACE = 5.0
-"""Seconds that sessions have to end by themselves after SIGTERM; then other workers take them."""
+GRACE = 20.0
+"""Seconds that a stage worker waits after SIGTERM until other workers have its sessions, while there are any."""
 RETRY = 0.5
 
 
@@ -140,7 +140,7 @@ async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None
             bus=bus,
             configs=ConfigStorage(valkey, settings.config_ttl_seconds),
             pool=pool,
-            deadlines=deadlines_from(os.environ),
+            deadlines=_deadlines(settings),
             metrics=metrics,
             make=_maker(stage),
         )
@@ -161,19 +161,13 @@ async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None
         await valkey.close()
 
 
-def deadlines_from(environ: Mapping[str, str]) -> Deadlines:
-    """`MESHAG_FIRST_TOKEN_SECONDS` and so on, for operators whose providers are slow; exits on a wrong value."""
-    default = Deadlines()
-    values = {}
-    for name in ("first_token", "first_audio", "transcript", "stall"):
-        setting = f"MESHAG_{name.upper()}_SECONDS"
-        try:
-            values[name] = float(environ.get(setting) or getattr(default, name))
-        except ValueError:
-            sys.exit(f"{setting} must be a number of seconds, not {environ[setting]!r}")
-        if not 0.01 <= values[name] <= 600:
-            sys.exit(f"{setting} must be 0.01 to 600 seconds, not {values[name]}")
-    return Deadlines(**values)
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(
+        first_token=settings.first_token_seconds,
+        first_audio=settings.first_audio_seconds,
+        transcript=settings.transcript_seconds,
+        stall=settings.stall_seconds,
+    )
 
 
 if __name__ == "__main__":

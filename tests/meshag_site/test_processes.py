@@ -1,6 +1,7 @@
 """What `up` runs: command lines, ports, and what each program is told."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from mesh.environment import BadSetting
 from meshag_site import ports
 from meshag_site.ports import LOOPBACK, listen
 from meshag_site.processes import (
     Plan,
-    PlanError,
     bridge_program,
     failing_checks,
     pages_probe,
@@ -72,7 +73,7 @@ def test_number_of_workers_is_a_setting(tmp_path: Path, transport: socket.socket
 
 @pytest.mark.parametrize("text", ["-1", "two", "65"])
 def test_number_of_workers_that_is_none(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PlanError, match="MESHAG_LLM_WORKERS must be a number from 0 to 64"):
+    with pytest.raises(BadSetting, match="MESHAG_LLM_WORKERS must be a whole number from 0 to 64"):
         planned(tmp_path, MESHAG_LLM_WORKERS=text)
 
 
@@ -85,13 +86,14 @@ def test_transports_share_the_handed_down_socket(tmp_path: Path, transport: sock
 
 
 def test_every_program_gets_resolved_settings(tmp_path: Path, transport: socket.socket) -> None:
-    its = planned(tmp_path, MESHAG_ADMIN_PASSWORD="hunter2", MESHAG_API_KEY="hunter3")
+    its = planned(tmp_path, MESHAG_ADMIN_PASSWORD="hunter2", MESHAG_API_KEY_FILE="/key", MESHAG_ENV_FILE="/.env")
     for program in (*worker_programs(its, transport), web_program(its), bridge_program(its)):
         environment = program.environment
         assert environment["NATS_URL"] == f"nats://127.0.0.1:{its.ports['MESHAG_NATS_PORT']}"
         assert environment["VALKEY_URL"] == f"redis://127.0.0.1:{its.ports['MESHAG_VALKEY_PORT']}"
         assert environment["STT_PORT"].isdigit() and environment["MESHAG_DATA_DIR"] == str(tmp_path)
-        assert "MESHAG_API_KEY" not in environment and "MESHAG_ADMIN_PASSWORD" not in environment
+        assert not {"MESHAG_ADMIN_PASSWORD", "MESHAG_API_KEY_FILE"} & set(environment)
+        assert environment["MESHAG_ENV_FILE"] == os.devnull
 
 
 @pytest.mark.accepts("M60", "M61")
@@ -110,6 +112,34 @@ def test_given_servers_are_not_started(tmp_path: Path) -> None:
     assert its.environment["VALKEY_URL"] == "redis://valkey.example:6379"
 
 
+@pytest.mark.accepts("M95")
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ("redis://valkey:6379", "redis://valkey:6379"),
+        ("redis://:valkey@host", "redis://:valkey@host"),
+        ("valkeys://valkey", "rediss://valkey"),
+    ],
+)
+def test_only_the_scheme_is_respelled(tmp_path: Path, given: str, known: str) -> None:
+    assert planned(tmp_path, VALKEY_URL=given).environment["VALKEY_URL"] == known
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONFIG_TTL_SECONDS", "abc"),
+        ("MESHAG_FIRST_TOKEN_SECONDS", "abc"),
+        ("MESHAG_STALL_SECONDS", "0"),
+        ("NATS_URL", "host:4222"),
+        ("TWILIO_AUTH_TOKEN_FILE", "/nowhere"),
+    ],
+)
+def test_wrong_setting_of_a_worker_stops_the_start(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=f"^{name}"):
+        planned(tmp_path, **{name: value})
+
+
 @pytest.mark.parametrize(
     ("environ", "embedded"),
     [({}, "1"), ({"NATS_URL": "nats://n"}, "0"), ({"VALKEY_URL": "redis://v"}, "0"), ({"MESHAG_EMBEDDED": "0"}, "1")],
@@ -124,7 +154,7 @@ def test_this_machine_reaches_what_listens_anywhere(tmp_path: Path, host: str, n
 
 
 def test_address_of_another_machine(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="MESHAG_BIND: this machine has no address '192.0.2.1'"):
+    with pytest.raises(BadSetting, match="MESHAG_BIND: this machine has no address '192.0.2.1'"):
         planned(tmp_path, MESHAG_BIND="192.0.2.1")
 
 

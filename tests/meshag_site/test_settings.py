@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import runpy
 import stat
 import subprocess
@@ -11,9 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 
-from meshag_site.environment import Environment, read_runtime
+from mesh.environment import BadSetting, Environment
+from meshag_site.environment import read_env_file, read_runtime, secret_key
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Load = Callable[..., dict[str, Any]]
@@ -82,6 +83,44 @@ def test_the_env_file_is_read(load: Load, tmp_path: Path) -> None:
     assert settings["VALKEY_URL"] == "redis://from-environment:6379"
 
 
+@pytest.mark.accepts("M98")
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("KEY=plain", "plain"),
+        ("  export KEY = plain  ", "plain"),
+        ("KEY=plain # why", "plain"),
+        ("KEY= # none", ""),
+        ("KEY=pass#word", "pass#word"),
+        ("KEY='pass # word' # why", "pass # word"),
+        (r'KEY="a \"quoted\" # word"', 'a "quoted" # word'),
+        ("\ufeffKEY=a=b", "a=b"),
+        ("# KEY=other\n\nKEY=own", "own"),
+    ],
+)
+def test_the_env_file_has_the_usual_spellings(tmp_path: Path, line: str, value: str) -> None:
+    (tmp_path / ".env").write_text(f"{line}\n")
+    variables: dict[str, str] = {}
+    read_env_file(variables, tmp_path / ".env")
+    assert variables == {"KEY": value}
+
+
+@pytest.mark.parametrize("line", ["OPENAI_API_KEY sk-hunter2", "sk-hunter2", "KEY='sk-hunter2", 'KEY="sk-" hunter2'])
+def test_a_wrong_line_is_named_not_shown(
+    tmp_path: Path, line: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text(f"NATS_URL=\n{line}\n")
+    with pytest.raises(BadSetting, match=r"\.env, line 2: ") as refused:
+        read_env_file({}, tmp_path / ".env")
+    assert "hunter2" not in f"{refused.value}{caplog.text}{capfd.readouterr()}"
+
+
+def test_an_env_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadSetting, match="not UTF-8 text"):
+        read_env_file({}, tmp_path / ".env")
+
+
 def test_running_servers_are_found(load: Load, tmp_path: Path) -> None:
     running = {"pid": os.getpid(), "NATS_URL": "nats://127.0.0.1:5222"}
     (tmp_path / "runtime.json").write_text(json.dumps(running))
@@ -101,7 +140,7 @@ def test_servers_that_died_are_forgotten(load: Load, tmp_path: Path) -> None:
 def test_a_broken_runtime_file_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "runtime.json"
     file.write_text(content)
-    with pytest.raises(ImproperlyConfigured, match=r"runtime\.json cannot be read: remove it"):
+    with pytest.raises(BadSetting, match=r"runtime\.json cannot be read: remove it"):
         read_runtime(file)
 
 
@@ -124,6 +163,7 @@ def test_an_empty_variable_counts_as_none(load: Load) -> None:
         ({"REDIS_URL": "redis://older:6379"}, "redis://older:6379"),
         ({"REDIS_URL": "redis://older:6379", "VALKEY_URL": "valkey://own:6379/1"}, "redis://own:6379/1"),
         ({"VALKEY_URL": "valkeys://own:6380"}, "rediss://own:6380"),
+        ({"VALKEY_URL": "redis://:valkey@valkey:6379"}, "redis://:valkey@valkey:6379"),
     ],
 )
 def test_valkey_has_several_spellings(variables: dict[str, str], url: str) -> None:
@@ -158,7 +198,7 @@ def test_each_installation_draws_its_key(load: Load, tmp_path: Path) -> None:
 def test_simultaneous_starts_agree_on_a_key(tmp_path: Path) -> None:
     kept = tmp_path / "new" / "secret-key"
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: read().secret_key(kept), range(8)))
+        keys = set(pool.map(lambda _: secret_key(read(), kept), range(8)))
     assert keys == {kept.read_text()}
     assert list(kept.parent.iterdir()) == [kept]
 
@@ -192,14 +232,14 @@ def test_a_given_key_leaves_no_file(load: Load, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_value_names_its_setting(load: Load, variables: dict[str, str], said: str) -> None:
-    with pytest.raises(ImproperlyConfigured) as refused:
+    with pytest.raises(BadSetting) as refused:
         load(**variables)
     assert said in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["NATS_URL", "VALKEY_URL", "DATABASE_URL"])
 def test_passwords_are_not_repeated(load: Load, name: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=name) as refused:
+    with pytest.raises(BadSetting, match=name) as refused:
         load(**{name: "ftp://mesh:s3cret@host"})
     assert "s3cret" not in str(refused.value)
 
@@ -218,10 +258,20 @@ def test_a_public_https_url_passes_every_check(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_wrong_value_stops_the_start(tmp_path: Path) -> None:
-    checked = check_deployment(tmp_path, MESHAG_DEBUG="maybe")
-    assert checked.returncode != 0
-    assert "MESHAG_DEBUG must be true or false" in checked.stderr
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MESHAG_DEBUG", "maybe"),
+        ("LOG_LEVEL", "loud"),
+        ("MESHAG_SECRET_KEY", "abc"),
+        ("MESHAG_PUBLIC_URL", "https://x/path"),
+        ("DATABASE_URL", "mysql://x"),
+    ],
+)
+def test_a_wrong_value_stops_the_start(tmp_path: Path, name: str, value: str) -> None:
+    checked = check_deployment(tmp_path, **{name: value})
+    assert checked.returncode == 1
+    assert checked.stderr.startswith(f"{name} must ") and checked.stderr.count("\n") == 1
 
 
 def test_https_brings_strict_transport(load: Load) -> None:
@@ -229,3 +279,9 @@ def test_https_brings_strict_transport(load: Load) -> None:
     assert settings["SECURE_HSTS_SECONDS"] >= 31_536_000
     assert settings["SESSION_COOKIE_SECURE"] and settings["CSRF_COOKIE_SECURE"] and settings["SECURE_SSL_REDIRECT"]
     assert "SESSION_COOKIE_SECURE" not in load(MESHAG_PUBLIC_URL="http://mesh.example")
+
+
+@pytest.mark.parametrize("page", ["health", "ready", "metrics", "metrics/targets"])
+def test_operators_pages_are_not_redirected(load: Load, page: str) -> None:
+    exempt = load(MESHAG_PUBLIC_URL="https://mesh.example")["SECURE_REDIRECT_EXEMPT"]
+    assert any(re.search(pattern, page) for pattern in exempt)

@@ -87,6 +87,11 @@ def test_first_credentials_are_shown_once_and_kept(system: System, name: str) ->
     assert system.output.count(file.read_text().strip()) == 1
 
 
+def test_everything_kept_is_for_its_user_only(system: System) -> None:
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in system.data_dir.rglob("*")}
+    assert modes and not [path for path, mode in modes.items() if mode & 0o077]
+
+
 def test_commands_find_the_servers(system: System) -> None:
     said = system.manage(
         "shell", "-c", "from django.conf import settings; print(settings.NATS_URL, settings.VALKEY_URL)"
@@ -160,8 +165,14 @@ def test_given_server_that_does_not_answer(tmp_path: Path, name: str) -> None:
     assert "hunter2" not in system.output
 
 
+def test_wrong_setting_of_a_worker_stops_the_start(tmp_path: Path) -> None:
+    with running_system(tmp_path, MESHAG_STALL_SECONDS="abc") as system:
+        system.shows("CommandError: MESHAG_STALL_SECONDS must be a number of seconds")
+        assert system.process.wait(START_DEADLINE) == 1
+
+
 @pytest.mark.accepts("M98")
 def test_env_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("MESHAG_STT_WORKERS=none\n")
     with running_system(tmp_path / "data", MESHAG_ENV_FILE=str(tmp_path / "env")) as system:
-        system.shows("MESHAG_STT_WORKERS must be a number")
+        system.shows("MESHAG_STT_WORKERS must be a whole number")

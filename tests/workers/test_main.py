@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import pytest
 
 from meshag_site.ports import free_port
-from workers.__main__ import deadlines_from
 
 SECONDS = 30
 
@@ -56,14 +55,3 @@ def test_a_wrong_setting_ends_the_start() -> None:
     with worker("llm", NATS_URL="localhost:4222") as process:
         _, said = process.communicate(timeout=SECONDS)
     assert (process.returncode, said.strip()) == (1, "NATS_URL must look like nats://host[:port]")
-
-
-def test_deadlines_come_from_the_environment() -> None:
-    deadlines = deadlines_from({"MESHAG_FIRST_TOKEN_SECONDS": "4.5", "MESHAG_STALL_SECONDS": ""})
-    assert (deadlines.first_token, deadlines.stall) == (4.5, deadlines_from({}).stall)
-
-
-@pytest.mark.parametrize("value", ["soon", "0", "601", "nan"])
-def test_a_wrong_deadline_names_its_setting(value: str) -> None:
-    with pytest.raises(SystemExit, match="MESHAG_TRANSCRIPT_SECONDS must be"):
-        deadlines_from({"MESHAG_TRANSCRIPT_SECONDS": value})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors_app.runner import Deadlines
 from workers.settings import ROOT, BadSetting, Settings
 
 
@@ -66,6 +67,7 @@ def test_log_level(environ: dict[str, str], level: str) -> None:
         ("MESHAG_PUBLIC_URL", "https://agents.example/path", "without a path"),
         ("MESHAG_EMBEDDED", "perhaps", "true or false"),
         ("STT_PORT", "70000", "from 1 to 65535"),
+        *(("MESHAG_TRANSCRIPT_SECONDS", value, "from 0.01 to 600") for value in ("soon", "0", "601", "nan")),
         ("MESHAG_TRANSPORT_FD", "-1", "file descriptor"),
     ],
 )
@@ -107,3 +109,10 @@ def test_public_url_without_trailing_slash() -> None:
 
 def test_data_is_kept_in_the_checkout() -> None:
     assert read().data_dir == ROOT / "var"
+
+
+def test_deadlines_are_the_runners_own() -> None:
+    settings, runner = read(MESHAG_FIRST_TOKEN_SECONDS="4.5", MESHAG_STALL_SECONDS=""), Deadlines()
+    known = (settings.first_audio_seconds, settings.transcript_seconds, settings.stall_seconds)
+    assert known == (runner.first_audio, runner.transcript, runner.stall)
+    assert settings.first_token_seconds == 4.5

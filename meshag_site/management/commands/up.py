@@ -19,12 +19,20 @@ from django.db import DatabaseError, connections
 
 from mesh import subjects
 from mesh.bus import Bus, Unreachable
+from mesh.environment import BadSetting
 from meshag_site import ports
 from meshag_site.embedded import ServerError
-from meshag_site.first_start import KEY_FILE, PASSWORD_FILE, FirstCredentials, prepare_database, write_secret
+from meshag_site.first_start import (
+    KEY_FILE,
+    PASSWORD_FILE,
+    FirstCredentials,
+    GivenCredentials,
+    prepare_database,
+    write_secret,
+)
 from meshag_site.output import Terminal
 from meshag_site.ports import PortError, listen
-from meshag_site.processes import Plan, PlanError, bridge_program, plan, server_program, web_program, worker_programs
+from meshag_site.processes import Plan, bridge_program, plan, server_program, web_program, worker_programs
 from meshag_site.supervisor import StartFailed, Supervisor
 
 PARENT_LOOK = 0.5
@@ -40,13 +48,15 @@ class Command(BaseCommand):
         parser.add_argument("--verbose", action="store_true", help="show every line that the programs write")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(0o077)  # whatever we and our programs write is for our user only
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         terminal = Terminal(sys.stdout, verbose=options["verbose"])
         try:
+            given = GivenCredentials.from_environ(os.environ)
             with only_one(data_dir):
-                asyncio.run(Up(plan(os.environ, data_dir), terminal).run())
-        except (PlanError, PortError, ServerError, StartFailed) as error:
+                asyncio.run(Up(plan(os.environ, data_dir), given, terminal).run())
+        except (BadSetting, PortError, ServerError, StartFailed) as error:
             raise CommandError(str(error)) from None
         finally:
             terminal.close()
@@ -73,8 +83,9 @@ def only_one(data_dir: Path) -> Iterator[None]:
 class Up:
     """One start, from the servers to the last stop."""
 
-    def __init__(self, plan: Plan, terminal: Terminal) -> None:
+    def __init__(self, plan: Plan, given: GivenCredentials, terminal: Terminal) -> None:
         self._plan = plan
+        self._given = given
         self._terminal = terminal
         self._told_to_stop = asyncio.Event()
         self._parent = os.getppid()
@@ -129,6 +140,7 @@ class Up:
 
     async def _serve(self, supervisor: Supervisor) -> None:
         """Start all, say that it is ready, stay."""
+        self._terminal.line(f"Starting {len(self._plan.servers)} servers and {len(self._plan.pages) + 1} programs ...")
         servers = [supervisor.start(server_program(server, self._plan)) for server in self._plan.servers]
         await asyncio.gather(*(supervisor.until_ready(server, first_run_only=True) for server in servers))
         await self._check_given_valkey()
@@ -143,7 +155,10 @@ class Up:
                 first = await self._prepare_database()
                 site = [supervisor.start(program) for program in (web_program(self._plan), bridge_program(self._plan))]
                 await asyncio.gather(*(supervisor.until_ready(child) for child in (*workers, *site)))
-                self._tell_addresses(first)
+                for notice in first.notices:
+                    self._terminal.warn(notice)
+                for line in addresses(self._plan, first, settings.PUBLIC_URL):
+                    self._terminal.line(line)
                 await asyncio.Event().wait()
 
     async def _connect(self) -> Bus:
@@ -157,7 +172,7 @@ class Up:
 
     async def _check_given_valkey(self) -> None:
         url = self._plan.environment["VALKEY_URL"]
-        client = valkey.from_url(url.replace("valkey", "redis", 1), socket_timeout=GIVEN_SERVER_DEADLINE)
+        client = valkey.from_url(url, socket_timeout=GIVEN_SERVER_DEADLINE)
         try:
             await client.ping()
         except (valkey.RedisError, OSError) as error:
@@ -171,33 +186,39 @@ class Up:
         except DatabaseError as error:
             raise StartFailed(f"DATABASE_URL: the database cannot be prepared: {error}") from None
         except ValueError as error:
-            raise StartFailed(f"MESHAG_ADMIN_PASSWORD or MESHAG_API_KEY: {error}") from None
+            raise StartFailed(f"MESHAG_API_KEY: {error}") from None
         self._terminal.ready("database", "migrated")
         return first
 
     def _prepare_in_thread(self) -> FirstCredentials:
         try:
-            return prepare_database(os.environ, self._plan.data_dir)
+            return prepare_database(self._given, self._plan.data_dir)
         finally:
             connections.close_all()
 
-    def _tell_addresses(self, first: FirstCredentials) -> None:
-        data_dir = self._plan.data_dir
-        password = _once_or_where(first.password, data_dir / PASSWORD_FILE)
-        key = _once_or_where(first.api_key, data_dir / KEY_FILE)
-        web, transport = self._plan.ports[ports.WEB], self._plan.ports[ports.TRANSPORT]
-        url = self._plan.url
-        lines = [
-            f"MeshAG is ready: dashboard {url(web)}, API {url(transport)}",
-            f"  Dashboard   {url(web, '/')}",
-            f"  Admin       {url(web, '/admin/')} as admin, password {password}",
-            f"  API         {url(transport, '/sessions')} with key {key}",
-            f"  Telephony   {url(transport, '/twilio')}",
-            "  Health      /health, /ready and /metrics at every address above",
-            f"  Logs        {data_dir / 'logs'}",
-        ]
-        for line in lines:
-            self._terminal.line(line)
+
+def addresses(plan: Plan, first: FirstCredentials, public_url: str) -> list[str]:
+    """What the operator opens and calls: by the public address where there is one, since the others redirect to it."""
+    near_web, near_transport = plan.url(plan.ports[ports.WEB]), plan.url(plan.ports[ports.TRANSPORT])
+    web, transport = public_url or near_web, public_url or near_transport
+    password, key = plan.data_dir / PASSWORD_FILE, plan.data_dir / KEY_FILE
+    behind = [f"  Behind it   web {near_web}, transport {near_transport} (docs/deployment.md)"] if public_url else []
+    return [
+        f"MeshAG is ready: dashboard {web}, API {transport}",
+        f"  Dashboard   {web}/",
+        f"  Admin       {web}/admin/ as admin, {_password(first.password, password)}",
+        f"  API         {transport}/sessions with key {_once_or_where(first.api_key, key)}",
+        f"  Telephony   {transport}/twilio",
+        *behind,
+        "  Health      /health, /ready and /metrics of each program, at its own address above",
+        f"  Logs        {plan.data_dir / 'logs'}",
+    ]
+
+
+def _password(drawn: str, file: Path) -> str:
+    if drawn or file.exists():
+        return f"first password {_once_or_where(drawn, file)}"
+    return "password as it was set (`manage.py changepassword admin` sets another)"
 
 
 def _once_or_where(secret: str, file: Path) -> str:
