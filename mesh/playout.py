@@ -16,6 +16,8 @@ SINCE_REPORT = 0.15
 """Seconds that the ear may be beyond its last report."""
 LITTLE = 0.3
 """Seconds of a sentence that may be heard twice after a voice's takeover."""
+STALL = 15.0
+"""Seconds of silence after which the rest of a reply, all of whose text is there, is not waited for any more."""
 SECONDS_PER_CHARACTER = 0.065
 
 
@@ -43,12 +45,18 @@ class _Sentence:
     number: int
     text: str = ""
     pcm: bytearray = field(default_factory=bytearray)
+    """All of it, until it was heard to its end."""
+    samples: int = 0
     is_complete: bool = False
     is_reported: bool = False
 
-    @property
-    def samples(self) -> int:
-        return len(self.pcm) // 2
+    def add(self, pcm: bytes) -> None:
+        self.pcm += pcm
+        self.samples += len(pcm) // 2
+
+    def forget(self) -> None:
+        self.pcm = bytearray()
+        self.samples = 0
 
 
 class Playout:
@@ -60,16 +68,20 @@ class Playout:
         self._reports = False
         self._lead = lead
         self._next_mark = 0
+        self._voice_since: float | None = 0.0
         self.given = 0
         self.generation = 0
+        self.is_away = False
+        """There is no wire. Unlike a hold it does not end with the generation."""
         self._reset()
 
     def _reset(self) -> None:
         self._sentences: dict[int, _Sentence] = {}
         self._count: int | None = None
+        self._finished_at = 0.0
         self._place = 0  # samples of the generation that were sent
         self._ear = 0  # samples of the generation that were heard
-        self._sure = 0  # the ear before a hold, as far as it was told and not reckoned
+        self._sure = 0  # the ear before a silence, as far as it was told and not reckoned; and what was reported
         self._ends_at = 0.0  # when what was sent has been played, by the clock
         self._marked: dict[int, int] = {}  # mark -> place
         self._run = (self.given, 0)  # samples given to the wire, and place, when sending last began anew
@@ -92,8 +104,9 @@ class Playout:
         entry = self._sentence(sentence)
         if entry.is_complete or position < entry.samples:
             return -1
+        self._complete(sentence)  # a voice speaks in order: an end mark that is not there by now was lost
         gap = position - entry.samples
-        entry.pcm += bytes(2 * gap) + pcm
+        entry.add(bytes(2 * gap) + pcm)
         entry.is_complete = end
         return gap
 
@@ -101,51 +114,98 @@ class Playout:
         """Nothing more will come of this sentence."""
         self._sentence(sentence).is_complete = True
 
-    def finish(self, sentences: int) -> None:
+    def finish(self, sentences: int, now: float) -> None:
         """The reply has so many sentences."""
         self._count = sentences
+        self._finished_at = now
+
+    def voice(self, since: float | None) -> None:
+        """Somebody makes audio since then; None: nobody does, and a reply has to wait."""
+        self._voice_since = since
+
+    def _complete(self, sentences: int) -> None:
+        for number in range(sentences):
+            self._sentence(number).is_complete = True
 
     def _sentence(self, number: int) -> _Sentence:
         return self._sentences.setdefault(number, _Sentence(number))
 
     # -- what goes to the wire ----------------------------------------------------------------------------
 
+    @property
+    def is_silent(self) -> bool:
+        """Nothing is due, and the ear stands still."""
+        return self.is_held or self.is_away
+
     def hold(self, now: float) -> None:
-        """Nothing is due until `release`. The wire is cleared, or lost: what was not heard by now never will be."""
-        self._sure = self._ear
-        self._stop(now)
+        """Nothing is due until `release`. The wire is cleared: what was not heard by now never will be."""
+        self._fall_silent(now)
         self.is_held = True
 
-    def returned(self, total: int) -> None:
-        """A held ear tells, on another wire, how many of all samples ever given to the last one it heard."""
-        given, place = self._run
-        if total > given:
-            self._ear = max(self._sure, min(place + total - given, self._place))
-
-    def release(self, *, marks: bool | None = None) -> None:
-        """Go on where the ear is. `marks`: the wire is another one, which does or does not return them."""
+    def release(self) -> None:
         self.is_held = False
-        self._marks = self._marks if marks is None else marks
+        self._go_on()
+
+    def leave(self, now: float) -> None:
+        """The wire is lost, and with it what was not heard by now. Nothing is due until `come_back`."""
+        self._fall_silent(now)
+        self.is_away = True
+
+    def come_back(self, *, marks: bool, played: int | None = None) -> None:
+        """There is another wire, which does or does not return marks.
+
+        `played`: how many of all samples ever given to the last one the ear says it heard.
+        """
+        if played is not None:
+            self._told(played)
+        self._marks = marks
+        self._reports = False
+        self.is_away = False
+        self._go_on()
+
+    def _fall_silent(self, now: float) -> None:
+        if not self.is_silent:
+            self._sure = max(self._sure, self._ear)
+            self._stop(now)
+
+    def _go_on(self) -> None:
+        """Where the ear is."""
+        if self.is_silent:
+            return
         self._marked.clear()
         self._place = self._ear
         self._run = (self.given, self._place)
         self._ends_at = 0.0
 
+    def _told(self, total: int) -> None:
+        given, place = self._run
+        if total > given:
+            self._ear = max(self._sure, min(place + total - given, self._place))
+
     def due(self, now: float) -> list[Piece]:
         """What to send now."""
         pieces: list[Piece] = []
-        while not self.is_held and self._ends_at - now < self._lead and (piece := self._take(now)):
+        while not self.is_silent and self._ends_at - now < self._lead and (piece := self._take(now)):
             pieces.append(piece)
         return pieces
 
     def next_due(self, now: float) -> float | None:
         """When to look again; None: not before something new comes in."""
-        if self.is_held:
+        if self.is_silent:
             return None
         if self._has_more():
             return max(now, self._ends_at - self._lead)
         heard_at = self._ends_at + (TRUST if self._marked else 0.0)
-        return heard_at if heard_at > now else None
+        return min((at for at in (heard_at, self._stalled_at()) if at is not None and at > now), default=None)
+
+    def _stalled_at(self) -> float | None:
+        """When the rest of the reply will have been waited for long enough."""
+        if self._count is None or self._voice_since is None or self._has_more() or self._is_complete():
+            return None
+        return max(self._finished_at, self._voice_since, self._ends_at) + STALL
+
+    def _is_complete(self) -> bool:
+        return all(n in self._sentences and self._sentences[n].is_complete for n in range(self._count or 0))
 
     def _has_more(self) -> bool:
         start = 0
@@ -198,9 +258,9 @@ class Playout:
     def reported(self, total: int) -> None:
         """The other side has played so many of all samples ever given to it."""
         self._reports = True
-        if not self.is_held:
-            self._sure = self._ear
-            self.returned(total)
+        if not self.is_silent:
+            self._sure = max(self._sure, self._ear)
+            self._told(total)
 
     def _hear_by_clock(self, now: float) -> None:
         if not self._reports:
@@ -218,8 +278,11 @@ class Playout:
 
     def progress(self, now: float) -> list[Spoken]:
         """The sentences that have been heard to their end since the last call."""
-        if not self.is_held and (not self._marked or now >= self._ends_at + TRUST):
-            self._hear_by_clock(now)
+        if not self.is_silent:
+            if not self._marked or now >= self._ends_at + TRUST:
+                self._hear_by_clock(now)
+            if (stalled_at := self._stalled_at()) is not None and now >= stalled_at:
+                self._complete(self._count or 0)
         spoken: list[Spoken] = []
         end = 0
         for number in sorted(self._sentences):
@@ -229,13 +292,15 @@ class Playout:
                 break
             if not entry.is_reported:
                 entry.is_reported = True
+                entry.pcm = bytearray()
+                self._sure = max(self._sure, end)
                 if entry.samples:
                     spoken.append(Spoken(number, entry.samples, entry.text, done=True))
         return spoken
 
     def interrupt(self, now: float) -> Spoken | None:
         """The sentence that the ear is in, as far as it was heard; call `progress` before."""
-        if not self.is_held:
+        if not self.is_silent:
             self._stop(now)
         start = 0
         for number in sorted(self._sentences):
@@ -264,11 +329,10 @@ class Playout:
 
     def is_over(self) -> bool:
         """Tell once that the whole reply has been heard."""
-        if self._is_over or self._count is None or self.is_held:
+        if self._is_over or self._count is None or self.is_silent:
             return False
-        complete = all(self._sentences.get(n) and self._sentences[n].is_complete for n in range(self._count))
         total = sum(entry.samples for entry in self._sentences.values())
-        if complete and self._ear >= total:
+        if self._is_complete() and self._ear >= total:
             self._is_over = True
             return True
         return False
@@ -290,8 +354,13 @@ class Playout:
         self._place -= sent
         self._ear = min(self._ear, self._place)
         self._run = (self.given, self._place)
-        entry.pcm.clear()
+        entry.forget()
         return number
+
+    @property
+    def kept(self) -> int:
+        """Bytes of audio that may still have to be sent."""
+        return sum(len(entry.pcm) for entry in self._sentences.values())
 
     def unfinished(self) -> int:
         """The first sentence whose audio is not complete."""

@@ -81,7 +81,8 @@ class Call(Actor):
         self.rate = line.opened.rate
         self._revision = ""
         self._turns = turns.Turns()
-        self._playout = Playout(self.rate, marks=line.wire.reports_playback)
+        self._playout = Playout(self.rate)
+        self._playout.leave(self._now())
         self._to_wire: deque[Callable[[], Awaitable[None]]] = deque()
         self._stirred = asyncio.Event()
         self._subscriptions: list[Subscription] = []
@@ -95,6 +96,9 @@ class Call(Actor):
         self._ended = ("failed", True, "")
         """Reason, whether that is a failure, and detail: until somebody says otherwise, it broke."""
         self._voice_epoch = 0
+        self._voice_sequence = 0
+        self._unread: list[events.ReplySentence] = []
+        """Of a reply without a voice, told to nobody yet."""
         self._marks: dict[str, float] = {}
         self._speech_start = 0
         self._speech_end: float | None = None
@@ -178,28 +182,34 @@ class Call(Actor):
     async def _converse(self) -> None:
         """One wire after the other, until the caller hangs up or stays away."""
         while True:
-            token = await self._exchange.resume_token(self.session)
-            received = self._received + len(self._unsent) // 2
-            await self._wire.welcome(self.session, resume=token, received=received, sent=self._playout.given)
-            self._tell_state()
+            await self._welcome(self._line)
             ended = await self._hear(self._line)
             if ended.reason is not Reason.LOST or not await self._returned():
                 self.end("hangup", detail=ended.detail)
                 return
 
+    async def _welcome(self, line: Line) -> None:
+        """Nothing is said on a wire before this, and then whatever waits."""
+        token = await self._exchange.resume_token(self.session)
+        received = self._received + len(self._unsent) // 2
+        await line.wire.welcome(self.session, resume=token, received=received, sent=self._playout.given)
+        resumed = line.opened.resumed
+        self._playout.come_back(marks=line.wire.reports_playback, played=resumed.played if resumed else None)
+        self._tell_state()
+        unread, self._unread = self._unread, []
+        for sentence in unread:
+            if sentence.generation == self._playout.generation:
+                self._read_only(sentence)
+
     async def _returned(self) -> bool:
         """Wait for the caller to come back, silently, with everything that was not heard kept."""
-        self._playout.hold(self._now())
+        self._playout.leave(self._now())
         try:
             async with asyncio.timeout(RETURN):
                 self._line = await self._lines.get()
         except TimeoutError:
             return False
         self._wire = self._line.wire
-        if self._line.opened.resumed:
-            self._playout.returned(self._line.opened.resumed.played)
-        self._playout.release(marks=self._wire.reports_playback)
-        self._stirred.set()
         return True
 
     async def _hear(self, line: Line) -> HungUp:
@@ -291,9 +301,14 @@ class Call(Actor):
                 epoch = part.epoch
                 if stage is Stage.STT:
                     await self._be_heard()
+                elif stage is Stage.TTS:
+                    self._playout.voice(self._now())
+                    self._stirred.set()
                 await part.lost.wait()
             if stage is Stage.STT:
                 self._is_heard = False
+            elif stage is Stage.TTS:
+                self._playout.voice(None)
 
     async def _be_heard(self) -> None:
         """What the caller said since the last transcript first, for a recogniser that begins; then what comes."""
@@ -384,7 +399,10 @@ class Call(Actor):
         return self.routes.transport_plays and self.routes.tts_speaks(source)
 
     def _read_only(self, sentence: events.ReplySentence) -> None:
-        """Without a voice a sentence has reached the caller as soon as it is told."""
+        """Without a voice a sentence has reached the caller as soon as it is told; not while nobody is there."""
+        if self._playout.is_away:
+            self._unread.append(sentence)
+            return
         self._step(turns.PlayoutStarted(self._now(), sentence.generation))
         self._playout.fail(sentence.sentence)
         self.post(
@@ -400,7 +418,7 @@ class Call(Actor):
 
     def _finish(self, generation: int, sentences: int) -> None:
         if generation == self._playout.generation:
-            self._playout.finish(sentences)
+            self._playout.finish(sentences, self._now())
             self._stirred.set()
 
     def _spoken(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
@@ -409,13 +427,20 @@ class Call(Actor):
         except audio.BadChunk as error:
             log.warning("bad audio chunk", extra={"session": self.session, "error": str(error)})
             return
-        if chunk.generation != self._playout.generation or chunk.epoch < self._voice_epoch:
+        if chunk.epoch < self._voice_epoch:
             return
-        self._voice_epoch = chunk.epoch
+        self._count_gap(chunk)
+        if chunk.generation != self._playout.generation:
+            return
         self._marks.setdefault("first_audio", self._now())
-        if self._playout.audio(chunk.sentence, chunk.position, chunk.samples, chunk.end) > 0:
-            self._exchange.metrics.audio_gaps.inc()
+        self._playout.audio(chunk.sentence, chunk.position, chunk.samples, chunk.end)
         self._stirred.set()
+
+    def _count_gap(self, chunk: audio.Chunk) -> None:
+        before = self._voice_sequence if chunk.epoch == self._voice_epoch else 0
+        self._voice_epoch, self._voice_sequence = chunk.epoch, chunk.sequence
+        if chunk.sequence > before + 1:
+            self._exchange.metrics.audio_gaps.inc(chunk.sequence - before - 1)
 
     # -- turns --------------------------------------------------------------------------------------------
 
@@ -445,8 +470,9 @@ class Call(Actor):
                 self._interrupt(turn, generation, now)
             case turns.Hold():
                 self._report(now)
+                if not self._playout.is_silent:
+                    self._to_wire.append(self._wire.clear)
                 self._playout.hold(now)
-                self._to_wire.append(self._wire.clear)
             case turns.Release():
                 self._playout.release()
 
@@ -491,7 +517,7 @@ class Call(Actor):
     def _interrupt(self, turn: int, generation: int, now: float) -> None:
         self._report(now)
         partial = self._playout.interrupt(now) or Spoken(self._playout.unfinished(), 0, "", done=False)
-        if not self._playout.is_held:
+        if not self._playout.is_silent:
             self._to_wire.append(self._wire.clear)
         self._playout.begin(0)
         self.post(
@@ -512,7 +538,7 @@ class Call(Actor):
         """The one writer of the wire: commands first, then what is due, then a look at the ear."""
         while True:
             self._stirred.clear()
-            while self._to_wire:
+            while self._to_wire and not self._playout.is_away:
                 await self._to_wire.popleft()()
             now = self._now()
             for piece in self._playout.due(now):
@@ -575,8 +601,15 @@ class Call(Actor):
         return asyncio.get_running_loop().time()
 
     def _tell(self, message: Told) -> None:
+        if self._playout.is_away and _is_passing(message):
+            return
         self._to_wire.append(lambda: self._wire.tell(message))
         self._stirred.set()
 
     def _tell_state(self) -> None:
         self._tell({"type": "state", "state": STATES[self._turns.floor]})  # type: ignore[typeddict-item]
+
+
+def _is_passing(message: Told) -> bool:
+    """Of no use to somebody who was away: what follows holds the same words."""
+    return message["type"] == "delta" or (message["type"] == "transcript" and not message["final"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.playout import LEAD, TRUST, Piece, Playout, Spoken
+from mesh.playout import LEAD, STALL, TRUST, Piece, Playout, Spoken
 
 RATE = 1000
 
@@ -27,7 +27,7 @@ def playing(*lengths: int, text: str = "one two three four", marks: bool = False
     for number, samples in enumerate(lengths):
         playout.text(number, text)
         playout.audio(number, 0, pcm(samples, 1000 * number + 1), end=True)
-    playout.finish(len(lengths))
+    playout.finish(len(lengths), 0)
     return playout
 
 
@@ -74,20 +74,50 @@ def test_everything_is_sent_once_in_order() -> None:
 def test_a_later_sentence_waits_for_the_earlier() -> None:
     playout = Playout(RATE)
     playout.begin(1)
+    playout.text(1, "two")
+    playout.audio(0, 0, pcm(50), end=False)
+    assert sent(playout.due(0)) == pcm(50)
+    playout.audio(0, 50, b"", end=True)
     playout.audio(1, 0, pcm(50, 1001), end=True)
-    assert playout.due(0) == []
-    playout.audio(0, 0, pcm(50), end=True)
-    assert sent(playout.due(0)) == pcm(50) + pcm(50, 1001)
+    assert sent(playout.due(0)) == pcm(50, 1001)
 
 
-def test_a_sentence_that_is_not_complete_holds_the_next() -> None:
+def test_the_next_sentence_ends_the_one_before() -> None:
+    """Its end mark was lost: a voice speaks in order."""
     playout = Playout(RATE)
     playout.begin(1)
     playout.audio(0, 0, pcm(50), end=False)
-    playout.audio(1, 0, pcm(50, 1001), end=True)
-    assert sent(playout.due(0)) == pcm(50)
-    playout.audio(0, 50, b"", end=True)
-    assert sent(playout.due(0)) == pcm(50, 1001)
+    playout.audio(2, 0, pcm(50, 2001), end=True)
+    assert sent(playout.due(0)) == pcm(50) + pcm(50, 2001)
+    assert playout.progress(1) == [whole(0, 50, ""), whole(2, 50, "")]
+
+
+def test_a_last_end_mark_is_not_waited_for_for_ever() -> None:
+    playout = Playout(RATE)
+    playout.begin(1)
+    playout.audio(0, 0, pcm(100), end=False)
+    playout.finish(1, 0)
+    playout.due(0)
+    assert (playout.progress(1), playout.next_due(1)) == ([], pytest.approx(0.1 + STALL))
+    assert (playout.progress(0.1 + STALL), playout.is_over()) == ([whole(0, 100, "")], True)
+
+
+def test_a_reply_waits_for_a_voice_however_long() -> None:
+    playout = playing(100)
+    playout.finish(2, 0)
+    playout.voice(None)
+    playout.due(0)
+    playout.progress(100)
+    assert not playout.is_over()
+    playout.voice(100)
+    assert playout.next_due(100) == 100 + STALL
+
+
+def test_what_was_heard_is_not_kept() -> None:
+    playout = playing(100, 500)
+    playout.due(0)
+    playout.progress(0.1)
+    assert playout.kept == 2 * 500
 
 
 def test_a_failed_sentence_is_passed_over() -> None:
@@ -163,7 +193,7 @@ def test_a_reply_is_not_over_before_its_count_is_known() -> None:
     playout.due(0)
     playout.progress(1)
     assert not playout.is_over()
-    playout.finish(1)
+    playout.finish(1, 0)
     assert playout.is_over()
 
 
@@ -175,13 +205,13 @@ def test_a_reply_whose_every_sentence_failed_is_over() -> None:
     playout = Playout(RATE)
     playout.begin(1)
     playout.fail(0)
-    playout.finish(1)
+    playout.finish(1, 0)
     assert (playout.progress(0), playout.is_over()) == ([], True)
 
 
 def test_a_reply_with_a_missing_sentence_is_not_over() -> None:
     playout = playing(100)
-    playout.finish(2)
+    playout.finish(2, 0)
     playout.due(0)
     playout.progress(9)
     assert not playout.is_over()
@@ -317,10 +347,51 @@ def test_a_returned_ear_tells_where_it_was() -> None:
     playout = playing(1000)
     playout.reported(0)
     playout.due(0)
-    playout.hold(0.2)
-    playout.returned(150)
-    playout.release(marks=False)
+    playout.leave(0.2)
+    playout.come_back(played=150, marks=False)
     assert sent(playout.due(9)).startswith(pcm(300, 151))
+
+
+def test_a_reply_that_comes_while_nobody_is_there_waits() -> None:
+    playout = playing(200)
+    playout.leave(0)
+    playout.begin(2)
+    playout.audio(0, 0, pcm(100), end=True)
+    playout.finish(1, 0)
+    assert (playout.due(9), playout.next_due(9), playout.progress(9), playout.is_over()) == ([], None, [], False)
+    playout.come_back(marks=False)
+    assert sent(playout.due(10)) == pcm(100)
+
+
+def test_a_held_reply_is_held_also_on_another_wire() -> None:
+    playout = playing(1000)
+    playout.due(0)
+    playout.hold(0.1)
+    playout.leave(0.2)
+    playout.come_back(marks=False)
+    assert playout.due(1) == []
+    playout.release()
+    assert sent(playout.due(1)).startswith(pcm(300, 101))
+
+
+def test_a_released_reply_waits_for_a_wire() -> None:
+    playout = playing(1000)
+    playout.due(0)
+    playout.leave(0.1)
+    playout.hold(0.2)
+    playout.release()
+    assert playout.due(1) == []
+    playout.come_back(marks=False)
+    assert sent(playout.due(1)).startswith(pcm(300, 101))
+
+
+def test_a_returned_ear_does_not_go_behind_what_was_reported() -> None:
+    playout = playing(100, 500)
+    playout.due(0)
+    playout.progress(0.1)
+    playout.leave(0.15)
+    playout.come_back(played=50, marks=False)
+    assert sent(playout.due(9)).startswith(pcm(300, 1001))
 
 
 def test_a_held_ear_went_on_since_its_report() -> None:
@@ -345,16 +416,15 @@ def test_a_returned_ear_knows_better_than_the_clock() -> None:
     playout = playing(1000)
     playout.due(0)
     playout.reported(50)
-    playout.hold(0.2)
-    playout.returned(80)
-    playout.release()
+    playout.leave(0.2)
+    playout.come_back(played=80, marks=True)
     assert sent(playout.due(9)).startswith(pcm(300, 81))
 
 
 def test_another_wire_may_have_marks() -> None:
     playout = playing(200)
-    playout.hold(0)
-    playout.release(marks=True)
+    playout.leave(0)
+    playout.come_back(marks=True)
     assert [piece.mark for piece in playout.due(0)] == [None, 1]
 
 
@@ -427,7 +497,7 @@ def test_a_complete_sentence_is_not_made_again() -> None:
 def test_a_barely_begun_sentence_is_made_again() -> None:
     playout = playing(50)
     playout.audio(1, 0, pcm(100, 1001), end=False)
-    playout.finish(2)
+    playout.finish(2, 0)
     playout.due(0)
     assert playout.resume_at() == 1
     playout.audio(1, 0, pcm(200, 2001), end=True)
@@ -444,7 +514,7 @@ def test_a_sentence_half_said_is_not_begun_again() -> None:
     assert playout.resume_at() == 1
     assert playout.audio(0, 0, pcm(900), end=True) == -1
     playout.audio(1, 0, pcm(100, 1001), end=True)
-    playout.finish(2)
+    playout.finish(2, 0)
     assert sent(play_until(playout, 5)).endswith(pcm(100, 1001))
     assert len(playout.progress(9)) == 2 and playout.is_over()
 
@@ -479,17 +549,15 @@ def test_reports_after_a_takeover_count_the_new_voice() -> None:
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[list[int], list[tuple[int, int, int, bool]]]:
-    """Sentences' lengths, and their chunks (sentence, position, samples, end), sentences mixed, chunks in order."""
+    """Sentences' lengths, and their chunks in order (sentence, position, samples, end); end marks may be lost."""
     lengths = draw(st.lists(st.integers(0, 400), min_size=1, max_size=5))
-    queues = []
+    chunks = []
     for number, length in enumerate(lengths):
         cuts = [0, *sorted(draw(st.sets(st.integers(0, length), max_size=4))), length]
-        chunks = [(number, start, end - start, False) for start, end in zip(cuts, cuts[1:], strict=False)]
-        queues.append([*chunks, (number, length, 0, True)])
-    mixed = []
-    while queues := [queue for queue in queues if queue]:
-        mixed.append(draw(st.sampled_from(queues)).pop(0))
-    return lengths, mixed
+        chunks += [(number, start, end - start, False) for start, end in zip(cuts, cuts[1:], strict=False)]
+        if number == len(lengths) - 1 or draw(st.booleans()):
+            chunks.append((number, length, 0, True))
+    return lengths, chunks
 
 
 @given(deliveries(), st.booleans(), st.data())
@@ -514,7 +582,7 @@ def test_however_it_comes_it_is_played_once_and_is_over_once(
         playout.audio(number, position, pcm(samples, 1000 * number + position + 1), end)
         now += data.draw(st.sampled_from([0.0, 0.05, 0.5]))
         look()
-    playout.finish(len(lengths))
+    playout.finish(len(lengths), 0)
     for _ in range(40):
         now += 0.1
         look()

@@ -1,0 +1,86 @@
+"""One call, with a caller's wire and the workers' events made by hand."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh import audio, subjects
+from mesh.bus import Bus
+from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded
+from mesh.subjects import Stage
+from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
+from workers.media.wire import HungUp, Reason, Typed
+
+TEXT_ONLY = {
+    "pipeline": {
+        "name": "chat",
+        "flow": [
+            {"from": "transport", "to": "llm", "stream": "text"},
+            {"from": "llm", "to": "transport", "stream": "text"},
+        ],
+    }
+}
+
+
+@pytest.fixture
+async def one(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
+    async with transport_process(nats_url, valkey_url) as process:
+        yield process
+
+
+async def until(bus: Bus, session: str, kind: type[Event]) -> Stored:
+    """The session's first event of that kind, as soon as it is there."""
+    found: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+
+    def look(stored: Stored) -> None:
+        if isinstance(stored.event, kind) and not found.done():
+            found.set_result(stored)
+
+    feed = await bus.feed(session, look)
+    async with asyncio.timeout(DEADLINE):
+        stored = await found
+    await feed.close()
+    return stored
+
+
+async def reply(bus: Bus, session: str, *sentences: str) -> None:
+    """What a model's worker says to the first turn."""
+    writer = await bus.take_fence(session, Stage.LLM, owner="model")
+    for number, text in enumerate(sentences):
+        await writer.append(ReplySentence(turn=1, generation=1, sentence=number, text=text))
+    await writer.append(ReplyDone(turn=1, generation=1, sentences=len(sentences)))
+    await bus.round_trip()
+
+
+async def test_a_reply_that_nobody_is_there_to_read_waits(one: Process) -> None:
+    bus = one.transport.bus
+    session = await one.create(**TEXT_ONLY)
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await until(bus, session, TurnEnded)
+    wire.facts.put_nowait(HungUp(Reason.LOST))
+    await reply(bus, session, "I am here.")
+    returned_at = time.time()
+    again = HandWire()
+    one.answer(session, again)
+    await again.until("reply")
+    assert (await until(bus, session, Played)).at >= returned_at
+    assert again.done[0] == "welcome"
+    assert "reply" not in wire.done
+
+
+async def test_lost_audio_is_counted(one: Process) -> None:
+    session = await one.create()
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await until(one.transport.bus, session, TurnEnded)
+    for sequence, position in ((1, 0), (4, 960)):
+        chunk = audio.Chunk(
+            rate=wire.rate, epoch=1, sequence=sequence, position=position, samples=bytes(640), generation=1
+        )
+        await one.transport.bus.publish(subjects.tts_output(session), chunk.encode())
+    await wire.until("play")
+    await one.transport.bus.round_trip()
+    assert one.transport.metrics.registry.get_sample_value("meshag_audio_gaps_total") == 2
