@@ -48,6 +48,14 @@ class Endpointer:
             return self._voice(end, samples)
         return self._quiet(end)
 
+    def finish(self) -> Ended | None:
+        """No more will be heard: what is being said ends with its last voiced window."""
+        if not self._is_speaking:
+            return None
+        self._is_speaking = False
+        self._voiced = 0
+        return Ended(self._last, self._first)
+
     def _voice(self, end: int, samples: int) -> Started | None:
         if not self._voiced:
             self._first = end - samples
@@ -61,9 +69,7 @@ class Endpointer:
 
     def _quiet(self, end: int) -> Ended | None:
         if self._is_speaking and end - self._last >= self._stop:
-            self._is_speaking = False
-            self._voiced = 0
-            return Ended(self._last, self._first)
+            return self.finish()
         if not self._is_speaking:
             self._quiet_windows += 1
             if self._quiet_windows > FORGIVEN:

@@ -33,7 +33,7 @@ class Answering(StageActor):
         self._generation = 0
 
     def _make_chain(self) -> Chain[LanguageModel]:
-        return self.seat.pool.models(self.config.chain("llm"), self.config.connectors["llm"].config)
+        return self.seat.pool.models(self.config.chain("llm"), self.provider_options("llm"))
 
     async def open(self) -> None:
         pass
@@ -150,6 +150,11 @@ class _Reply:
             self._count += 1
 
     async def _publish_delta(self) -> None:
-        payload = {"turn": self._turn, "generation": self._generation, "text": self._delta}
+        payload = {
+            "turn": self._turn,
+            "generation": self._generation,
+            "epoch": self._actor.writer.epoch,
+            "text": self._delta,
+        }
         self._delta = ""
         await self._actor.bus.publish(subjects.llm_delta(self._actor.session), msgspec.json.encode(payload))

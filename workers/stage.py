@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -85,6 +86,11 @@ class StageActor(Actor):
     def __init__(self, seat: Seat) -> None:
         super().__init__(bus=seat.bus, writer=seat.writer, config=seat.config)
         self.seat = seat
+
+    def provider_options(self, service: str) -> Mapping[str, Any]:
+        """The document's, by provider; none where a changed configuration has no use for this stage any more."""
+        entry = self.config.connectors.get(service)
+        return entry.config if entry else {}
 
 
 class Reporting:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -35,7 +35,7 @@ BACKLOG = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
-    pass
+    utterance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class Listening(StageActor):
         self._sequence = 0
         self._recent: deque[tuple[int, bytes]] = deque()
         self._utterance = 0
-        self._open: dict[int, str] = {}  # utterances of the history that have no final
+        self._recognised = 0  # the utterance that the recogniser is at; a newer one may have begun
+        self._open: dict[int, SpeechStarted | SpeechEnded] = {}  # utterances of the history that have no final
         self._asks: asyncio.Queue[_Begin | _Finish | bytes] = asyncio.Queue()
         self._backlog = 0
         self._resources = AsyncExitStack()
@@ -84,6 +85,15 @@ class Listening(StageActor):
         await self._open_recognition()
         self.tasks.create_task(self._recognise())
 
+    async def finish(self) -> None:
+        """The caller's last words, too, become a transcript, though nobody answers them any more."""
+        match self._endpointer.finish():
+            case Ended(sample=sample, started=started):
+                self._ended(self._wire_sample(started), self._wire_sample(sample))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.seat.deadlines.transcript):
+                await self._asks.join()
+
     async def close(self) -> None:
         if self._subscription:
             await self._subscription.close()
@@ -91,7 +101,7 @@ class Listening(StageActor):
         await self._resources.aclose()
 
     async def _open_recognition(self) -> None:
-        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.config.connectors["stt"].config)
+        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.provider_options("stt"))
         self._resources.push_async_callback(chain.close)
         self._recognizing = await self._resources.enter_async_context(
             Recognizing(chain, self._rate, self.seat.deadlines, Reporting(self, "stt"), self._interim)
@@ -106,19 +116,19 @@ class Listening(StageActor):
         if self.is_live:
             return
         match stored.event:
-            case SpeechStarted(utterance=utterance):
-                self._open[utterance] = "speaking"
+            case SpeechStarted(utterance=utterance) as started:
+                self._open[utterance] = started
                 self._utterance = max(self._utterance, utterance)
-            case SpeechEnded(utterance=utterance):
-                self._open[utterance] = "ended"
+            case SpeechEnded(utterance=utterance) as ended:
+                self._open[utterance] = ended
             case TranscriptFinal(utterance=utterance):
                 self._open.pop(utterance, None)
 
     def caught_up(self) -> None:
         """Utterances that a former owner left open are closed; their audio comes again from the transport."""
-        for utterance, state in self._open.items():
-            if state == "speaking":
-                self.post(SpeechEnded(utterance=utterance, sample=0))
+        for utterance, last in self._open.items():
+            if isinstance(last, SpeechStarted):
+                self.post(SpeechEnded(utterance=utterance, sample=last.sample))
             self.post(TranscriptFinal(utterance=utterance, start=0, end=0, text="", failed=True))
         self._open.clear()
 
@@ -198,7 +208,7 @@ class Listening(StageActor):
     def _started(self, sample: int) -> None:
         self._utterance += 1
         self.post(SpeechStarted(utterance=self._utterance, sample=sample))
-        self._ask(_Begin())
+        self._ask(_Begin(self._utterance))
         wanted = sample - int(PREROLL * self._rate)
         for position, pcm in self._recent:
             if position + len(pcm) // 2 > wanted:
@@ -212,20 +222,26 @@ class Listening(StageActor):
     async def _recognise(self) -> None:
         """One utterance after the other; the next one's audio waits here while a transcript is awaited."""
         while True:
-            match await self._asks.get():
-                case _Begin():
-                    if self._is_stale:
-                        self._is_stale = False
-                        await self._resources.aclose()
-                        await self._open_recognition()
-                    assert self._recognizing is not None
-                    await self._recognizing.begin()
+            ask = await self._asks.get()
+            assert self._recognizing is not None
+            match ask:
+                case _Begin(utterance=utterance):
+                    await self._begin(utterance)
                 case bytes() as pcm:
                     self._backlog -= len(pcm)
-                    assert self._recognizing is not None
                     await self._recognizing.send(pcm)
                 case _Finish() as ask:
                     await self._finish(ask)
+            self._asks.task_done()
+
+    async def _begin(self, utterance: int) -> None:
+        if self._is_stale:
+            self._is_stale = False
+            await self._resources.aclose()
+            await self._open_recognition()
+        assert self._recognizing is not None
+        self._recognised = utterance
+        await self._recognizing.begin()
 
     async def _finish(self, ask: _Finish) -> None:
         assert self._recognizing is not None
@@ -244,5 +260,6 @@ class Listening(StageActor):
         )
 
     def _interim(self, text: str) -> None:
-        payload = msgspec.json.encode({"utterance": self._utterance, "text": text})
+        told = {"utterance": self._recognised, "epoch": self.writer.epoch, "text": text}
+        payload = msgspec.json.encode(told)
         self.tasks.create_task(self.bus.publish(subjects.stt_interim(self.session), payload))

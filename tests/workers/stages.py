@@ -1,13 +1,15 @@
 """Stage workers and the casting on a real bus, with actors so small that a test can see what becomes of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from connectors_app.pool import Pool
+from connectors_app.base import Connector, Role
+from connectors_app.pool import Chain, Pool
 from connectors_app.runner import Deadlines
-from mesh.bus import Bus
+from mesh.bus import Bus, Writer
 from mesh.config import parse
 from mesh.events import Event, SessionCreated, Stored
 from mesh.store import ConfigStorage, Valkey
@@ -18,6 +20,7 @@ from workers.metrics import Metrics
 from workers.stage import Claim, Seat, StageActor, StageWorker
 
 SECONDS = 10.0
+E = TypeVar("E", bound=Event)
 
 
 class Extra(StageActor):
@@ -42,7 +45,7 @@ class Extra(StageActor):
 
 
 class Cast:
-    """Workers of the language model's stage, their actors in the order of their making, and the casting."""
+    """Workers of one stage, their actors in the order of their making, and the casting."""
 
     def __init__(self, bus: Bus, valkey: Valkey, casting: Casting) -> None:
         self.bus = bus
@@ -90,18 +93,38 @@ class Employed:
 
 
 def stage_worker(
-    bus: Bus, valkey: Valkey, role: Stage, make: Callable[[Seat], StageActor], *, name: str = "worker"
+    bus: Bus,
+    valkey: Valkey,
+    role: Stage,
+    make: Callable[[Seat], StageActor],
+    *,
+    name: str = "worker",
+    pool: Pool | None = None,
 ) -> StageWorker:
     return StageWorker(
         role=role,
         worker=f"{name}-{uuid4().hex[:6]}",
         bus=bus,
         configs=ConfigStorage(valkey, 60),
-        pool=Pool({}),
+        pool=pool or Pool({}),
         deadlines=Deadlines(),
         metrics=Metrics(role),
         make=make,
     )
+
+
+class Given(Pool):
+    """Every session gets the same providers, if it names any."""
+
+    def __init__(self, *connectors: Connector) -> None:
+        super().__init__({})
+        self._given = connectors
+
+    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Connector]:
+        given = self._given if order else ()
+        for connector in given:
+            self._users[connector] = self._users.get(connector, 0) + 1
+        return Chain(self, given, ())
 
 
 async def begin_session(bus: Bus) -> str:
@@ -112,6 +135,53 @@ async def begin_session(bus: Bus) -> str:
     writer = await bus.take_fence(session, Stage.SESSION, owner="transport")
     await writer.append(SessionCreated(workspace="w", config=config, revision="1", transport="websocket"))
     return session
+
+
+@asynccontextmanager
+async def played(
+    bus: Bus, valkey: Valkey, role: Stage, make: Callable[[Seat], StageActor], *providers: Connector, session: str = ""
+) -> AsyncIterator["Played"]:
+    """A stage of one session in the hands of a worker with these providers."""
+    session = session or await begin_session(bus)
+    heard: asyncio.Queue[Stored] = asyncio.Queue()
+    host = stage_worker(bus, valkey, role, make, pool=Given(*providers))
+    last = await bus.last_fence(session, role)
+    asked = Claim(
+        session=session, rate=8000, epoch=last.epoch + 1 if last else 1, expected=last.sequence if last else 0
+    )
+    taken = await host._take(asked)
+    assert taken.ok
+    transport = await bus.take_fence(session, Stage.SESSION, owner="transport")
+    feed = await bus.feed(session, heard.put_nowait)
+    try:
+        yield Played(bus, transport, heard, host)
+    finally:
+        await feed.close()
+        for task in host._tasks():
+            task.cancel()
+        await asyncio.gather(*host._tasks(), return_exceptions=True)
+
+
+class Played:
+    """What the transport says to a stage, and what it hears of it."""
+
+    def __init__(self, bus: Bus, transport: Writer, heard: "asyncio.Queue[Stored]", host: StageWorker) -> None:
+        self.bus = bus
+        self.transport = transport
+        self.session = transport.session
+        self.host = host
+        self._heard = heard
+
+    async def say(self, event: Event) -> None:
+        await self.transport.append(event)
+
+    async def hear(self, kind: type[E]) -> E:
+        """The next event of a kind."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                event = (await self._heard.get()).event
+                if isinstance(event, kind):
+                    return event
 
 
 def claim(session: str) -> Callable[[], Claim]:

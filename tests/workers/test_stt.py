@@ -1,0 +1,102 @@
+"""The recognition stage: what becomes of utterances when calls end, workers change, and recognisers are slow."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest
+
+from connectors_app.base import Recognition, Transcript
+from mesh import subjects
+from mesh.audio import Chunk
+from mesh.bus import Bus
+from mesh.events import SessionEnded, SessionUpdated, SpeechEnded, SpeechStarted, TranscriptFinal
+from mesh.store import Valkey
+from mesh.subjects import Stage
+from tests import speech
+from tests.connectors_app.fakes import ScriptedRecognition, ScriptedRecognizer
+from tests.unsupervised import document
+from tests.workers.stages import SECONDS, Played, begin_session, played
+from workers.stt import Listening
+from workers.voice_activity import Detector
+
+pytestmark = pytest.mark.nats
+RATE = 8000
+WORDS = speech.UTTERANCES[0]
+
+
+@pytest.fixture
+async def valkey(valkey_url: str) -> AsyncIterator[Valkey]:
+    valkey = Valkey(valkey_url)
+    yield valkey
+    await valkey.close()
+
+
+def listening(seat: object) -> Listening:
+    return Listening(seat, Detector())  # type: ignore[arg-type]
+
+
+async def tell(stage: Played, pcm: bytes, *, start: int = 0) -> int:
+    """Audio of the caller, in one breath; returns the position after it."""
+    for at in range(0, len(pcm) - 1, 640):
+        position = start + at // 2
+        chunk = Chunk(rate=RATE, epoch=1, sequence=position // 320 + 1, position=position, samples=pcm[at : at + 640])
+        await stage.bus.publish(subjects.audio_input(stage.session), chunk.encode())
+    return start + len(pcm) // 2
+
+
+async def test_the_last_words_before_a_hang_up_are_kept(bus: Bus, valkey: Valkey) -> None:
+    recognizer = ScriptedRecognizer("ears")
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage:
+        await tell(stage, speech.speak(WORDS, RATE))
+        started = await stage.hear(SpeechStarted)
+        await stage.say(SessionEnded(reason="hangup"))
+        final = await stage.hear(TranscriptFinal)
+        assert (final.utterance, final.start) == (started.utterance, started.sample)
+        assert final.end > final.start and len(recognizer.asked) == 1
+
+
+async def test_a_session_that_drops_recognition_can_be_taken(bus: Bus, valkey: Valkey) -> None:
+    session = await begin_session(bus)
+    without = document(flow=("transport llm text", "llm tts text", "tts transport audio"))
+    del without["connectors"]["stt"]
+    writer = await bus.take_fence(session, Stage.SESSION, owner="transport")
+    await writer.append(SessionUpdated(config=without, revision="2"))
+    async with played(bus, valkey, Stage.STT, listening, session=session) as stage:
+        assert stage.host.sessions == 1
+
+
+async def test_an_interim_names_what_it_is_of(bus: Bus, valkey: Valkey) -> None:
+    """The recogniser is still at the first utterance while the caller is in the second."""
+    recognizer = Ponderer("ears")
+    interims: asyncio.Queue[bytes] = asyncio.Queue()
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage:
+        await bus.subscribe(subjects.stt_interim(stage.session), lambda _, told, __: interims.put_nowait(told))
+        await tell(stage, speech.speak(WORDS, RATE) + bytes(2 * RATE) + speech.speak(WORDS, RATE))
+        assert [(await stage.hear(SpeechStarted)).utterance for _ in range(2)] == [1, 2]
+        recognizer.on_interim("what time")
+        told = msgspec.json.decode(await asyncio.wait_for(interims.get(), SECONDS))
+        assert told == {"utterance": 1, "epoch": 1, "text": "what time"}
+
+
+class Ponderer(ScriptedRecognizer):
+    """Never comes to an end with an utterance."""
+
+    def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
+        self.on_interim = on_interim
+        return Pondering(self)
+
+
+class Pondering(ScriptedRecognition):
+    async def finish(self) -> Transcript:
+        return await asyncio.get_running_loop().create_future()
+
+
+async def test_an_utterance_left_open_ends_at_its_start(bus: Bus, valkey: Valkey) -> None:
+    """Its audio comes again; what was heard of it by a former owner is nothing."""
+    session = await begin_session(bus)
+    former = await bus.take_fence(session, Stage.STT, owner="former")
+    await former.append(SpeechStarted(utterance=3, sample=4000))
+    async with played(bus, valkey, Stage.STT, listening, ScriptedRecognizer("ears"), session=session) as stage:
+        assert await stage.hear(SpeechEnded) == SpeechEnded(utterance=3, sample=4000)
+        assert (await stage.hear(TranscriptFinal)).failed
