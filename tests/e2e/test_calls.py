@@ -16,7 +16,7 @@ from tests.unsupervised import System, document
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
 
 
-@pytest.mark.accepts("M45", "M46", "M49")
+@pytest.mark.accepts("M45", "M46", "M49", "M101")
 async def test_four_telephones_at_once(system: System, bus: Bus) -> None:
     """Two turns each; the workers share them, and no turn is answered twice."""
     said = speech.UTTERANCES[:8]
@@ -74,7 +74,7 @@ async def test_a_turn_goes_through_five_hops(system: System, bus: Bus) -> None:
     assert all(media[subject] for subject in watched)
 
 
-@pytest.mark.accepts("M42")
+@pytest.mark.accepts("M41", "M42", "M54")
 async def test_a_changed_config_holds_from_the_next_turn(system: System) -> None:
     """Another recogniser, another model and another prompt, while the call goes on."""
     changed = document(system_prompt="You are somebody else.")

@@ -215,10 +215,13 @@ async def cough(caller: Caller) -> None:
 
 
 async def test_hanging_up_lets_everybody_go(system: System, bus: Bus) -> None:
-    """In the middle of a reply; the next caller of the same agent is answered, and nothing is left behind."""
+    """At once, or in the middle of a reply; the next caller of the same agent is answered, and nothing is left."""
     async with Gauges.of(bus) as gauges:
         await gauges.until(gauges.all_idle)
         before = await interest(system)
+        for hasty in [telephone(system) for _ in range(3)] + [await web(system) for _ in range(3)]:
+            async with hasty:
+                pass
         async with telephone(system) as first:
             await say(first, STORY)
             await first.listen(0.5)
