@@ -57,6 +57,11 @@ class Tokens:
             await client.set(f"token:{token}", value, ex=check_ttl(ttl))
         return token
 
+    async def extend(self, token: str, ttl: int) -> bool:
+        """So many seconds from now; False when it was used or has expired."""
+        async with self._valkey.reaching() as client:
+            return bool(await client.expire(f"token:{token}", check_ttl(ttl)))
+
     async def take(self, token: str, purpose: str) -> Record | None:
         """The claims, `session` among them; None when the token is unknown, used, expired or for another purpose.
 

@@ -175,6 +175,7 @@ class Call(Actor):
         if line.opened.rate != self.rate or self._lines.full():
             return False
         self._lines.put_nowait(line)
+        self._wire.lose()  # it may be half open, and its heartbeat take its time to notice
         return True
 
     # -- the caller ---------------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class Call(Actor):
 
     async def _welcome(self, line: Line) -> None:
         """Nothing is said on a wire before this, and then whatever waits."""
-        token = await self._exchange.resume_token(self.session)
+        token = await self._exchange.resume_token(self.session) if line.wire.takes_token else ""
         received = self._received + len(self._unsent) // 2
         await line.wire.welcome(self.session, resume=token, received=received, sent=self._playout.given)
         resumed = line.opened.resumed

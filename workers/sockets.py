@@ -14,7 +14,7 @@ from workers.media.websocket import WebsocketWire
 from workers.opening import OVER, TWILIO, WEBSOCKET
 
 RESUME_SECONDS = 120
-"""How long a lost client may take to come back."""
+"""How long a token for coming back is good for. The transport renews it while the call lasts."""
 
 
 def socket_routes(desk: Desk) -> list[web.RouteDef]:

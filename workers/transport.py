@@ -33,7 +33,7 @@ from workers.metrics import Metrics
 from workers.opening import OVER
 from workers.operations import Check
 from workers.settings import Settings
-from workers.sockets import issue_resume_token
+from workers.sockets import RESUME_SECONDS, issue_resume_token
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class Transport:
         self.draining = False
         self.calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._resume_tokens: dict[str, str] = {}
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._unwritten: dict[str, Record] = {}
         """By session: changes of its record that wait for Valkey."""
@@ -87,7 +88,7 @@ class Transport:
             own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
             address = str(real)
         async with asyncio.TaskGroup() as tasks:
-            loops = [self.casting.watch(), self._beat(address), self._sweep(), self._write_again()]
+            loops = [self.casting.watch(), self._beat(address), self._sweep(), self._write_again(), self._keep_tokens()]
             running = [tasks.create_task(loop) for loop in loops]
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
@@ -157,6 +158,17 @@ class Transport:
                     await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
                 await self.configs.cleanup_expired_configs()
                 await self.sessions.sweep()
+
+    async def _keep_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(RESUME_SECONDS / 3)
+            await self.extend_tokens()
+
+    async def extend_tokens(self) -> None:
+        """Whoever loses the socket can come back, however long the call has lasted."""
+        with suppress(StoreUnavailable):
+            for token in list(self._resume_tokens.values()):
+                await self.tokens.extend(token, RESUME_SECONDS)
 
     async def _write_again(self) -> None:
         while True:
@@ -277,9 +289,11 @@ class Transport:
 
     async def resume_token(self, session: str) -> str:
         try:
-            return await issue_resume_token(self, session)
+            token = await issue_resume_token(self, session)
         except StoreUnavailable:
             return ""
+        self._resume_tokens[session] = token
+        return token
 
     async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
         facts = wire.receive()
@@ -317,6 +331,7 @@ class Transport:
         finally:
             self.calls.pop(session, None)
             self._running.pop(session, None)
+            self._resume_tokens.pop(session, None)
             if command:
                 await command.close()
             await line.wire.close()

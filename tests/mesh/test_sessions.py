@@ -118,3 +118,12 @@ async def test_other_texts_are_no_token(valkey: Valkey, token: str) -> None:
 async def test_a_token_needs_a_session(valkey: Valkey) -> None:
     with pytest.raises(BadSessionId):
         await Tokens(valkey).issue("a b", "media", 30)
+
+
+async def test_a_token_is_extended_until_it_is_used(valkey: Valkey, raw: "Redis", session: str) -> None:
+    tokens = Tokens(valkey)
+    token = await tokens.issue(session, "media", 30)
+    assert await tokens.extend(token, 90)
+    assert 88 < await raw.ttl(f"token:{token}") <= 90
+    await tokens.take(token, "media")
+    assert not await tokens.extend(token, 90)

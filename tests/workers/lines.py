@@ -24,7 +24,7 @@ DEADLINE = 10.0
 class HandWire(Wire):
     """The other side is the test: it puts facts in, and sees what the call does."""
 
-    can_return = True
+    takes_token = True
 
     def __init__(self, *, rate: int = 16_000) -> None:
         super().__init__()

@@ -64,6 +64,25 @@ async def test_a_second_socket_of_another_rate_is_refused(one: Process) -> None:
     await wire.until("close")
 
 
+async def test_a_caller_comes_back_while_the_old_socket_seems_open(one: Process) -> None:
+    session = await one.create()
+    old, _ = await one.call(session)
+    new = HandWire()
+    one.answer(session, new)
+    await new.until("welcome")
+    assert "lose" in old.done
+
+
+async def test_a_way_back_stays_open_while_the_call_lasts(one: Process) -> None:
+    session = await one.create()
+    wire, _ = await one.call(session)
+    key = f"token:{wire.resume}"
+    async with one.transport.valkey.reaching() as client:
+        await client.expire(key, 5)
+        await one.transport.extend_tokens()
+        assert await client.ttl(key) > 100
+
+
 # -- a call that breaks ----------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ class SocketWire(Wire):
         self.response = web.WebSocketResponse(
             timeout=GOODBYE, heartbeat=HEARTBEAT, max_msg_size=self.max_message, compress=False, decode_text=False
         )
-        self._outbox = Outbox(self.response.send_frame, self._lose, self.counts, patience=patience)
+        self._outbox = Outbox(self.response.send_frame, self.lose, self.counts, patience=patience)
 
     async def __aenter__(self) -> Self:
         await self.response.prepare(self._request)
@@ -97,8 +97,8 @@ class SocketWire(Wire):
     def _put(self, kind: Kind, opcode: WSMsgType, data: bytes) -> None:
         self._outbox.put(kind, opcode, data)
 
-    def _lose(self) -> None:
-        """The socket takes nothing more: cut it, so that the reading side sees the end at once."""
+    def lose(self) -> None:
+        """Cut the socket, so that the reading side sees the end at once."""
         self._ended = self._ended or Reason.LOST
         self.counts["lost"] += 1
         if self._request.transport is not None:

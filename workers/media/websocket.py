@@ -146,6 +146,7 @@ class WebsocketWire(SocketWire):
     """One client of the open protocol."""
 
     max_message: ClassVar[int] = 128 * 1024
+    takes_token = True
 
     def __init__(
         self,

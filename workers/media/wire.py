@@ -146,6 +146,8 @@ class Wire(ABC):
     """Of both directions; chosen by the other side, so it holds from `Opened` on."""
     reports_playback: bool = False
     """Whether `PlayedTo` or `PlayedSamples` come back; else the call must go by the clock."""
+    takes_token: bool = False
+    """Whether `welcome` can hand over a token with which the same caller opens another socket."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -174,6 +176,10 @@ class Wire(ABC):
     @abstractmethod
     async def tell(self, message: Told) -> None:
         """Captions, states, errors: for those who can read; a telephone cannot."""
+
+    @abstractmethod
+    def lose(self) -> None:
+        """It is of no use any more, whether it knows or not: `HungUp(LOST)` comes next, if none has come."""
 
     @abstractmethod
     async def close(self, reason: str = "") -> None:
