@@ -209,6 +209,15 @@ def test_failures_of_providers_are_kept(workspace: Workspace, story: Story, writ
     ]
 
 
+def test_words_after_the_end_are_kept(workspace: Workspace, story: Story, write: Write) -> None:
+    """A recogniser gives the caller's last words, and the bill for them, when the line is cut already."""
+    write(tell_a_call(story))
+    before, used = len(spoken()), Usage.objects.count()
+    write(story.tell(final("Thank you, goodbye.", 9), usage(), stage=Stage.STT))
+    assert spoken()[before:] == [("caller", "Thank you, goodbye.")]
+    assert Usage.objects.count() == used + 1 and Session.objects.get().state == State.ENDED
+
+
 def test_the_first_end_counts(workspace: Workspace, story: Story, write: Write) -> None:
     write(story.tell(created(), events.SessionEnded(reason="hangup")))
     write(story.tell(events.SessionEnded(reason="transport_lost", failed=True), epoch=2))
