@@ -20,7 +20,13 @@ def test_a_member_reads_the_transcript(owner: User) -> None:
     page = signed_in(owner).get(URL).content.decode()
     heard = [page.index(text) for text in ("Hello.", "A table for two.", "When?", "I have")]
     assert heard == sorted(heard)
-    assert 'ws-connect="/live/sessions/s1/"' in page and "hangup" in page
+    assert 'ws-connect="/live/sessions/s1/?shown=' in page and "hangup" in page
+
+
+def test_the_heading_is_for_people(owner: User) -> None:
+    assert "<h1>Booking</h1>" in signed_in(owner).get(URL).content.decode()
+    Session.objects.update(name="")
+    assert "<h1>Session s1</h1>" in signed_in(owner).get(URL).content.decode()
 
 
 def test_a_teammate_may_look_too(teammate: User) -> None:

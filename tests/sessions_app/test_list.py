@@ -43,6 +43,28 @@ def test_the_latest_come_first(owner: User, workspace: Workspace) -> None:
     assert "bicycles-50" not in page
 
 
+def test_older_ones_are_a_page_away(owner: User, workspace: Workspace) -> None:
+    make_sessions(workspace, 60)
+    client = signed_in(owner)
+    first, second = (client.get(f"{URL}?page={page}").content.decode() for page in (1, 2))
+    assert 'href="?page=2"' in first and "Newer" not in first
+    assert "bicycles-50" in second and "bicycles-49" not in second
+    assert 'href="?page=1"' in second and "Older" not in second
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "", "²", "9" * 40])
+def test_a_strange_page_is_no_failure(page: str, owner: User, workspace: Workspace) -> None:
+    make_sessions(workspace, 1)
+    assert signed_in(owner).get(URL, {"page": page}).status_code == 200
+
+
+def test_the_caller_is_a_caller(owner: User, workspace: Workspace) -> None:
+    make_sessions(workspace, 1, caller="+4930123456")
+    assert '<td data-label="Caller">+4930123456</td>' in signed_in(owner).get(URL).content.decode()
+    Session.objects.update(caller="")
+    assert '<td data-label="Caller">–</td>' in signed_in(owner).get(URL).content.decode()
+
+
 def test_signed_out_means_sign_in(client: Client, db: None) -> None:
     assert client.get(URL).headers["Location"] == f"/login?next={URL}"
 

@@ -10,36 +10,53 @@ from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 
 from accounts_app.models import Membership, User
+from mesh import events
+from mesh.subjects import Stage
 from meshag_site.asgi import application
 from sessions_app.nudges import group
-from tests.sessions_app.stories import Story, Write, created, played, tell_a_call
+from tests.sessions_app.stories import Story, Write, created, interrupted, played, tell_a_call
 from tests.world import signed_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels_on_valkey")]
 
 
-class Page:
-    """A browser's page as htmx keeps it: `innerHTML` replaces the transcript, `beforeend` adds to it."""
+LIST = re.compile(r'hx-swap-oob="(innerHTML|beforeend):#transcript">(.*)</ol>', re.DOTALL)
+ENTRY = re.compile(r'<li id="(entry-\d+)"([^>]*)>.*?<p>([^<]*?)\s*<', re.DOTALL)
 
-    def __init__(self, user: User | None, session: str = "s1", origin: str = "http://localhost") -> None:
+
+class Page:
+    """A browser's page as htmx keeps it: `innerHTML` replaces the transcript, `beforeend` adds, an id is swapped."""
+
+    def __init__(
+        self, user: User | None, session: str = "s1", origin: str = "http://localhost", shown: str = ""
+    ) -> None:
         headers = [(b"host", b"localhost"), (b"origin", origin.encode())]
         if user is not None:
             cookie = signed_in(user).cookies["sessionid"]
             headers.append((b"cookie", f"sessionid={cookie.value}".encode()))
-        self.socket = WebsocketCommunicator(application, f"/live/sessions/{session}/", headers=headers)
-        self.transcript: list[str] = []
-        self.state = ""
+        query = f"?shown={shown}" if shown else ""
+        self.socket = WebsocketCommunicator(application, f"/live/sessions/{session}/{query}", headers=headers)
+        self.entries: dict[str, str] = {}
+        self.state = self.html = ""
+
+    @property
+    def transcript(self) -> list[str]:
+        return list(self.entries.values())
 
     async def open(self) -> bool:
         accepted, _ = await self.socket.connect(timeout=5)
         return bool(accepted)
 
     async def take(self) -> Self:
-        html = await self.socket.receive_from(timeout=5)
-        swap, entries = re.findall(r'hx-swap-oob="(innerHTML|beforeend):#transcript">(.*)</ol>', html, re.DOTALL)[0]
-        said = re.findall(r"<p>([^<]*?)\s*<", entries)
-        self.transcript = said if swap == "innerHTML" else self.transcript + said
-        self.state = re.findall(r'class="badge (\w+)"', html)[0]
+        self.html = await self.socket.receive_from(timeout=5)
+        for swap, entries in LIST.findall(self.html):
+            said = {key: text for key, _, text in ENTRY.findall(entries)}
+            assert swap == "innerHTML" or not said.keys() & self.entries.keys()
+            self.entries = said if swap == "innerHTML" else self.entries | said
+        for key, attributes, text in ENTRY.findall(LIST.sub("", self.html)):
+            assert 'hx-swap-oob="true"' in attributes and key in self.entries
+            self.entries[key] = text
+        self.state = re.findall(r'class="badge (\w+)"', self.html)[0]
         return self
 
 
@@ -90,6 +107,52 @@ async def test_a_socket_that_returns_shows_all_once(owner: User, story: Story, w
     await sync_to_async(write)(story.tell(played(2, "Two.")))
     page.socket = (await sync_to_async(Page)(owner)).socket
     assert (await opened(page)).transcript == ["One.", "Two."]
+    await page.socket.disconnect()
+
+
+async def test_a_sentence_that_goes_on_is_shown_again(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), played(1, "One."), played(2, "Two", samples=800)))
+    page = await opened(await sync_to_async(Page)(owner))
+    await sync_to_async(write)(story.tell(played(2, "Two and a half.", samples=9000), played(3, "Three.")))
+    await nudge(story.sequence)
+    assert (await page.take()).transcript == ["One.", "Two and a half.", "Three."]
+    await page.socket.disconnect()
+
+
+async def test_an_interruption_is_shown_later(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), played(1, "One.")))
+    page = await opened(await sync_to_async(Page)(owner))
+    await sync_to_async(write)(story.tell(interrupted(1, "One.", samples=9000)))
+    await nudge(story.sequence)
+    assert "The caller broke in here" in (await page.take()).html
+    assert page.transcript == ["One."]
+    await page.socket.disconnect()
+
+
+async def test_incidents_follow_live(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    assert "provider.failed" not in page.html
+    failed = events.ProviderFailed(role="llm", provider="openai", kind="timeout", detail="too slow", ms=2000)
+    await sync_to_async(write)(story.tell(failed, stage=Stage.LLM))
+    await nudge(story.sequence)
+    assert "too slow" in (await page.take()).html
+    await page.socket.disconnect()
+
+
+async def test_a_page_that_has_all_is_left_alone(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(tell_a_call(story))
+    html = await sync_to_async(lambda: signed_in(owner).get("/sessions/s1/").content.decode())()
+    (shown,) = re.findall(r'ws-connect="/live/sessions/s1/\?shown=(\w+)"', html)
+    page = await opened(await sync_to_async(Page)(owner, shown=shown))
+    assert "transcript" not in page.html and page.state == "ended"
+    await page.socket.disconnect()
+
+
+async def test_a_page_that_missed_something_shows_all(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), played(1, "One.")))
+    page = await opened(await sync_to_async(Page)(owner, shown="0123456789abcdef"))
+    assert page.transcript == ["One."]
     await page.socket.disconnect()
 
 
