@@ -45,6 +45,8 @@ KEY_SECONDS = 5.0
 END_SECONDS = 6.0
 MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
+KEEP_SECONDS = 30.0
+"""Between two looks at what live sessions have in Valkey."""
 WRITE_AGAIN = 1.0
 """Seconds until a change that Valkey did not take is offered again."""
 
@@ -72,6 +74,8 @@ class Transport:
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._unwritten: dict[str, Record] = {}
         """By session: changes of its record that wait for Valkey."""
+        self._records: dict[str, Record] = {}
+        """By session of a call: its record as it was last seen, for a Valkey that forgets it."""
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -151,13 +155,20 @@ class Transport:
     async def _sweep(self) -> None:
         """Keep what belongs to live sessions alive in Valkey, and forget what has expired."""
         while True:
-            await asyncio.sleep(max(1.0, self.settings.config_ttl_seconds / 3))
+            await asyncio.sleep(min(KEEP_SECONDS, max(1.0, self.settings.config_ttl_seconds / 3)))
             with suppress(StoreUnavailable):
-                for session in list(self.calls):
-                    await self.sessions.extend(session, self.settings.config_ttl_seconds)
-                    await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
+                await self.keep_sessions()
                 await self.configs.cleanup_expired_configs()
                 await self.sessions.sweep()
+
+    async def keep_sessions(self) -> None:
+        """What belongs to live sessions stays in Valkey, and comes back to one that has lost it."""
+        ttl = self.settings.config_ttl_seconds
+        for session, call in list(self.calls.items()):
+            if not await self.sessions.extend(session, ttl):
+                await self.note(session)
+            if not await self.configs.extend_config_ttl(session, ttl):
+                await self.configs.store_config(session, call.config, ttl)
 
     async def _keep_tokens(self) -> None:
         while True:
@@ -282,9 +293,12 @@ class Transport:
                 log.warning("session record waits for Valkey", extra={"session": session, "error": str(error)})
 
     async def _write(self, session: str, changes: Record) -> None:
-        record = await self.sessions.get(session)
+        record = await self.sessions.get(session) or self._records.get(session)
         if record is not None:
-            await self.sessions.put(session, record | changes, self.settings.config_ttl_seconds)
+            record |= changes
+            await self.sessions.put(session, record, self.settings.config_ttl_seconds)
+            if session in self.calls:
+                self._records[session] = record
         await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
 
     async def resume_token(self, session: str) -> str:
@@ -332,6 +346,7 @@ class Transport:
             self.calls.pop(session, None)
             self._running.pop(session, None)
             self._resume_tokens.pop(session, None)
+            self._records.pop(session, None)
             if command:
                 await command.close()
             await line.wire.close()

@@ -83,6 +83,18 @@ async def test_a_way_back_stays_open_while_the_call_lasts(one: Process) -> None:
         assert await client.ttl(key) > 100
 
 
+async def test_a_valkey_that_forgot_a_live_session_is_told_again(one: Process) -> None:
+    transport, session = one.transport, await one.create()
+    await one.call(session)
+    await transport.keep_sessions()
+    document = await transport.configs.get_document(session)
+    await transport.sessions.delete(session)
+    await transport.configs.delete_config(session)
+    await transport.keep_sessions()
+    assert await state(one, session) == "live"
+    assert document and await transport.configs.get_document(session) == document
+
+
 # -- a call that breaks ----------------------------------------------------------------------------------
 
 
