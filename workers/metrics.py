@@ -38,6 +38,9 @@ class Metrics:
             registry=registry,
         )
         self.audio_gaps = Counter("meshag_audio_gaps", "Chunks of audio that did not arrive", registry=registry)
+        self.wire = Counter(
+            "meshag_wire", "What media sockets dropped, filled or did not understand", ["what"], registry=registry
+        )
         self.dropped = Counter("meshag_dropped", "Things dropped by a full queue", ["queue"], registry=registry)
 
     def watch(self, counters: Counters) -> None:

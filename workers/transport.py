@@ -310,6 +310,13 @@ class Transport:
         return token
 
     async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
+        try:
+            await self._answer(session, wire)
+        finally:
+            for what, count in wire.counts.items():
+                self.metrics.wire.labels(what).inc(count)
+
+    async def _answer(self, session: str, wire: Wire) -> None:
         facts = wire.receive()
         opened = await anext(facts)
         if not isinstance(opened, Opened):

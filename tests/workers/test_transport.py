@@ -1,5 +1,6 @@
 """What becomes of a session when its sockets come twice, its process loses it, or its call breaks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -93,6 +94,15 @@ async def test_a_valkey_that_forgot_a_live_session_is_told_again(one: Process) -
     await transport.keep_sessions()
     assert await state(one, session) == "live"
     assert document and await transport.configs.get_document(session) == document
+
+
+async def test_what_a_socket_did_not_understand_is_counted(one: Process) -> None:
+    wire = HandWire()
+    wire.counts["garbage"] = 3
+    wire.facts = asyncio.Queue()
+    wire.facts.put_nowait(HungUp(Reason.NEVER_OPENED))
+    await one.answer(await one.create(), wire)
+    assert one.transport.metrics.registry.get_sample_value("meshag_wire_total", {"what": "garbage"}) == 3
 
 
 # -- a call that breaks ----------------------------------------------------------------------------------
