@@ -22,6 +22,7 @@ JOIN_SECONDS = 600
 """How long a join token waits for its caller: time enough to paste it into another window."""
 NOTICE = "MeshAG-Notice"
 NO_RECORDING = "enable_recording: the websocket transport makes no recording"
+ONE_CALLER = "max_participants: a session of the websocket transport has one caller"
 
 STATUS = {"created": "Created", "live": "Active", "ending": "Active", "ended": "Ended", "failed": "Error"}
 """The documented words for a session's states."""
@@ -85,7 +86,8 @@ class Room(Body):
 
     def granted(self) -> dict[str, Any]:
         """What becomes of the wishes, for the session and for its history."""
-        notices = (NO_RECORDING,) if self.enable_recording else ()
+        refused = {NO_RECORDING: self.enable_recording, ONE_CALLER: (self.max_participants or 1) > 1}
+        notices = tuple(notice for notice, is_asked in refused.items() if is_asked)
         details = {"recording": False, "transcription": self.enable_transcription, "notices": list(notices)}
         return {
             "max_participants": self.max_participants,

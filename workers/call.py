@@ -102,6 +102,7 @@ class Call(Actor):
         self._marks: dict[str, float] = {}
         self._speech_start = 0
         self._speech_end: float | None = None
+        self.live_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stages: set[Stage] = set()
 
@@ -123,7 +124,8 @@ class Call(Actor):
         self._cast_needed()
         if self.config.greeting and not self._turns.generation:
             self._step(turns.Say(self._now(), self.config.greeting))
-        self._timer = asyncio.get_running_loop().call_later(self.config.limits.max_duration_s, self.end, "time_limit")
+        self.live_since = self._now()
+        self._limit_time()
 
     async def close(self) -> None:
         if self._timer:
@@ -169,6 +171,13 @@ class Call(Actor):
         self._turns = replace(self._turns, interrupt_after=turn.interrupt_ms / 1000, not_understood=turn.not_understood)
         if self.is_live:
             self._cast_needed()
+            self._limit_time()
+
+    def _limit_time(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        ends_at = self.live_since + self.config.limits.max_duration_s
+        self._timer = asyncio.get_running_loop().call_at(ends_at, self.end, "time_limit")
 
     def come_back(self, line: Line) -> bool:
         """The caller is there again on another socket; False when it is not this call's rate."""

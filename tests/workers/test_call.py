@@ -8,6 +8,7 @@ import pytest
 
 from mesh import audio, subjects
 from mesh.bus import Bus
+from mesh.config import Limits
 from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded
 from mesh.subjects import Stage
 from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
@@ -69,6 +70,17 @@ async def test_a_reply_that_nobody_is_there_to_read_waits(one: Process) -> None:
     assert (await until(bus, session, Played)).at >= returned_at
     assert again.done[0] == "welcome"
     assert "reply" not in wire.done
+
+
+async def test_a_shorter_limit_holds_at_once(one: Process) -> None:
+    session = await one.create()
+    wire, call = await one.call(session)
+    call.live_since -= 10
+    shorter = call.config.model_copy(update={"limits": Limits(max_duration_s=10)})
+    await one.transport.configs.store_config(session, shorter)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await wire.until("ended")
+    assert wire.told[-1] == {"type": "ended", "reason": "time_limit"}
 
 
 async def test_lost_audio_is_counted(one: Process) -> None:
