@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from logging import makeLogRecord
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,10 +32,6 @@ def load(tmp_path: Path) -> Load:
             return runpy.run_path(str(ROOT / "meshag_site" / "settings.py"))
 
     return load
-
-
-def read(**variables: str) -> Environment:
-    return Environment(variables, {})
 
 
 # -- what a clone gets -----------------------------------------------------------------------------------
@@ -156,35 +153,6 @@ def test_an_empty_variable_counts_as_none(load: Load) -> None:
     assert load(NATS_URL="", MESHAG_DEBUG=" ")["NATS_URL"] == "nats://localhost:4222"
 
 
-@pytest.mark.accepts("M95")
-@pytest.mark.parametrize(
-    ("variables", "url"),
-    [
-        ({"REDIS_URL": "redis://older:6379"}, "redis://older:6379"),
-        ({"REDIS_URL": "redis://older:6379", "VALKEY_URL": "valkey://own:6379/1"}, "redis://own:6379/1"),
-        ({"VALKEY_URL": "valkeys://own:6380"}, "rediss://own:6380"),
-        ({"VALKEY_URL": "redis://:valkey@valkey:6379"}, "redis://:valkey@valkey:6379"),
-    ],
-)
-def test_valkey_has_several_spellings(variables: dict[str, str], url: str) -> None:
-    assert read(**variables).valkey_url() == url
-
-
-@pytest.mark.accepts("M96")
-@pytest.mark.parametrize(
-    ("variables", "level"),
-    [
-        ({}, "INFO"),
-        ({"LOG_LEVEL": "warn"}, "WARNING"),
-        ({"RUST_LOG": "trace"}, "DEBUG"),
-        ({"RUST_LOG": "error,hyper=debug"}, "ERROR"),
-        ({"RUST_LOG": "debug", "LOG_LEVEL": "ERROR"}, "ERROR"),
-    ],
-)
-def test_the_log_level_has_two_names(variables: dict[str, str], level: str) -> None:
-    assert read(**variables).log_level() == level
-
-
 # -- the secret key --------------------------------------------------------------------------------------
 
 
@@ -198,7 +166,7 @@ def test_each_installation_draws_its_key(load: Load, tmp_path: Path) -> None:
 def test_simultaneous_starts_agree_on_a_key(tmp_path: Path) -> None:
     kept = tmp_path / "new" / "secret-key"
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: secret_key(read(), kept), range(8)))
+        keys = set(pool.map(lambda _: secret_key(Environment({}), kept), range(8)))
     assert keys == {kept.read_text()}
     assert list(kept.parent.iterdir()) == [kept]
 
@@ -285,3 +253,10 @@ def test_https_brings_strict_transport(load: Load) -> None:
 def test_operators_pages_are_not_redirected(load: Load, page: str) -> None:
     exempt = load(MESHAG_PUBLIC_URL="https://mesh.example")["SECURE_REDIRECT_EXEMPT"]
     assert any(re.search(pattern, page) for pattern in exempt)
+
+
+def test_log_lines_keep_their_fields(load: Load) -> None:
+    logging = load()["LOGGING"]
+    formatter = logging["formatters"]["line"]
+    record = makeLogRecord({"name": "sessions_app", "levelname": "WARNING", "msg": "rows wait", "error": "away"})
+    assert formatter["()"](formatter["fmt"]).format(record).endswith("WARNING sessions_app rows wait error='away'")
