@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mesh import logs
 from mesh.environment import Environment
 from meshag_site.environment import database, read_env_file, read_runtime, secret_key
 
@@ -34,7 +35,6 @@ if PUBLIC_URL.startswith("https:"):
 # -- Django ----------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -117,7 +117,8 @@ REST_FRAMEWORK = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": logs.FieldFormatter, "fmt": logs.LINE}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.log_level()},
+    "loggers": {"django.request": {"level": "ERROR"}},  # what a visitor asks for in vain is no warning
 }

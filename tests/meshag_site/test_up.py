@@ -49,6 +49,10 @@ def test_everything_is_shown_as_ready(system: System) -> None:
     assert "not ready" not in before
 
 
+def test_waiting_is_told_first(system: System) -> None:
+    assert system.lines[0] == "Starting 2 servers and 9 programs ..."
+
+
 def test_ready_line_leads_the_addresses(system: System) -> None:
     line, after = next(line for line in system.lines if line.startswith(READY)), system.output.partition(READY)[2]
     assert system.url("MESHAG_WEB_PORT") in line and system.url("TRANSPORT_PORT") in line
