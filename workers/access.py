@@ -3,7 +3,7 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from workers.answers import Refusal
 from workers.desk import DEFAULT_WORKSPACE, Desk
@@ -47,6 +47,7 @@ def is_local(request: web.Request, settings: Settings) -> bool:
         and not settings.public_url
         and _is_loopback(request.remote or "")
         and _is_loopback(host_of(f"//{request.host}"))
+        and request.version >= HttpVersion11  # some proxies say nothing of themselves, but this
         and not any(name.lower() in FORWARDED or name.lower().startswith("x-forwarded") for name in request.headers)
         and request.headers.get("Sec-Fetch-Site") != "cross-site"
         and all(_is_loopback(host_of(origin)) for origin in request.headers.getall("Origin", ()))

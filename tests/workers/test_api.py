@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession, HttpVersion10
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -517,3 +517,12 @@ async def test_the_open_door_is_for_this_machine(embedded: Front, headers: dict[
 async def test_this_machine_needs_no_key(embedded: Front, headers: dict[str, str]) -> None:
     async with embedded.client.get("/sessions", headers=headers) as response:
         assert response.status == 200
+
+
+async def test_a_proxy_that_says_nothing_of_itself_needs_a_key(embedded: Front) -> None:
+    """As nginx does by default: a loopback `Host`, no header about its client, HTTP/1.0."""
+    async with (
+        ClientSession(version=HttpVersion10) as proxy,
+        proxy.get(f"{embedded.url}/sessions") as response,
+    ):
+        assert response.status == 401
