@@ -37,6 +37,10 @@ C = TypeVar("C", bound=Connector)
 Item = TypeVar("Item")
 
 
+CHARACTERS_PER_TOKEN = 4
+"""For the estimate of what a language model used that could not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deadlines:
     """Seconds that a provider has before the next one is asked."""
@@ -69,21 +73,60 @@ async def answer(
     """Text as it comes, then one Finished. Raises AllFailed, or ProviderError when text had come already."""
 
     async def ask(model: LanguageModel) -> AsyncGenerator[str | Finished, None]:
-        spoke = False
-        async with aclosing(_generator(model.reply(messages))) as items:
-            async for item in items:
-                if isinstance(item, Finished):
-                    if not spoke:
+        bill = _Bill(model, messages, report)
+        try:
+            async with aclosing(_generator(model.reply(messages))) as items:
+                async for item in items:
+                    bill.count(item)
+                    if isinstance(item, Finished) and not bill.said:
                         raise ProviderError(ErrorKind.EMPTY, f"answered nothing ({item.reason})")
-                    report.used(model.slug, model.model, "input_tokens", item.input_tokens)
-                    report.used(model.slug, model.model, "output_tokens", item.output_tokens)
-                spoke = True
-                yield item
+                    yield item
+        except ProviderError:
+            bill.break_off()
+            raise
+        finally:
+            bill.settle()
 
     pace = _Pace("first token", deadlines.first_token, deadlines.stall)
     async with aclosing(_ask_in_order(chain, ask, pace, report)) as items:
         async for item in items:
             yield item
+
+
+class _Bill:
+    """What an attempt of a language model used, however it ended: by its own count, else by an estimate."""
+
+    def __init__(self, model: LanguageModel, messages: Sequence[Message], report: Report) -> None:
+        self._model = model
+        self._report = report
+        self._asked = sum(len(message.content) for message in messages)
+        self._end: Finished | None = None
+        self._is_free = False
+        self.said = 0
+
+    def count(self, item: str | Finished) -> None:
+        if isinstance(item, Finished):
+            self._end = item
+        else:
+            self.said += len(item)
+
+    def break_off(self) -> None:
+        """The provider refused: nobody pays for a question that was not answered at all."""
+        self._is_free = not self.said and self._end is None
+
+    def settle(self) -> None:
+        if self._is_free:
+            return
+        end = self._end or Finished()
+        self._use("input_tokens", end.input_tokens, self._asked)
+        self._use("output_tokens", end.output_tokens, self.said)
+
+    def _use(self, unit: str, told: int, characters: int) -> None:
+        if told:
+            self._report.used(self._model.slug, self._model.model, unit, told)
+        else:
+            tokens = -(-characters // CHARACTERS_PER_TOKEN)
+            self._report.used(self._model.slug, self._model.model, unit, tokens, estimated=True)
 
 
 class Speaking:
@@ -128,14 +171,19 @@ class Speaking:
     async def _say(self, voice: Voice, text: str, report: Report) -> AsyncGenerator[bytes, None]:
         speech = await self._opened(voice)
         resampler = Resampler(speech.rate, self._rate)
-        billed = False
-        async with aclosing(_generator(speech.speak(text))) as pieces:
-            async for pcm in pieces:
-                if not billed:
-                    report.used(voice.slug, voice.model, "characters", len(text))
-                    billed = True
-                if ready := resampler.feed(pcm):
-                    yield ready
+        spoke, is_free = False, False
+        try:
+            async with aclosing(_generator(speech.speak(text))) as pieces:
+                async for pcm in pieces:
+                    spoke = True
+                    if ready := resampler.feed(pcm):
+                        yield ready
+        except ProviderError:
+            is_free = not spoke
+            raise
+        finally:
+            if not is_free:  # also a sentence that is broken off has been ordered whole
+                report.used(voice.slug, voice.model, "characters", len(text))
         if rest := resampler.end():
             yield rest
 
@@ -202,7 +250,7 @@ class Recognizing:
     """One caller's recognition. `begin` and `send` never raise; `finish` raises AllFailed.
 
     When a provider fails, the next one gets the utterance from its beginning. The audio of an utterance is kept up to
-    `KEPT_SECONDS`; of a longer one the oldest part is not replayed (`dropped` counts its bytes).
+    `KEPT_SECONDS`; of a longer one the oldest part is not replayed (`dropped` counts the bytes of this utterance).
     """
 
     KEPT_SECONDS = 120
@@ -224,7 +272,9 @@ class Recognizing:
         self._untried: deque[Recognizer] = deque()
         self._attempts: list[Attempt] = []
         self._audio: deque[bytes] = deque()
-        self._kept = self._length = self._fed = 0
+        self._kept = self._fed = 0
+        self._sent = 0
+        """Bytes that the provider at work got of the utterance and that are not reported as used."""
         self._begun = False
         self.dropped = 0
 
@@ -239,14 +289,16 @@ class Recognizing:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._bill()
         for recognizer in list(self._open):
             await self._close(recognizer)
 
     async def begin(self) -> None:
+        self._bill()
         self._untried = deque(self._chain.order())
         self._attempts = list(self._chain.skipped)
         self._audio.clear()
-        self._kept = self._length = self._fed = 0
+        self._kept = self._fed = self.dropped = 0
         self._begun = False
         await self._deliver()
 
@@ -265,7 +317,6 @@ class Recognizing:
     def _keep(self, pcm: bytes) -> None:
         self._audio.append(pcm)
         self._kept += len(pcm)
-        self._length += len(pcm)
         while self._kept > self.KEPT_SECONDS * self._rate * 2 and self._fed:
             oldest = len(self._audio.popleft())
             self._kept -= oldest
@@ -281,6 +332,7 @@ class Recognizing:
                 transcript = await self._bring_up_to_date(recognizer, last)
             except ProviderError as error:
                 self._attempts.append(self._chain.failed(recognizer, error, started, self._report))
+                self._bill()
                 await self._pass_on(recognizer)
                 continue
             return self._heard(recognizer, transcript) if transcript else None
@@ -306,8 +358,10 @@ class Recognizing:
             await recognition.begin()
             self._begun = True
         while self._fed < len(self._audio):
-            await recognition.send(self._audio[self._fed])
+            pcm = self._audio[self._fed]
+            await recognition.send(pcm)
             self._fed += 1
+            self._sent += len(pcm)
 
     async def _pass_on(self, recognizer: Recognizer) -> None:
         self._untried.popleft()
@@ -317,9 +371,15 @@ class Recognizing:
 
     def _heard(self, recognizer: Recognizer, transcript: Transcript) -> Heard:
         self._chain.answered(recognizer, self._report)
-        ms = self._length * 1000 // (2 * self._rate)
-        self._report.used(recognizer.slug, recognizer.model, "audio_ms", ms)
+        self._bill()
         return Heard(transcript, recognizer.slug)
+
+    def _bill(self) -> None:
+        """What the provider at work heard is paid for, whether a transcript came of it or not."""
+        sent, self._sent = self._sent, 0
+        if sent and self._untried:
+            recognizer = self._untried[0]
+            self._report.used(recognizer.slug, recognizer.model, "audio_ms", sent * 1000 // (2 * self._rate))
 
     async def _opened(self, recognizer: Recognizer) -> Recognition:
         if recognizer not in self._open:

@@ -66,7 +66,10 @@ class TurnStarted(Event, frozen=True, tag="turn.started"):
 
 
 class TurnEnded(Event, frozen=True, tag="turn.ended"):
-    """The caller's whole text of a turn: the one thing that makes the agent answer."""
+    """The caller's whole text of a turn: the one thing that makes the agent answer.
+
+    `revision` is a record of the configuration that the transport knew of then; nobody has to hold to it.
+    """
 
     turn: int
     generation: int
@@ -202,7 +205,7 @@ class ProviderSwitched(Event, frozen=True, tag="provider.switched"):
 
 
 class Usage(Event, frozen=True, tag="usage"):
-    """What one provider attempt used. `micros` are millionths of the price's currency; 0 with no known price."""
+    """What one provider attempt used. `micros` are millionths of the price's currency; 0 where no price is known."""
 
     role: str
     provider: str
@@ -210,6 +213,8 @@ class Usage(Event, frozen=True, tag="usage"):
     unit: str
     """`audio_ms`, `characters`, `input_tokens` or `output_tokens`."""
     quantity: int
+    estimated: bool = False
+    """The provider did not tell: the attempt was broken off, or it never does."""
     turn: int = 0
     generation: int = 0
     micros: int = 0

@@ -282,6 +282,7 @@ class Rows:
                 model=event.model,
                 unit=event.unit,
                 quantity=event.quantity,
+                estimated=event.estimated,
                 micros=event.micros,
                 price_version=event.price_version,
                 at=_moment(stored),

@@ -261,6 +261,7 @@ class Usage(SessionRow):
     model = models.CharField(max_length=128, blank=True)
     unit = models.CharField(max_length=32)
     quantity = models.BigIntegerField()
+    estimated = models.BooleanField(default=False)
     micros = models.BigIntegerField(default=0)
     price_version = models.CharField(max_length=64, blank=True)
     at = models.DateTimeField()

@@ -121,7 +121,7 @@ class Reporting:
             ProviderSwitched(role=self._role, before=before, after=after, turn=self._turn, generation=self._generation)
         )
 
-    def used(self, provider: str, model: str, unit: str, quantity: int) -> None:
+    def used(self, provider: str, model: str, unit: str, quantity: int, *, estimated: bool = False) -> None:
         if quantity:
             self._actor.post(
                 Usage(
@@ -130,6 +130,7 @@ class Reporting:
                     model=model,
                     unit=unit,
                     quantity=quantity,
+                    estimated=estimated,
                     turn=self._turn,
                     generation=self._generation,
                 )

@@ -253,6 +253,7 @@ class Listening(StageActor):
             log.warning("nobody recognised an utterance", extra={"session": self.session, "why": explain(error)})
             failed = True
         self.seat.metrics.stage_seconds.labels("stt").observe(time.monotonic() - ask.at)
+        self.seat.metrics.dropped.labels("utterance").inc(self._recognizing.dropped)
         self.post(
             TranscriptFinal(
                 utterance=ask.utterance, start=ask.start, end=ask.end, text=text, provider=provider, failed=failed

@@ -40,6 +40,7 @@ class Told:
     failures: list[tuple[str, ErrorKind]] = field(default_factory=list)
     switches: list[tuple[str, str]] = field(default_factory=list)
     usage: dict[tuple[str, str], int] = field(default_factory=dict)
+    estimates: set[tuple[str, str]] = field(default_factory=set)
 
     def failed(self, provider: str, error: ProviderError, ms: int) -> None:
         assert ms >= 0
@@ -48,8 +49,10 @@ class Told:
     def switched(self, before: str, after: str) -> None:
         self.switches.append((before, after))
 
-    def used(self, provider: str, model: str, unit: str, quantity: int) -> None:
+    def used(self, provider: str, model: str, unit: str, quantity: int, *, estimated: bool = False) -> None:
         self.usage[provider, unit] = quantity
+        if estimated:
+            self.estimates.add((provider, unit))
 
 
 class Scripted(Connector):

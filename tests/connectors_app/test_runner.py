@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors_app.base import ErrorKind, Finished, Message, Transcript
+from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Transcript
 from connectors_app.pool import AllFailed, Attempt, Chain, Pool, Resting
 from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking
 from connectors_app.runner import answer as ask
@@ -50,6 +50,25 @@ async def test_the_primary_answers_alone(told: Told) -> None:
     assert await answer(chain_of(ScriptedModel("first", "Hi ", "you", DONE), second), told) == ["Hi ", "you", DONE]
     assert not second.asked and not told.failures and not told.switches
     assert told.usage == {("first", "input_tokens"): 3, ("first", "output_tokens"): 2}
+
+
+async def test_a_broken_answer_is_paid_by_estimate(told: Told) -> None:
+    with pytest.raises(ProviderError):
+        await answer(chain_of(ScriptedModel("first", "Good morning", failing(ErrorKind.BROKEN))), told)
+    assert told.usage == {("first", "input_tokens"): 2, ("first", "output_tokens"): 3}
+    assert told.estimates == set(told.usage)
+
+
+async def test_a_cancelled_answer_is_paid_by_estimate(told: Told) -> None:
+    async with aclosing(ask(chain_of(ScriptedModel("first", "Good morning", DONE)), HELLO, HASTY, told)) as items:
+        await anext(items)
+    assert told.usage == {("first", "input_tokens"): 2, ("first", "output_tokens"): 3}
+
+
+async def test_every_attempt_that_was_heard_is_paid(told: Told) -> None:
+    first, second = ScriptedModel("first", NEVER), ScriptedModel("second", failing(ErrorKind.AUTH))
+    await answer(chain_of(first, second, ScriptedModel("third", "Hi", DONE)), told)
+    assert {provider for provider, unit in told.usage if told.usage[provider, unit]} == {"first", "third"}
 
 
 @pytest.mark.accepts("M48")
@@ -209,6 +228,13 @@ async def test_no_audio_is_a_failure(told: Told) -> None:
     assert told.failures == [("first", ErrorKind.EMPTY)]
 
 
+async def test_a_sentence_broken_off_is_paid_whole(told: Told) -> None:
+    chain = chain_of(ScriptedVoice("first", PCM, NEVER))
+    async with Speaking(chain, 8000, HASTY) as voice, aclosing(voice.speak("Good morning.", told)) as pieces:
+        await anext(pieces)
+    assert told.usage == {("first", "characters"): 13}
+
+
 async def test_a_text_without_words_is_not_asked(told: Told) -> None:
     voice = ScriptedVoice("first", PCM)
     async with Speaking(chain_of(voice), 8000, HASTY) as speaking:
@@ -276,6 +302,20 @@ async def test_failed_recognition_tells_every_attempt(told: Told) -> None:
     chain = chain_of(ScriptedRecognizer("a", failing(ErrorKind.AUTH)), ScriptedRecognizer("b", None, NEVER))
     with pytest.raises(AllFailed, match="a: it is auth; b: took no audio within 0.05 s"):
         await hear(chain, told)
+
+
+async def test_failed_recognition_is_paid_too(told: Told) -> None:
+    first = ScriptedRecognizer("first", None, None, None, None, failing(ErrorKind.BROKEN))
+    await hear(chain_of(first, ScriptedRecognizer("second")), told)
+    assert told.usage == {("first", "audio_ms"): 60, ("second", "audio_ms"): 60}
+
+
+async def test_an_abandoned_utterance_is_paid(told: Told) -> None:
+    chain = chain_of(ScriptedRecognizer("first"))
+    async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
+        await recognition.begin()
+        await recognition.send(PCM)
+    assert told.usage == {("first", "audio_ms"): 20}
 
 
 async def test_the_next_utterance_starts_afresh(told: Told) -> None:

@@ -67,6 +67,13 @@ def test_usage_is_counted_once(workspace: Workspace, story: Story, write: Write,
     assert [(row.quantity, row.micros, row.workspace) for row in Usage.objects.all()] == [(12, 34, workspace)]
 
 
+def test_an_estimate_is_kept_as_one(workspace: Workspace, story: Story, write: Write) -> None:
+    told = events.Usage(role="llm", provider="p", model="m", unit="output_tokens", quantity=3, estimated=True)
+    write(tell_a_call(story))
+    write(story.tell(told, stage=Stage.LLM))
+    assert Usage.objects.filter(estimated=True).count() == 1
+
+
 def test_a_whole_replay_changes_nothing(workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor) -> None:
     write(tell_a_call(story))
     before = everything()

@@ -40,10 +40,16 @@ async def bus(nats_url: str) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def cast(bus: Bus, valkey_url: str) -> AsyncIterator[Cast]:
+async def valkey(valkey_url: str) -> AsyncIterator[Valkey]:
+    valkey = Valkey(valkey_url)
+    yield valkey
+    await valkey.close()
+
+
+@pytest.fixture
+async def cast(bus: Bus, valkey: Valkey) -> AsyncIterator[Cast]:
     """Nobody is employed yet."""
-    valkey, casting = Valkey(valkey_url), Casting(bus)
+    casting = Casting(bus)
     await casting.open()
     yield Cast(bus, valkey, casting)
     await casting.close()
-    await valkey.close()

@@ -1,7 +1,7 @@
 """The recognition stage: what becomes of utterances when calls end, workers change, and recognisers are slow."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -23,13 +23,6 @@ from workers.voice_activity import Detector
 pytestmark = pytest.mark.nats
 RATE = 8000
 WORDS = speech.UTTERANCES[0]
-
-
-@pytest.fixture
-async def valkey(valkey_url: str) -> AsyncIterator[Valkey]:
-    valkey = Valkey(valkey_url)
-    yield valkey
-    await valkey.close()
 
 
 def listening(seat: object) -> Listening:
