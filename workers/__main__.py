@@ -16,10 +16,11 @@ from aiohttp import web
 from connectors_app.base import Role
 from connectors_app.pool import Pool
 from connectors_app.runner import Deadlines
+from mesh import logs
 from mesh.bus import Bus, Unreachable
 from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage
-from workers import logs, operations
+from workers import operations
 from workers.metrics import Metrics
 from workers.operations import CannotListen, Check, ProviderHealth
 from workers.settings import BadSetting, Settings

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workers import logs
+from mesh import logs
 
 
 def line(message: str, **fields: object) -> str:
@@ -33,6 +33,10 @@ def test_fields_stand_before_a_traceback() -> None:
     first, *rest = text.splitlines()
     assert first == "INFO workers.call failed session='s-1'"
     assert rest[0].startswith("Traceback") and rest[-1] == "ValueError: broken"
+
+
+def test_a_request_is_no_field() -> None:
+    assert line("Bad Request", request=object(), status_code=400) == "INFO workers.call Bad Request status_code=400"
 
 
 @pytest.mark.parametrize(("level", "noisy"), [("INFO", logging.WARNING), ("ERROR", logging.ERROR)])
