@@ -31,6 +31,10 @@ class AgentForm(forms.ModelForm):
     class Meta:
         model = Agent
         fields = ["workspace", "slug", "name", "description", "phone_number", "is_default", "capabilities", "draft"]
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 3, "cols": 100}),
+            "capabilities": forms.Textarea(attrs={"rows": 1, "cols": 100}),
+        }
 
 
 @admin.register(Agent)

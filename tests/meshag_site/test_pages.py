@@ -33,6 +33,47 @@ async def test_static_files_stay_in_their_folder() -> None:
     assert (await AsyncClient().get("/static/../manage.py")).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/nowhere", "/sessions/nothing/", "/sessions/nothing/more"])
+def test_what_is_not_there_has_a_page(owner: User, path: str) -> None:
+    response = signed_in(owner).get(path)
+    page = response.content.decode()
+    assert response.status_code == 404
+    assert "<h1>Not found</h1>" in page and "Sign out" in page
+
+
+def test_what_is_not_allowed_has_a_page(teammate: User) -> None:
+    teammate.is_staff = True
+    teammate.save()
+    response = signed_in(teammate).get("/admin/accounts_app/user/")
+    assert (response.status_code, b"<h1>Not allowed</h1>" in response.content) == (403, True)
+
+
+def test_a_form_without_its_token_has_a_page(owner: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    response = client.post("/logout")
+    assert (response.status_code, b"<h1>Not sent</h1>" in response.content) == (403, True)
+
+
+def test_our_own_failure_has_a_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("django.contrib.auth.views.LoginView.get", fail)
+    client.raise_request_exception = False
+    response = client.get("/login")
+    assert (response.status_code, b"<h1>Something broke</h1>" in response.content) == (500, True)
+
+
+def test_browsers_that_guess_find_the_icon(client: Client) -> None:
+    assert client.get("/favicon.ico")["Location"] == "/static/icon.svg"
+
+
+def test_an_address_in_vain_is_no_warning(client: Client, db: None, caplog: pytest.LogCaptureFixture) -> None:
+    client.get("/nowhere")
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("path", ["/login", "/health", "/static/css/base.css", "/nowhere"])
 def test_every_answer_has_a_content_policy(client: Client, db: None, path: str) -> None:
     policy = client.get(path)["Content-Security-Policy"]
