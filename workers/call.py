@@ -20,7 +20,7 @@ from mesh.sentences import Sentences
 from mesh.store import ConfigStorage, StoreUnavailable
 from mesh.subjects import Stage
 from workers.actor import Actor
-from workers.casting import Casting
+from workers.casting import Casting, Part
 from workers.media.wire import Audio, Dtmf, Fact, HungUp, Opened, PlayedSamples, PlayedTo, Reason, Told, Typed, Wire
 from workers.metrics import Metrics
 from workers.stage import Claim
@@ -85,6 +85,9 @@ class Call(Actor):
         self._playout.leave(self._now())
         self._to_wire: deque[Callable[[], Awaitable[None]]] = deque()
         self._stirred = asyncio.Event()
+        self._resting = asyncio.Event()
+        """Nobody has the floor."""
+        self._resting.set()
         self._subscriptions: list[Subscription] = []
         self._unsent = bytearray()
         self._received = 0
@@ -293,7 +296,7 @@ class Call(Actor):
             self.tasks.create_task(self._cast(stage))
 
     async def _cast(self, stage: Stage) -> None:
-        """Give the stage to a worker, and to another one when that is lost, as long as the call lasts."""
+        """Give the stage to a worker, and to another one when that is lost or leaves, as long as the call lasts."""
         epoch = 0
 
         def claim() -> Claim:
@@ -314,11 +317,25 @@ class Call(Actor):
                 elif stage is Stage.TTS:
                     self._playout.voice(self._now())
                     self._stirred.set()
-                await part.lost.wait()
+                await self._until_given_up(part)
             if stage is Stage.STT:
                 self._is_heard = False
             elif stage is Stage.TTS:
                 self._playout.voice(None)
+
+    async def _until_given_up(self, part: Part) -> None:
+        """It is lost, or its worker wants to leave and nobody has the floor."""
+
+        async def handed_over() -> None:
+            await part.leaving.wait()
+            await self._resting.wait()
+
+        waits = [asyncio.create_task(wait) for wait in (part.lost.wait(), handed_over())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _be_heard(self) -> None:
         """What the caller said since the last transcript first, for a recogniser that begins; then what comes."""
@@ -459,6 +476,10 @@ class Call(Actor):
         self._turns, actions = turns.step(self._turns, event)
         for action in actions:
             self._act(action)
+        if self._turns.floor is turns.Floor.NOBODY:
+            self._resting.set()
+        else:
+            self._resting.clear()
         if STATES[before] != STATES[self._turns.floor]:
             self._tell_state()
         self._stirred.set()

@@ -3,16 +3,22 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
 
+import msgspec
 import pytest
 
 from mesh import audio, subjects
 from mesh.bus import Bus
 from mesh.config import Limits
 from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded
+from mesh.roster import Beat
 from mesh.subjects import Stage
 from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
 from workers.media.wire import HungUp, Reason, Typed
+from workers.stage import Taken
 
 TEXT_ONLY = {
     "pipeline": {
@@ -29,6 +35,32 @@ TEXT_ONLY = {
 async def one(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
     async with transport_process(nats_url, valkey_url) as process:
         yield process
+
+
+@dataclass
+class HandWorker:
+    """A model's worker that says yes to every claim."""
+
+    bus: Bus
+    id: str
+    claimed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, bus: Bus, name: str) -> AsyncIterator["HandWorker"]:
+        worker = cls(bus, f"{name}-{uuid4().hex}")
+        serving = await bus.serve(subjects.worker_claim(worker.id), worker._claim)
+        yield worker
+        await serving.close()
+        await bus.publish(subjects.WORKER_GONE, msgspec.json.encode({"id": worker.id}))
+
+    async def _claim(self, payload: bytes) -> bytes:
+        self.claimed.set()
+        return msgspec.json.encode(Taken(ok=True, epoch=1))
+
+    async def beat(self, *, draining: bool = False) -> None:
+        beat = Beat(id=self.id, role=Stage.LLM, providers=("openai",), draining=draining)
+        await self.bus.publish(subjects.worker_beat(Stage.LLM), msgspec.json.encode(beat))
 
 
 async def until(bus: Bus, session: str, kind: type[Event]) -> Stored:
@@ -81,6 +113,25 @@ async def test_a_shorter_limit_holds_at_once(one: Process) -> None:
     wire.facts.put_nowait(Typed("Hello?"))
     await wire.until("ended")
     assert wire.told[-1] == {"type": "ended", "reason": "time_limit"}
+
+
+async def test_a_leaving_worker_keeps_the_turn(one: Process) -> None:
+    """Its stage goes to another one when the reply is over."""
+    bus = one.transport.bus
+    async with HandWorker.of(bus, "first") as first, HandWorker.of(bus, "second") as second:
+        await first.beat()
+        session = await one.create(**TEXT_ONLY)
+        wire, _ = await one.call(session)
+        await first.claimed.wait()
+        wire.facts.put_nowait(Typed("Hello?"))
+        await until(bus, session, TurnEnded)
+        await second.beat()
+        await first.beat(draining=True)
+        await bus.round_trip()
+        assert not second.claimed.is_set()
+        await reply(bus, session, "I am here.")
+        async with asyncio.timeout(DEADLINE):
+            await second.claimed.wait()
 
 
 async def test_lost_audio_is_counted(one: Process) -> None:
