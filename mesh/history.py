@@ -24,7 +24,6 @@ class Pending:
     turn: int
     generation: int
     text: str
-    revision: str
     committed: list[str] = field(default_factory=list)
     is_open: bool = True
 
@@ -40,7 +39,7 @@ class History:
             case TurnEnded() as ended:
                 self._said.pop(("user", ended.turn), None)  # the caller went on: the text is the whole turn's
                 self._said["user", ended.turn] = ended.text
-                self.pending = Pending(ended.turn, ended.generation, ended.text, ended.revision)
+                self.pending = Pending(ended.turn, ended.generation, ended.text)
             case TurnDiscarded(generation=generation) if generation:
                 self._close(generation)
             case Played(generation=generation, text=text):

@@ -55,7 +55,7 @@ class Roster:
         return [beat for beat in self._beats.values() if beat.role == role]
 
     def pick(self, role: str, *, exclude: Iterable[str] = ()) -> str | None:
-        """The least loaded worker that takes sessions."""
+        """The worker with the fewest sessions among those that take any; load tells equals apart."""
         shut = set(exclude)
         open_ = [beat for beat in self.workers(role) if not beat.draining and beat.id not in shut]
         if not open_:
@@ -63,6 +63,10 @@ class Roster:
         best = min(open_, key=lambda beat: (beat.sessions + self._given[beat.id], beat.load))
         self._given[best.id] += 1
         return best.id
+
+    def has_another(self, role: str) -> bool:
+        """Whether a worker is there that takes sessions, beside those that are leaving."""
+        return any(not beat.draining for beat in self.workers(role))
 
     def providers(self, role: str) -> frozenset[str]:
         return frozenset(name for beat in self.workers(role) for name in beat.providers)

@@ -82,7 +82,7 @@ class Casting:
         self.roster.hear(beat, asyncio.get_running_loop().time())
         if not known:
             self._changed.set()
-        if beat.draining and any(not other.draining for other in self.roster.workers(beat.role)):
+        if beat.draining and self.roster.has_another(beat.role):
             for part in self._parts:
                 if part.worker == beat.id:
                     part.leaving.set()

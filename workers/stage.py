@@ -213,7 +213,7 @@ class StageWorker:
         while self._hosted and loop.time() < min(end, alone_since + ALONE):
             await asyncio.wait(self._tasks(), timeout=BEAT)
             others.lost(loop.time())
-            if others.pick(self.role, exclude=[self.worker]):
+            if others.has_another(self.role):
                 alone_since = loop.time()
         await subscription.close()
 

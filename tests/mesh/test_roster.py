@@ -55,6 +55,11 @@ def test_a_draining_worker_takes_nothing_new() -> None:
     assert found.is_there("one")
 
 
+def test_a_draining_worker_is_no_successor() -> None:
+    assert not roster(beat("one", draining=True)).has_another("llm")
+    assert roster(beat("one", draining=True), beat("two")).has_another("llm")
+
+
 def test_who_refused_is_not_asked_again() -> None:
     assert roster(beat("one"), beat("two", sessions=1)).pick("llm", exclude={"one"}) == "two"
     assert roster(beat("one")).pick("llm", exclude={"one"}) is None
