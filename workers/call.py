@@ -105,9 +105,13 @@ class Call(Actor):
         self._marks: dict[str, float] = {}
         self._speech_start = 0
         self._speech_end: float | None = None
+        self._is_moving = False
+        """To another transport: the session does not end here."""
         self.live_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stages: set[Stage] = set()
+        self._epochs: dict[Stage, int] = {}
+        """Of the stages' owners: what a former one still says is not heard."""
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -135,7 +139,7 @@ class Call(Actor):
             self._timer.cancel()
         for subscription in self._subscriptions:
             await subscription.close()
-        if not self.is_fenced:
+        if not self.is_fenced and not self._is_moving:
             await self._say_goodbye()
         await self._wire.close(self._ended[0])
 
@@ -168,6 +172,21 @@ class Call(Actor):
         if not self._over.is_set():
             self._ended = (reason, failed, detail)
             self.let_go()
+
+    async def leave(self, *, moves: bool, within: float) -> None:
+        """This process is stopped: go when nobody has the floor, or after so many seconds.
+
+        `moves`: there is another transport, at which a caller who lost the socket comes back.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._resting.wait()
+        if moves and self._wire.takes_token:
+            self._is_moving = True
+            self._wire.lose()
+            self.let_go()
+        else:
+            self.end("shutdown")
 
     def configured(self) -> None:
         turn = self.config.turn
@@ -297,21 +316,15 @@ class Call(Actor):
 
     async def _cast(self, stage: Stage) -> None:
         """Give the stage to a worker, and to another one when that is lost or leaves, as long as the call lasts."""
-        epoch = 0
 
         def claim() -> Claim:
             unfinished = self._playout.resume_at() if stage is Stage.TTS else 0
-            return Claim(
-                session=self.session,
-                epoch=epoch + 1,
-                rate=self.rate,
-                generation=self._playout.generation,
-                unfinished=unfinished,
-            )
+            generation = self._playout.generation
+            return Claim(session=self.session, rate=self.rate, generation=generation, unfinished=unfinished)
 
         while True:
             async with self._exchange.casting.cast(stage, claim) as part:
-                epoch = part.epoch
+                self._epochs[stage] = part.epoch
                 if stage is Stage.STT:
                     await self._be_heard()
                 elif stage is Stage.TTS:
@@ -404,12 +417,14 @@ class Call(Actor):
 
     def _interim(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         told = msgspec.json.decode(payload)
+        if told["epoch"] < self._epochs.get(Stage.STT, 0):
+            return
         self._tell({"type": "transcript", "final": False, "text": told["text"], "utterance": told["utterance"]})
         self._step(turns.Interim(self._now(), told["utterance"], told["text"]))
 
     def _delta(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         told = msgspec.json.decode(payload)
-        if told["generation"] == self._playout.generation:
+        if told["generation"] == self._playout.generation and told["epoch"] >= self._epochs.get(Stage.LLM, 0):
             self._marks.setdefault("first_token", self._now())
             self._tell({"type": "delta", "text": told["text"], "turn": told["turn"]})
 

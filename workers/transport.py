@@ -20,7 +20,7 @@ from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
 from mesh.events import SessionCreated, SessionEnded
-from mesh.roster import BEAT, Beat
+from mesh.roster import BEAT, Beat, Roster
 from mesh.sessions import Record, SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -42,6 +42,8 @@ APPEND_SECONDS = 3.0
 BRIDGE_SECONDS = 3.0
 KEY_SECONDS = 5.0
 """How long an API key's answer is remembered: a revoked key works no longer than this."""
+DRAIN_SECONDS = 6.0
+"""How long a process that is stopped waits for what is being said."""
 END_SECONDS = 6.0
 MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
@@ -68,6 +70,7 @@ class Transport:
         self.metrics = Metrics("transport")
         self.casting = Casting(bus)
         self.draining = False
+        self._others = Roster()
         self.calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
@@ -81,12 +84,13 @@ class Transport:
     # -- life ---------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event, *, host: str, port: int, operations_port: int | None) -> None:
-        """Serve until `stop`; then take nothing new and let the calls end for a while."""
-        await self.casting.open()
+        """Serve until `stop`; then take nothing new, and let each call finish what is being said."""
+        await self.open()
         app = self._app(api.routes(self), self._operations())
         runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=1)
         await runner.setup()
-        await operations.start(self._site(runner, host, port))
+        site = self._site(runner, host, port)
+        await operations.start(site)
         address = str(port)
         if operations_port is not None:
             own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
@@ -97,16 +101,41 @@ class Transport:
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
             self.draining = True
-            for call in list(self.calls.values()):
-                call.end("shutdown")
-            if self._running:
-                await asyncio.wait(self._running.values(), timeout=END_SECONDS)
+            if self._has_company():
+                await site.stop()  # who comes back finds the others
+            await self.drain()
             for task in running:
                 task.cancel()
-        await self.casting.close()
+        await self.close()
         await runner.cleanup()
         if operations_port is not None:
             await own.cleanup()
+
+    async def open(self) -> None:
+        await self.casting.open()
+        self._beats = await self.bus.subscribe(subjects.worker_beat("transport"), self._hear)
+
+    async def close(self) -> None:
+        await self._beats.close()
+        await self.casting.close()
+
+    def _hear(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        beat = msgspec.json.decode(payload, type=Beat)
+        if beat.id != self.worker:
+            self._others.hear(beat, time.monotonic())
+
+    def _has_company(self) -> bool:
+        """Another transport is there that takes calls."""
+        self._others.lost(time.monotonic())
+        return self._others.has_another("transport")
+
+    async def drain(self) -> None:
+        """Callers who can come back go on at another transport, if there is one; for the others it is the end."""
+        moves = self._has_company()
+        calls, running = list(self.calls.values()), list(self._running.values())
+        await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
+        if running:
+            await asyncio.wait(running, timeout=END_SECONDS)
 
     @staticmethod
     def _app(*groups: list[web.RouteDef]) -> web.Application:

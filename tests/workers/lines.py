@@ -115,10 +115,10 @@ async def transport_process(
             settings=Settings(embedded=True),
             environ=environ or {},
         )
-        await transport.casting.open()
+        await transport.open()
         async with asyncio.TaskGroup() as calls:
             yield Process(transport, calls)
             for call in list(transport.calls.values()):
                 call.end("ended")
-        await transport.casting.close()
+        await transport.close()
         await valkey.close()

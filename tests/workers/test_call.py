@@ -56,7 +56,7 @@ class HandWorker:
 
     async def _claim(self, payload: bytes) -> bytes:
         self.claimed.set()
-        return msgspec.json.encode(Taken(ok=True, epoch=1))
+        return msgspec.json.encode(Taken(ok=True))
 
     async def beat(self, *, draining: bool = False) -> None:
         beat = Beat(id=self.id, role=Stage.LLM, providers=("openai",), draining=draining)
@@ -132,6 +132,38 @@ async def test_a_leaving_worker_keeps_the_turn(one: Process) -> None:
         await reply(bus, session, "I am here.")
         async with asyncio.timeout(DEADLINE):
             await second.claimed.wait()
+
+
+async def test_a_stopped_process_lets_the_agent_finish(one: Process) -> None:
+    bus = one.transport.bus
+    session = await one.create(**TEXT_ONLY)
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await until(bus, session, TurnEnded)
+    draining = asyncio.create_task(one.transport.drain())
+    await bus.round_trip()
+    assert not draining.done()
+    await reply(bus, session, "I am here.")
+    await draining
+    told = [message["type"] for message in wire.told]
+    assert told.index("reply") < told.index("ended")
+
+
+async def test_a_former_owners_tokens_are_dropped(one: Process) -> None:
+    bus = one.transport.bus
+    async with HandWorker.of(bus, "model") as model:
+        session = await one.create(**TEXT_ONLY)
+        await bus.take_fence(session, Stage.LLM, owner="former")
+        await model.beat()
+        wire, _ = await one.call(session)
+        await model.claimed.wait()
+        wire.facts.put_nowait(Typed("Hello?"))
+        await until(bus, session, TurnEnded)
+        for epoch, text in ((1, "stale"), (2, "fresh")):
+            told = {"turn": 1, "generation": 1, "epoch": epoch, "text": text}
+            await bus.publish(subjects.llm_delta(session), msgspec.json.encode(told))
+        await wire.until("delta")
+        assert [told["text"] for told in wire.told if told["type"] == "delta"] == ["fresh"]
 
 
 async def test_lost_audio_is_counted(one: Process) -> None:

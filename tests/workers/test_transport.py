@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
+from mesh import subjects
 from mesh.bus import Bus
 from mesh.events import SessionEnded
+from mesh.roster import Beat
 from tests.workers.lines import HandWire, Process, transport_process
 from workers.media.wire import HungUp, Reason, Typed
 
@@ -49,6 +52,27 @@ async def test_a_rescued_session_is_not_ended_by_its_former_process(one: Process
     assert await ends(one.transport.bus, session) == []
     assert await state(other, session) == "live"
     assert "ended" not in lost.done
+
+
+async def test_a_stopped_process_gives_its_calls_to_another(one: Process, other: Process) -> None:
+    session = await one.create()
+    wire, _ = await one.call(session)
+    beat = Beat(id=other.transport.worker, role="transport")
+    await other.transport.bus.publish(subjects.worker_beat("transport"), msgspec.json.encode(beat))
+    await other.transport.bus.round_trip()
+    await one.transport.bus.round_trip()
+    await one.transport.drain()
+    assert "lose" in wire.done and "ended" not in wire.done
+    await other.call(session)
+    assert await ends(other.transport.bus, session) == []
+
+
+async def test_the_last_process_ends_its_calls(one: Process) -> None:
+    session = await one.create()
+    wire, _ = await one.call(session)
+    await one.transport.drain()
+    assert [ended.reason for ended in await ends(one.transport.bus, session)] == ["shutdown"]
+    assert wire.told[-1] == {"type": "ended", "reason": "shutdown"}
 
 
 # -- two sockets -----------------------------------------------------------------------------------------
