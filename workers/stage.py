@@ -41,6 +41,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str
     rate: int
     epoch: int = 1
+    """The one that the stage's owner will have."""
     expected: int = 0
     """The sequence of the stage's last fence when the transport asked, 0 for none: a late claim takes nothing."""
     generation: int = 0
@@ -50,7 +51,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ok: bool
-    epoch: int = 0
     error: str = ""
 
 
@@ -268,7 +268,7 @@ class StageWorker:
         self._hosted[claim.session] = _Hosted(writer.fence_sequence, task)
         task.add_done_callback(lambda task: self._left(claim.session, task, ready))
         await ready
-        return Taken(ok=True, epoch=writer.epoch)
+        return Taken(ok=True)
 
     def _left(self, session: str, task: asyncio.Task[None], ready: "asyncio.Future[None]") -> None:
         hosted = self._hosted.get(session)
