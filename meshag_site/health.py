@@ -3,21 +3,54 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import wraps
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import redis.asyncio as valkey
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
-DEADLINE = 2.0
-"""Seconds for each check; they run side by side."""
+from accounts_app.models import APIKey
+from mesh.readiness import Check, NotReady, Readiness
+from sessions_app.models import Session, State
+
+PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+"""Headers by which a proxy on this machine says that somebody else asks."""
+
+SESSIONS = Gauge("meshag_sessions_open", "Sessions that are not over", ["state"])
+
+View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-class NotReady(Exception):
-    """A server is not there; the text says what to do about it."""
+def private(view: View) -> View:
+    """For this machine, staff and API keys: what is counted here is nobody else's business."""
+
+    @wraps(view)
+    async def guarded(request: HttpRequest) -> HttpResponse:
+        if _is_at_home(request) or (await request.auser()).is_staff or await sync_to_async(_has_key)(request):
+            return await view(request)
+        say = "Ask from this machine, sign in as staff, or send an API key as Authorization: Bearer.\n"
+        return HttpResponse(say, status=403, content_type="text/plain")
+
+    return guarded
+
+
+def _is_at_home(request: HttpRequest) -> bool:
+    try:
+        peer = ip_address(request.META.get("REMOTE_ADDR") or "")
+    except ValueError:
+        return False
+    return peer.is_loopback and not any(name in request.headers for name in PROXIED)
+
+
+def _has_key(request: HttpRequest) -> bool:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and APIKey.objects.verify(secret.strip()) is not None
 
 
 async def health(request: HttpRequest) -> JsonResponse:
@@ -25,18 +58,29 @@ async def health(request: HttpRequest) -> JsonResponse:
 
 
 async def ready(request: HttpRequest) -> JsonResponse:
-    outcomes = await asyncio.gather(*(_outcome(check) for check in CHECKS.values()))
-    checks = dict(zip(CHECKS, outcomes, strict=True))
-    good = all(outcome == "ok" for outcome in outcomes)
-    body = {"status": "ready" if good else "not ready", "service": "web", "checks": checks}
-    return JsonResponse(body, status=200 if good else 503)
+    status, body = await READINESS.answer()
+    return JsonResponse(body, status=status)
 
 
+@private
 async def metrics(request: HttpRequest) -> HttpResponse:
+    await sync_to_async(_count_sessions)()
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
 
-async def targets(request: HttpRequest) -> JsonResponse:
+def _count_sessions() -> None:
+    """Without a database nothing is said of sessions, and /ready says why."""
+    try:
+        counts = dict(Session.objects.live().order_by().values_list("state").annotate(Count("id")))
+    except DatabaseError:
+        SESSIONS.clear()
+        return
+    for state in (State.CREATED, State.LIVE, State.ENDING):
+        SESSIONS.labels(state.value).set(counts.get(state, 0))
+
+
+@private
+async def targets(request: HttpRequest) -> HttpResponse:
     """The pages of the workers that `manage.py up` runs here, as Prometheus' HTTP service discovery reads them.
 
     At the name by which we were asked, since that is one the asker can reach.
@@ -48,17 +92,6 @@ async def targets(request: HttpRequest) -> JsonResponse:
         for name, port in pages.items()
     ]
     return JsonResponse(found, safe=False)
-
-
-async def _outcome(check: Callable[[], Awaitable[None]]) -> str:
-    try:
-        async with asyncio.timeout(DEADLINE):
-            await check()
-    except NotReady as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer in {DEADLINE:.0f} s; is the server overloaded or unreachable?"
-    return "ok"
 
 
 async def check_database() -> None:
@@ -101,8 +134,9 @@ async def check_valkey() -> None:
         await client.aclose()
 
 
-CHECKS: dict[str, Callable[[], Awaitable[None]]] = {
+CHECKS: dict[str, Check] = {
     "database": check_database,
     "nats": check_nats,
     "valkey": check_valkey,
 }
+READINESS = Readiness("web", CHECKS)

@@ -1,10 +1,12 @@
-"""What every response of the web carries: static files without a second server, and the content policy."""
+"""What happens to every response: it is counted and carries the content policy. Static files are read here too."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from prometheus_client import Counter
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 CONTENT_POLICY = "; ".join(
@@ -22,8 +24,11 @@ CONTENT_POLICY = "; ".join(
 )
 
 
-class ContentSecurityPolicy:
-    """A view that needs more sets its own header; it is kept."""
+REQUESTS = Counter("meshag_web_requests", "Answered requests by the class of their status", ["status"])
+
+
+class Passage(ABC):
+    """Looks at every response on its way out, in both of Django's worlds."""
 
     async_capable = True
     sync_capable = True
@@ -36,12 +41,25 @@ class ContentSecurityPolicy:
     def __call__(self, request: HttpRequest) -> Any:
         if iscoroutinefunction(self):
             return self.answer(request)
-        return self.guard(self.get_response(request))
+        return self.see(self.get_response(request))
 
     async def answer(self, request: HttpRequest) -> HttpResponseBase:
-        return self.guard(await self.get_response(request))
+        return self.see(await self.get_response(request))
 
-    def guard(self, response: HttpResponseBase) -> HttpResponseBase:
+    @abstractmethod
+    def see(self, response: HttpResponseBase) -> HttpResponseBase: ...
+
+
+class CountRequests(Passage):
+    def see(self, response: HttpResponseBase) -> HttpResponseBase:
+        REQUESTS.labels(f"{response.status_code // 100}xx").inc()
+        return response
+
+
+class ContentSecurityPolicy(Passage):
+    """A view that needs more sets its own header; it is kept."""
+
+    def see(self, response: HttpResponseBase) -> HttpResponseBase:
         response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
         return response
 

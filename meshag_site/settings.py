@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "sessions_app",
 ]
 MIDDLEWARE = [
+    "meshag_site.middleware.CountRequests",
     "django.middleware.security.SecurityMiddleware",
     "meshag_site.middleware.ContentSecurityPolicy",
     "meshag_site.middleware.StaticFiles",

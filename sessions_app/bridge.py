@@ -18,13 +18,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from mesh import subjects
 from mesh.bus import Bus, BusError, Unreachable
 from mesh.events import Stored
+from mesh.readiness import NotReady
 from sessions_app import answers
 from sessions_app.answers import Answer
 from sessions_app.database import DatabaseAway, DatabaseThread
 from sessions_app.fold import Folded, fold
 from sessions_app.models import BridgeCursor, CursorMoved
 from sessions_app.nudges import Nudges
-from sessions_app.operations import Family, NotReady, serve_pages
+from sessions_app.operations import Family, serve_pages
 from sessions_app.upkeep import Upkeep
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """The bridge's pages for operators: /health, /ready and /metrics."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -9,14 +8,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-CHECK_WITHIN = 2.0
+from mesh.readiness import Check, Readiness
 
-Check = Callable[[], Awaitable[None]]
 Family = CounterMetricFamily | GaugeMetricFamily
-
-
-class NotReady(Exception):
-    """The text says what is not there and what to do about it."""
 
 
 class Figures(Collector):
@@ -48,18 +42,14 @@ async def serve_pages(
 
 
 def _application(checks: Mapping[str, Check], registry: CollectorRegistry) -> web.Application:
+    readiness = Readiness("bridge", checks)
+
     async def health(request: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "service": "bridge"})
 
     async def ready(request: web.Request) -> web.Response:
-        outcomes = await asyncio.gather(*(_outcome(check) for check in checks.values()))
-        good = all(outcome == "ok" for outcome in outcomes)
-        body = {
-            "status": "ready" if good else "not ready",
-            "service": "bridge",
-            "checks": dict(zip(checks, outcomes, strict=True)),
-        }
-        return web.json_response(body, status=200 if good else 503)
+        status, body = await readiness.answer()
+        return web.json_response(body, status=status)
 
     async def metrics(request: web.Request) -> web.Response:
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -68,14 +58,3 @@ def _application(checks: Mapping[str, Check], registry: CollectorRegistry) -> we
     application = web.Application()
     application.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
     return application
-
-
-async def _outcome(check: Check) -> str:
-    try:
-        async with asyncio.timeout(CHECK_WITHIN):
-            await check()
-    except NotReady as error:
-        return str(error)
-    except TimeoutError:
-        return f"no answer in {CHECK_WITHIN:.0f} s; is the server overloaded or unreachable?"
-    return "ok"
