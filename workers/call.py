@@ -91,8 +91,10 @@ class Call(Actor):
         self._subscriptions: list[Subscription] = []
         self._unsent = bytearray()
         self._received = 0
-        self._sequence = 0
-        self._ring: deque[audio.Chunk] = deque()
+        self._size = int(CHUNK * self.rate)
+        """Samples of a chunk."""
+        self._ring = bytearray()
+        """The last of what was received."""
         self._last_final = 0
         self._is_heard = False
         """A recogniser has the session, and everything said so far: audio is published as it comes."""
@@ -269,23 +271,24 @@ class Call(Actor):
 
     async def _send_audio(self, pcm: bytes) -> None:
         self._unsent += pcm
-        size = int(CHUNK * self.rate) * 2
-        while len(self._unsent) >= size:
-            self._sequence += 1
-            chunk = audio.Chunk(
-                rate=self.rate,
-                epoch=self.writer.epoch,
-                sequence=self._sequence,
-                position=self._received,
-                samples=bytes(self._unsent[:size]),
-            )
-            del self._unsent[:size]
-            self._received += chunk.count
-            self._ring.append(chunk)
-            if len(self._ring) * CHUNK > RING:
-                self._ring.popleft()
+        while len(self._unsent) >= 2 * self._size:
+            self._ring += self._unsent[: 2 * self._size]
+            del self._unsent[: 2 * self._size]
+            del self._ring[: -2 * self._size * int(RING / CHUNK)]
+            self._received += self._size
             if self._is_heard:
-                await self._publish(chunk)
+                await self._publish(self._chunk(self._received - self._size))
+
+    def _chunk(self, position: int) -> audio.Chunk:
+        """Of the ring; chunks are of one size, so that their positions count them."""
+        start = len(self._ring) - 2 * (self._received - position)
+        return audio.Chunk(
+            rate=self.rate,
+            epoch=self.writer.epoch,
+            sequence=position // self._size + 1,
+            position=position,
+            samples=bytes(self._ring[start : start + 2 * self._size]),
+        )
 
     async def _reread(self) -> None:
         """A configuration that was changed in Valkey, however, holds from the next turn on."""
@@ -352,11 +355,11 @@ class Call(Actor):
 
     async def _be_heard(self) -> None:
         """What the caller said since the last transcript first, for a recogniser that begins; then what comes."""
-        position = self._last_final
-        while waiting := [chunk for chunk in self._ring if chunk.position + chunk.count > position]:
-            for chunk in waiting:
-                await self._publish(chunk)
-            position = waiting[-1].position + waiting[-1].count
+        position = self._last_final // self._size * self._size
+        while position < self._received:
+            position = max(position, self._received - len(self._ring) // 2)
+            await self._publish(self._chunk(position))
+            position += self._size
         self._is_heard = True
 
     async def _publish(self, chunk: audio.Chunk) -> None:
@@ -507,7 +510,7 @@ class Call(Actor):
             case turns.Answer():
                 self._answer(action)
             case turns.Announce(turn=turn, generation=generation, text=text):
-                self._announce(turn, generation, [text])
+                self._announce(turn, generation, text)
             case turns.Discard(turn=turn, generation=generation, reason=reason):
                 if generation:
                     self._playout.begin(0)
@@ -538,8 +541,7 @@ class Call(Actor):
                 )
             )
         elif self.routes.tts_speaks(source):
-            cut = Sentences()
-            self._announce(answer.turn, answer.generation, cut.feed(answer.text) + cut.flush())
+            self._announce(answer.turn, answer.generation, answer.text)
         else:
             self._step(turns.ReplyOver(self._now(), answer.generation))
 
@@ -549,7 +551,10 @@ class Call(Actor):
         # Typed words are answered like spoken ones, unless the flow gives them to the voice.
         return self.routes.typed_to_llm or (self.routes.llm_answers and not self.routes.tts_speaks("transport"))
 
-    def _announce(self, turn: int, generation: int, sentences: list[str]) -> None:
+    def _announce(self, turn: int, generation: int, words: str) -> None:
+        """Sentence by sentence: the first is heard sooner, and what was heard is known."""
+        cut = Sentences()
+        sentences = cut.feed(words) + cut.flush()
         self._playout.begin(generation)
         for number, text in enumerate(sentences):
             sentence = events.ReplySentence(turn=turn, generation=generation, sentence=number, text=text)

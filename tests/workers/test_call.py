@@ -17,7 +17,7 @@ from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnd
 from mesh.roster import Beat
 from mesh.subjects import Stage
 from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
-from workers.media.wire import HungUp, Reason, Typed
+from workers.media.wire import Audio, HungUp, Reason, Typed
 from workers.stage import Taken
 
 TEXT_ONLY = {
@@ -39,16 +39,17 @@ async def one(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
 
 @dataclass
 class HandWorker:
-    """A model's worker that says yes to every claim."""
+    """A worker that says yes to every claim."""
 
     bus: Bus
     id: str
+    role: Stage
     claimed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, bus: Bus, name: str) -> AsyncIterator["HandWorker"]:
-        worker = cls(bus, f"{name}-{uuid4().hex}")
+    async def of(cls, bus: Bus, name: str, role: Stage = Stage.LLM) -> AsyncIterator["HandWorker"]:
+        worker = cls(bus, f"{name}-{uuid4().hex}", role)
         serving = await bus.serve(subjects.worker_claim(worker.id), worker._claim)
         yield worker
         await serving.close()
@@ -59,8 +60,8 @@ class HandWorker:
         return msgspec.json.encode(Taken(ok=True))
 
     async def beat(self, *, draining: bool = False) -> None:
-        beat = Beat(id=self.id, role=Stage.LLM, providers=("openai",), draining=draining)
-        await self.bus.publish(subjects.worker_beat(Stage.LLM), msgspec.json.encode(beat))
+        beat = Beat(id=self.id, role=self.role, providers=("openai",), draining=draining)
+        await self.bus.publish(subjects.worker_beat(self.role), msgspec.json.encode(beat))
 
 
 async def until(bus: Bus, session: str, kind: type[Event]) -> Stored:
@@ -164,6 +165,34 @@ async def test_a_former_owners_tokens_are_dropped(one: Process) -> None:
             await bus.publish(subjects.llm_delta(session), msgspec.json.encode(told))
         await wire.until("delta")
         assert [told["text"] for told in wire.told if told["type"] == "delta"] == ["fresh"]
+
+
+async def test_a_greeting_is_said_sentence_by_sentence(one: Process) -> None:
+    bus = one.transport.bus
+    session = await one.create(greeting="Hello there. How can I help?")
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(HungUp(Reason.HANGUP))
+    await wire.until("close")
+    said = [stored.event for stored in await bus.history(session) if isinstance(stored.event, ReplySentence)]
+    assert [(one.sentence, one.text) for one in said] == [(0, "Hello there."), (1, "How can I help?")]
+
+
+async def test_a_recogniser_that_comes_later_hears_everything(one: Process) -> None:
+    bus = one.transport.bus
+    session = await one.create()
+    chunks: asyncio.Queue[audio.Chunk] = asyncio.Queue()
+    hearing = await bus.subscribe(subjects.audio_input(session), lambda s, p, h: chunks.put_nowait(audio.decode(p)))
+    wire, _ = await one.call(session)
+    spoken = b"".join(number.to_bytes(2, "little") for number in range(1920))
+    wire.facts.put_nowait(Audio(spoken[:3000]))
+    async with HandWorker.of(bus, "ear", Stage.STT) as ear, asyncio.timeout(DEADLINE):
+        await ear.beat()
+        await ear.claimed.wait()
+        wire.facts.put_nowait(Audio(spoken[3000:]))
+        heard = [await chunks.get() for _ in range(3)]
+    assert b"".join(chunk.samples for chunk in heard) == spoken
+    assert [(chunk.sequence, chunk.position) for chunk in heard] == [(1, 0), (2, 640), (3, 1280)]
+    await hearing.close()
 
 
 async def test_lost_audio_is_counted(one: Process) -> None:
