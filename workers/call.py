@@ -90,6 +90,7 @@ class Call(Actor):
         self._resting.set()
         self._subscriptions: list[Subscription] = []
         self._unsent = bytearray()
+        self._reading = asyncio.Lock()
         self._received = 0
         self._size = int(CHUNK * self.rate)
         """Samples of a chunk."""
@@ -258,8 +259,7 @@ class Call(Actor):
             case Audio(pcm=pcm):
                 await self._send_audio(pcm)
             case Typed(text=text):
-                await self._reread()
-                self._step(turns.Typed(self._now(), text))
+                self.tasks.create_task(self._read(text))
             case Dtmf(digits=digits):
                 self.post(events.Dtmf(digits=digits))
             case PlayedTo(mark=mark):
@@ -268,6 +268,12 @@ class Call(Actor):
             case PlayedSamples(total=total):
                 self._playout.reported(total)
                 self._stirred.set()
+
+    async def _read(self, text: str) -> None:
+        """One after the other. What is said meanwhile does not wait for Valkey."""
+        async with self._reading:
+            await self._reread()
+            self._step(turns.Typed(self._now(), text))
 
     async def _send_audio(self, pcm: bytes) -> None:
         self._unsent += pcm

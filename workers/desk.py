@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mesh.config import AgentConfig
-from mesh.sessions import Record, SessionStore, Tokens
+from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage
 from workers.media.wire import Wire
 from workers.settings import Settings
@@ -80,5 +80,5 @@ class Desk(Protocol):
     async def end(self, session: str, reason: str) -> bool:
         """End a session wherever it runs and say so in its record; False when it was over; raises Unavailable."""
 
-    async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
+    async def answer_media(self, session: str, wire: Wire) -> None:
         """Run the call on this wire until the wire or the call ends."""

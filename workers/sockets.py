@@ -26,17 +26,17 @@ def socket_routes(desk: Desk) -> list[web.RouteDef]:
 
 async def issue_resume_token(desk: Desk, session: str) -> str:
     """For `welcome`: lets the same client back in, once."""
-    return await desk.tokens.issue(session, WEBSOCKET, RESUME_SECONDS, resume=True)
+    return await desk.tokens.issue(session, WEBSOCKET, RESUME_SECONDS)
 
 
 def _route(desk: Desk, transport: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            claims, record = await _admit(desk, request, transport)
+            record = await _admit(desk, request, transport)
         except EXPLAINED as error:
             return explain(error)
         async with _wire(request, record) as wire:
-            await desk.answer_media(claims["session"], wire, claims)
+            await desk.answer_media(record["session_id"], wire)
         return wire.response
 
     return answer
@@ -48,8 +48,8 @@ def _wire(request: web.Request, record: Record) -> SocketWire:
     return WebsocketWire(request, captions=record["transcription"])
 
 
-async def _admit(desk: Desk, request: web.Request, transport: str) -> tuple[Record, Record]:
-    """The token's claims and the session's record; raises Refusal. The token is only taken by a real upgrade."""
+async def _admit(desk: Desk, request: web.Request, transport: str) -> Record:
+    """The session's record; raises Refusal. The token is only taken by a real upgrade."""
     if not web.WebSocketResponse().can_prepare(request):
         raise Refusal(426, "This address is a WebSocket.", headers={"Upgrade": "websocket"})
     if not is_origin_allowed(request, desk.settings):
@@ -62,4 +62,4 @@ async def _admit(desk: Desk, request: web.Request, transport: str) -> tuple[Reco
     record = await desk.sessions.get(claims["session"])
     if record is None or record["state"] in OVER or record["transport"] != transport:
         raise not_found()
-    return claims, record
+    return record

@@ -106,7 +106,7 @@ async def _lead_on(desk: Desk, request: web.Request, record: Record) -> web.Stre
     if record["state"] in OVER or record["transport"] != TWILIO:
         return _xml(hangup())
     session = record["session_id"]
-    token = await desk.tokens.issue(session, TWILIO, STREAM_SECONDS, resume=record["state"] == "live")
+    token = await desk.tokens.issue(session, TWILIO, STREAM_SECONDS)
     return _connect(desk, request, session, token)
 
 

@@ -19,7 +19,7 @@ from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
-from mesh.events import SessionCreated, SessionEnded
+from mesh.events import SessionCreated, SessionEnded, SessionUpdated
 from mesh.roster import BEAT, Beat, Roster
 from mesh.sessions import Record, SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
@@ -338,7 +338,7 @@ class Transport:
         self._resume_tokens[session] = token
         return token
 
-    async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
+    async def answer_media(self, session: str, wire: Wire) -> None:
         try:
             await self._answer(session, wire)
         finally:
@@ -393,7 +393,7 @@ class Transport:
                 parse(document)
                 return document
         for stored in reversed(await self.bus.history(session)):
-            if isinstance(stored.event, SessionCreated):
+            if isinstance(stored.event, SessionCreated | SessionUpdated):
                 return stored.event.config
         raise BusError("the session has no configuration any more")
 

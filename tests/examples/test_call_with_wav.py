@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from mesh.sessions import Record
 from meshag_site.ports import free_port
 from tests.workers.desks import Front, RecordingDesk, document, front
 from workers.desk import AgentAnswer
@@ -24,7 +23,7 @@ SAMPLES = [round(9000 * math.sin(n / 7)) for n in range(3200)]
 class EchoingDesk(RecordingDesk):
     """An agent that repeats the first 200 ms of sound that it hears, and ends the call."""
 
-    async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
+    async def answer_media(self, session: str, wire: Wire) -> None:
         heard = b""
         async for fact in wire.receive():
             if isinstance(fact, Opened):

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from mesh.config import AgentConfig, parse
-from mesh.sessions import Record, SessionStore, Tokens
+from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, Valkey
 from tests.workers.media.sockets import serving
 from workers.api import routes
@@ -69,7 +69,7 @@ class RecordingDesk:
     asked: list[tuple[str | None, str, str]] = field(default_factory=list)
     created: list[SessionSpec] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
-    answered: list[tuple[str, Record]] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     away: str = ""
 
@@ -101,8 +101,8 @@ class RecordingDesk:
         await self.move(session, "ended")
         return True
 
-    async def answer_media(self, session: str, wire: Wire, claims: Record) -> None:
-        self.answered.append((session, claims))
+    async def answer_media(self, session: str, wire: Wire) -> None:
+        self.answered.append(session)
         async for fact in wire.receive():
             self.facts.append(fact)
             if isinstance(fact, Opened):

@@ -91,7 +91,7 @@ class Process:
         return spec.id
 
     def answer(self, session: str, wire: Wire) -> "asyncio.Task[None]":
-        return self.calls.create_task(self.transport.answer_media(session, wire, {}))
+        return self.calls.create_task(self.transport.answer_media(session, wire))
 
     async def call(self, session: str) -> tuple[HandWire, Call]:
         """A call that has begun."""

@@ -130,7 +130,7 @@ async def test_a_lost_stream_is_led_back(line: Front) -> None:
     again = (await stream_of(await line.client.post(after, data=form)))[0]
     claims = await line.desk.tokens.take(again.rpartition("/")[2], "twilio")
     assert again != stream
-    assert claims == {"session": session_of(form["CallSid"]), "purpose": "twilio", "resume": True}
+    assert claims == {"session": session_of(form["CallSid"]), "purpose": "twilio"}
 
 
 async def test_another_call_is_not_led_into_it(line: Front) -> None:
@@ -202,7 +202,7 @@ async def test_the_stream_reaches_the_call(line: Front) -> None:
         await socket.send_json(start(form["CallSid"]))
         await socket.send_json({"event": "stop"})
         assert (await socket.receive(DEADLINE)).type is WSMsgType.CLOSE
-    assert line.desk.answered[0][0] == session_of(form["CallSid"])
+    assert line.desk.answered[0] == session_of(form["CallSid"])
     assert [type(fact) for fact in line.desk.facts] == [Opened, HungUp]
 
 
