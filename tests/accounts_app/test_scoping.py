@@ -147,6 +147,15 @@ def test_staff_takes_over_nobody_from_elsewhere(staff: Client, other_workspace: 
     assert staff.post(address(User, f"{owner.pk}/password/"), {}).status_code == 403
 
 
+def test_a_person_that_is_only_seen_keeps_the_hash(staff: Client, other_workspace: Workspace) -> None:
+    chief = make_member(other_workspace, "chief", Role.OWNER)
+    chief.is_staff = True
+    chief.set_password("vf8-Kd2-pq")
+    chief.save()
+    page = staff.get(address(User, f"{chief.pk}/change/"))
+    assert page.status_code == 200 and chief.password not in page.content.decode()
+
+
 @pytest.mark.parametrize("model", [User, Workspace])
 def test_only_superusers_add_people_and_workspaces(model: type[models.Model], staff: Client, operator: User) -> None:
     assert staff.get(address(model, "add/")).status_code == 403
