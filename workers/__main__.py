@@ -128,7 +128,7 @@ async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None
     pool = Pool(os.environ)
     async with await _connect(settings, worker, stop) as bus:
         valkey = Valkey(settings.valkey_url)
-        metrics = Metrics(stage)
+        metrics = Metrics()
         metrics.watch(bus.counters)
         health = ProviderHealth(role, pool)
 

@@ -11,10 +11,9 @@ SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1
 
 
 class Metrics:
-    """One registry a process; the service's name is a label, never part of a metric's name."""
+    """One registry a process. Which service that is, the scrape's target says, never a metric's name."""
 
-    def __init__(self, service: str) -> None:
-        self.service = service
+    def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.sessions = Gauge("meshag_sessions", "Sessions in this process", registry=registry)

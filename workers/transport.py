@@ -67,7 +67,7 @@ class Transport:
         self.configs = ConfigStorage(valkey, settings.config_ttl_seconds)
         self.sessions = SessionStore(valkey)
         self.tokens = Tokens(valkey)
-        self.metrics = Metrics("transport")
+        self.metrics = Metrics()
         self.casting = Casting(bus)
         self.draining = False
         self._others = Roster()

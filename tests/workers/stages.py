@@ -108,7 +108,7 @@ def stage_worker(
         configs=ConfigStorage(valkey, 60),
         pool=pool or Pool({}),
         deadlines=Deadlines(),
-        metrics=Metrics(role),
+        metrics=Metrics(),
         make=make,
     )
 

@@ -28,7 +28,7 @@ async def service(checks: Iterable[Check] = (), metrics: Metrics | None = None) 
         return list(checks)
 
     app = web.Application()
-    app.add_routes(operations.routes("llm-service", metrics or Metrics("llm"), answer))
+    app.add_routes(operations.routes("llm-service", metrics or Metrics(), answer))
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -81,7 +81,7 @@ async def test_health_asks_nobody() -> None:
 
 @pytest.mark.accepts("M84")
 async def test_metrics_show_the_counters_of_the_bus() -> None:
-    metrics, counters = Metrics("llm"), Counters()
+    metrics, counters = Metrics(), Counters()
     metrics.watch(counters)
     counters.published = 7
     metrics.provider_failures.labels("openai", "timeout").inc()
