@@ -15,9 +15,11 @@ REQUIREMENTS := requirements.txt requirements-assets.txt requirements-dev.txt
 up: $(INSTALLED)
 	@exec $(PYTHON) manage.py up
 
+# What starts the whole system runs in real time: alone, after the rest, which takes both cores of a small machine.
 test: lint types
 	$(PYTHON) manage.py makemigrations --check --dry-run
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -m "not e2e" -n 2 --dist loadfile
+	$(PYTHON) -m pytest -m e2e
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
