@@ -6,6 +6,7 @@ import pytest
 
 from mesh.bus import Bus
 from mesh.events import SessionEnded
+from mesh.subjects import Stage
 from tests import speech
 from tests.e2e.conversations import WORKERS, ask, asked, happened, owner, say, telephone, web
 from tests.providers.brain import reply_for
@@ -30,6 +31,24 @@ async def test_a_killed_worker_costs_no_turn(system: System, bus: Bus) -> None:
             responses = await asyncio.gather(ask(caller, next(said)), ask(other, next(said)))
             system.start_worker(name)
             assert max(responses) < SERVED, stage
+    await system.ready()
+
+
+async def test_a_stopped_worker_hands_its_calls_over(system: System, bus: Bus) -> None:
+    """The turn that it is at is answered whole; then another worker has the session, and it ends."""
+    text, after = speech.UTTERANCES[20:22]
+    async with await web(system) as caller:
+        await ask(caller, speech.UTTERANCES[18])
+        leaving = await owner(bus, caller.session, Stage.TTS)
+        name = "-".join(leaving.split("-")[:2])
+        process = system.processes.pop(name)
+        await say(caller, text)
+        process.terminate()
+        await caller.reply(reply_for(text), since=caller.last_voiced)
+        assert await asyncio.to_thread(process.wait, SERVED) == 0
+        assert await owner(bus, caller.session, Stage.TTS) != leaving
+        await ask(caller, after)
+    system.start_worker(name)
     await system.ready()
 
 
