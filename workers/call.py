@@ -83,6 +83,7 @@ class Call(Actor):
         self._turns = turns.Turns()
         self._playout = Playout(self.rate)
         self._playout.leave(self._now())
+        self._playout.voice(None)
         self._to_wire: deque[Callable[[], Awaitable[None]]] = deque()
         self._stirred = asyncio.Event()
         self._resting = asyncio.Event()
