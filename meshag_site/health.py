@@ -19,8 +19,8 @@ from accounts_app.models import APIKey
 from mesh.readiness import Check, NotReady, Readiness
 from sessions_app.models import Session, State
 
-PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
-"""Headers by which a proxy on this machine says that somebody else asks."""
+PROXIED = {"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip"}
+"""Headers, besides x-forwarded-…, by which a proxy on this machine says that somebody else asks."""
 
 SESSIONS = Gauge("meshag_sessions_open", "Sessions that are not over", ["state"])
 
@@ -41,11 +41,21 @@ def private(view: View) -> View:
 
 
 def _is_at_home(request: HttpRequest) -> bool:
+    headers = {name.lower() for name in request.headers}
+    return (
+        _is_loopback(request.META.get("REMOTE_ADDR") or "")
+        and _is_loopback(urlsplit(f"//{request.get_host()}").hostname or "")
+        and getattr(request, "scope", {}).get("http_version")
+        != "1.0"  # some proxies say nothing of themselves but this
+        and not any(name in PROXIED or name.startswith("x-forwarded") for name in headers)
+    )
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        peer = ip_address(request.META.get("REMOTE_ADDR") or "")
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-    return peer.is_loopback and not any(name in request.headers for name in PROXIED)
 
 
 def _has_key(request: HttpRequest) -> bool:

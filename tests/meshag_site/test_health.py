@@ -2,9 +2,13 @@
 
 import json
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,6 +27,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def nothing_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "READINESS", Readiness("web", health.CHECKS))
+
+
+@pytest.fixture
+def client() -> Client:
+    """A program on this machine."""
+    return Client(SERVER_NAME="localhost")
 
 
 def checks(response: Any) -> dict[str, dict[str, str]]:
@@ -117,6 +127,8 @@ FROM_OUTSIDE: list[dict[str, Any]] = [
     {"REMOTE_ADDR": ""},
     {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "192.0.2.7"},
     {"REMOTE_ADDR": "127.0.0.1", "HTTP_FORWARDED": "for=192.0.2.7"},
+    {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_PROTO": "https"},
+    {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "testserver"},
 ]
 
 
@@ -131,6 +143,14 @@ def test_strangers_read_no_metrics(client: Client, db: None, path: str, where: d
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_this_machine_reads_metrics(client: Client, db: None, path: str, address: str) -> None:
     assert client.get(path, REMOTE_ADDR=address).status_code == 200
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200)])
+async def test_proxies_that_say_nothing_speak_old_http(version: str, status: int, db: None) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/metrics/targets", "http_version": version, "query_string": b""}
+    request = ASGIRequest({**scope, "headers": [(b"host", b"localhost")], "client": ["127.0.0.1", 1]}, BytesIO())
+    request.auser = sync_to_async(AnonymousUser)
+    assert (await health.targets(request)).status_code == status
 
 
 @pytest.mark.parametrize("path", PRIVATE)
