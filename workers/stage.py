@@ -1,7 +1,6 @@
 """What every stage worker does: takes sessions, hosts an actor for each, says that it lives, and lets go cleanly."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -15,18 +14,17 @@ from connectors_app.pool import AllFailed, Attempt, Pool
 from connectors_app.runner import Deadlines
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
-from mesh.config import AgentConfig, ConfigError, parse
+from mesh.config import AgentConfig, ConfigError
 from mesh.events import (
     ProviderFailed,
     ProviderSwitched,
-    SessionCreated,
-    SessionUpdated,
     Usage,
 )
 from mesh.roster import BEAT, Beat, Roster
-from mesh.store import ConfigStorage, StoreUnavailable
+from mesh.store import ConfigStorage
 from mesh.subjects import Stage
 from workers.actor import Actor
+from workers.documents import find_config
 from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -295,7 +293,6 @@ class StageWorker:
             await self._bus.publish(subjects.WORKER_LEFT, msgspec.json.encode(left))
 
     async def _seat(self, claim: Claim, writer: Writer) -> Seat:
-        document = await self._document(claim.session)
         return Seat(
             claim=claim,
             worker=self.worker,
@@ -304,19 +301,8 @@ class StageWorker:
             pool=self._pool,
             deadlines=self._deadlines,
             metrics=self._metrics,
-            config=parse(document),
+            config=await find_config(claim.session, self._configs, self._bus),
         )
-
-    async def _document(self, session: str) -> object:
-        """The session's configuration from Valkey; while that is away, the sealed snapshot of the events."""
-        with contextlib.suppress(StoreUnavailable, ConfigError):
-            if (document := await self._configs.get_document(session)) is not None:
-                parse(document)
-                return document
-        for stored in reversed(await self._bus.history(session)):
-            if isinstance(stored.event, SessionCreated | SessionUpdated):
-                return stored.event.config
-        raise BusError("the session has no configuration, neither in Valkey nor in its events")
 
 
 def _read(beat: bytes) -> Beat:

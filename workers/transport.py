@@ -19,7 +19,7 @@ from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
-from mesh.events import SessionCreated, SessionEnded, SessionUpdated
+from mesh.events import SessionCreated, SessionEnded
 from mesh.roster import BEAT, Beat, Roster
 from mesh.sessions import Record, SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
@@ -28,6 +28,7 @@ from workers import api, operations
 from workers.call import Call, Line
 from workers.casting import Casting
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
+from workers.documents import find_config
 from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
 from workers.opening import OVER
@@ -365,9 +366,8 @@ class Transport:
     async def _run(self, session: str, line: Line) -> None:
         command = None
         try:
-            document = await self._document(session)
+            config = await find_config(session, self.configs, self.bus)
             writer = await self._take(session)
-            config = parse(document)
             call = self.calls[session] = Call(self, writer, config, line)
             command = await self.bus.serve(subjects.session_command(session), lambda ask: self._command(session, ask))
             await self.note(session, state="live", participants=[line.opened.caller or "caller"])
@@ -386,16 +386,6 @@ class Transport:
             if command:
                 await command.close()
             await line.wire.close()
-
-    async def _document(self, session: str) -> object:
-        with suppress(StoreUnavailable, ConfigError):
-            if (document := await self.configs.get_document(session)) is not None:
-                parse(document)
-                return document
-        for stored in reversed(await self.bus.history(session)):
-            if isinstance(stored.event, SessionCreated | SessionUpdated):
-                return stored.event.config
-        raise BusError("the session has no configuration any more")
 
     async def _command(self, session: str, payload: bytes) -> bytes:
         asked = json.loads(payload)
