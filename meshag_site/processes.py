@@ -212,13 +212,10 @@ def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
 
 
 def failing_checks(body: bytes) -> str:
-    """What is wrong, by the `/ready` page of a worker (a list of checks) or of the web (outcomes by name)."""
+    """What is wrong, by a `/ready` page."""
     try:
         checks = json.loads(body)["checks"]
-        if isinstance(checks, dict):
-            failing = [f"{name}: {outcome}" for name, outcome in checks.items() if outcome != "ok"]
-        else:
-            failing = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "unhealthy"]
+        failing = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "unhealthy"]
     except (ValueError, KeyError, TypeError):
         failing = []
     return "; ".join(failing) or "its /ready page says no"
