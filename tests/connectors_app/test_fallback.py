@@ -75,7 +75,7 @@ async def test_azure_speaks_for_elevenlabs(route: Route, failure: Behaviour, poo
     stand_ins.steer(route, failure)
     assert is_exact(SENTENCE, decode(await speech(pool, ["elevenlabs", "azure"], told), 8000))
     assert told.switches == [("elevenlabs", "azure")]
-    assert told.usage == {("azure", "characters"): len(SENTENCE)}
+    assert told.usage["azure", "characters"] == len(SENTENCE)
 
 
 @pytest.mark.accepts("M48")

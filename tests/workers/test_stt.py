@@ -82,7 +82,8 @@ class Ponderer(ScriptedRecognizer):
 
 class Pondering(ScriptedRecognition):
     async def finish(self) -> Transcript:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
+        return await never
 
 
 async def test_an_utterance_left_open_ends_at_its_start(bus: Bus, valkey: Valkey) -> None:
