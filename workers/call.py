@@ -206,8 +206,8 @@ class Call(Actor):
         self._timer = asyncio.get_running_loop().call_at(ends_at, self.end, "time_limit")
 
     def come_back(self, line: Line) -> bool:
-        """The caller is there again on another socket; False when it is not this call's rate."""
-        if line.opened.rate != self.rate or self._lines.full():
+        """The caller is there again on another socket; False when the call cannot go on there."""
+        if self._over.is_set() or line.opened.rate != self.rate or self._lines.full():
             return False
         self._lines.put_nowait(line)
         self._wire.lose()  # it may be half open, and its heartbeat take its time to notice

@@ -89,6 +89,15 @@ async def test_a_second_socket_of_another_rate_is_refused(one: Process) -> None:
     await wire.until("close")
 
 
+async def test_a_call_that_is_ending_takes_no_socket(one: Process) -> None:
+    session = await one.create()
+    _, call = await one.call(session)
+    call.end("ended")
+    late = HandWire()
+    await one.answer(session, late)
+    assert late.told[0]["type"] == "error"
+
+
 async def test_a_caller_comes_back_while_the_old_socket_seems_open(one: Process) -> None:
     session = await one.create()
     old, _ = await one.call(session)
