@@ -2,9 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from ipaddress import ip_address
+from typing import Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio as valkey
@@ -24,7 +26,7 @@ PROXIED = {"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip"
 
 SESSIONS = Gauge("meshag_sessions_open", "Sessions that are not over", ["state"])
 
-View = Callable[[HttpRequest], Awaitable[HttpResponse]]
+View = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]
 
 
 def private(view: View) -> View:
