@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from ipaddress import ip_address
 from typing import Any
-from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio as valkey
