@@ -37,7 +37,7 @@ Handler = Callable[[bytes], Awaitable[bytes]]
 
 WRONG_LAST_SEQUENCE = 10071
 BAD_REQUEST = 400
-MEDIA_SECONDS = 30.0
+MEDIA_SECONDS = 10.0
 """How long the memory streams keep media where nobody says otherwise."""
 CONNECT_TIMEOUT = 2.0
 RESEND_AFTER = 1.0

@@ -23,7 +23,7 @@ class Settings:
     log_level: str = "INFO"
     """A level name of `logging`."""
     config_ttl_seconds: int = 3600
-    media_seconds: int = 30
+    media_seconds: int = 10
     """How long the memory streams keep audio and deltas for whoever missed them."""
     public_url: str = ""
     """The origin at which the outside reaches the transport; empty: loopback only."""
