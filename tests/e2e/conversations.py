@@ -20,9 +20,15 @@ from tests.unsupervised import System, document
 from workers.telephony import session_of
 
 E = TypeVar("E", bound=Event)
-MS_PER_CHAR = 10.0
+MS_PER_CHAR = 8.0
 """The agent's voice is in a hurry."""
+DEADLINE = 4.0
+"""Seconds that a provider has: more than a crowded machine takes for an answer."""
+SPECTATOR = "spectator"
+"""The name of the tests' own connection to the bus."""
 STORY = "Please tell me a long story about the sea."
+EVERYBODY = 7
+"""Processes that tell their sessions: two workers of each role and the transport."""
 WORKERS = (Stage.STT, Stage.LLM, Stage.TTS)
 
 
@@ -78,6 +84,14 @@ async def asked(system: System, route: Route, text: str) -> list[dict[str, Any]]
     return [request for request in await system.standins.requests_to(route) if request["text"] == text]
 
 
+async def others_than(system: System, wanted: int) -> object:
+    """The roles of which the transport knows more or fewer workers."""
+    async with system.client.get(f"{system.url}/ready") as response:
+        checks = (await response.json())["checks"]
+    known = {check["name"]: check["message"] for check in checks if check["name"].startswith("workers_")}
+    return {name: message for name, message in known.items() if message != f"{wanted} running"}
+
+
 class Gauges:
     """How many sessions each process says it has, as its heartbeats tell."""
 
@@ -98,12 +112,18 @@ class Gauges:
         self.sessions[f"{beat.role}:{beat.id}"] = beat.sessions
         self._told.set()
 
-    async def until(self, claim: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-        """Look at every heartbeat whether it is so."""
-        async with asyncio.timeout(seconds):
-            while not await claim():
-                self._told.clear()
-                await self._told.wait()
+    async def until(self, fault: Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
+        """Look at every heartbeat whether there is still a fault; raises AssertionError with the last one."""
+        found: object = None
+        try:
+            async with asyncio.timeout(seconds):
+                while found := await fault():
+                    self._told.clear()
+                    await self._told.wait()
+        except TimeoutError:
+            raise AssertionError(f"after {seconds:g} s there is still {found}") from None
 
-    async def all_idle(self) -> bool:
-        return len(self.sessions) >= 7 and not any(self.sessions.values())
+    async def busy(self) -> object:
+        """Who still has sessions, or was not heard yet."""
+        busy = {name: sessions for name, sessions in self.sessions.items() if sessions}
+        return busy or (f"only {sorted(self.sessions)}" if len(self.sessions) < EVERYBODY else None)
