@@ -137,6 +137,8 @@ class Transport:
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
         if running:
             await asyncio.wait(running, timeout=END_SECONDS)
+        for session in list(self._unwritten):  # once more, before nobody is left to try
+            await self.note(session)
 
     @staticmethod
     def _app(*groups: list[web.RouteDef]) -> web.Application:
