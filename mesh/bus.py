@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -93,6 +93,18 @@ class Counters:
     reconnects: int = 0
     gaps: int = 0
     slow_reader: int = 0
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[None]:
+    """nats-py waits by `wait_for`, which forgets a cancellation that comes in the moment of the answer."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 class Subscription:
@@ -296,7 +308,8 @@ class Bus:
         if not self._client.is_connected:
             raise Unreachable("NATS is away")
         try:
-            return (await self._client.request(subject, payload, timeout=within)).data
+            with _cancellable():
+                return (await self._client.request(subject, payload, timeout=within)).data
         except NoRespondersError:
             raise NobodyThere(subject) from None
         except (TimeoutError, NatsTimeout):

@@ -332,7 +332,7 @@ class Call(Actor):
             generation = self._playout.generation
             return Claim(session=self.session, rate=self.rate, generation=generation, unfinished=unfinished)
 
-        while True:
+        while not self._over.is_set():
             async with self._exchange.casting.cast(stage, claim) as part:
                 self._epochs[stage] = part.epoch
                 if stage is Stage.STT:

@@ -207,3 +207,23 @@ async def test_a_copy_missed_while_reading_is_found(bus: Bus, session: str) -> N
     feed._take(stored[later], lost)
     assert {one.sequence for one in await ear.count(3)} == {lost, other, later}
     await feed.close()
+
+
+async def test_an_answer_does_not_undo_a_cancellation(bus: Bus) -> None:
+    """Both in the same moment: who was cancelled must not go on with the answer."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(payload: bytes) -> bytes:
+        asked.set()
+        await go.wait()
+        return b"too late"
+
+    subject = f"test.{uuid4()}"
+    await bus.serve(subject, answer)
+    asking = asyncio.create_task(bus.request(subject, b"", within=2))
+    await asked.wait()
+    for waiting in bus._client._resp_map.values():
+        waiting.add_done_callback(lambda _: asking.cancel())
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
