@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rows import proofs, report, rows
+from tests.rows import documents, proofs, report, rows
 
 MODULE = """
 import pytest
@@ -48,3 +48,13 @@ def test_open_rows_are_listed() -> None:
         "1 of 2 rows are proved, 1 are open.",
         "M9 is no row, but tests/b proves it.",
     ]
+
+
+def test_a_document_counts_when_it_is_there(tmp_path: Path) -> None:
+    (tmp_path / "GUIDE.md").write_text("how to begin")
+    wanted = {
+        "M1": "a guide | document `GUIDE.md`",
+        "M2": 'its end | document `GUIDE.md` with "the end"',
+        "M3": "another | document `OTHER.md`",
+    }
+    assert documents(wanted, tmp_path) == {"M1": ["GUIDE.md"]}
