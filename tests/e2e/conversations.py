@@ -22,7 +22,7 @@ from workers.telephony import session_of
 E = TypeVar("E", bound=Event)
 MS_PER_CHAR = 8.0
 """The agent's voice is in a hurry."""
-DEADLINE = 4.0
+DEADLINE = 3.0
 """Seconds that a provider has: more than a crowded machine takes for an answer."""
 SPECTATOR = "spectator"
 """The name of the tests' own connection to the bus."""
