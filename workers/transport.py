@@ -102,7 +102,7 @@ class Transport:
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
             self.draining = True
-            if self._has_company():
+            if self.has_company():
                 await site.stop()  # who comes back finds the others
             await self.drain()
             for task in running:
@@ -125,14 +125,14 @@ class Transport:
         if beat.id != self.worker:
             self._others.hear(beat, time.monotonic())
 
-    def _has_company(self) -> bool:
+    def has_company(self) -> bool:
         """Another transport is there that takes calls."""
         self._others.lost(time.monotonic())
         return self._others.has_another("transport")
 
     async def drain(self) -> None:
         """Callers who can come back go on at another transport, if there is one; for the others it is the end."""
-        moves = self._has_company()
+        moves = self.has_company()
         calls, running = list(self.calls.values()), list(self._running.values())
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
         if running:

@@ -10,7 +10,7 @@ from mesh import subjects
 from mesh.bus import Bus
 from mesh.events import SessionEnded
 from mesh.roster import Beat
-from tests.workers.lines import HandWire, Process, transport_process
+from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
 from workers.media.wire import HungUp, Reason, Typed
 
 
@@ -36,6 +36,15 @@ async def state(process: Process, session: str) -> str:
     return str(record["state"])
 
 
+async def meet(one: Process, other: Process) -> None:
+    """The one has heard that the other is there."""
+    beat = msgspec.json.encode(Beat(id=other.transport.worker, role="transport"))
+    async with asyncio.timeout(DEADLINE):
+        while not one.transport.has_company():
+            await other.transport.bus.publish(subjects.worker_beat("transport"), beat)
+            await one.transport.bus.round_trip()
+
+
 # -- two processes ---------------------------------------------------------------------------------------
 
 
@@ -57,10 +66,7 @@ async def test_a_rescued_session_is_not_ended_by_its_former_process(one: Process
 async def test_a_stopped_process_gives_its_calls_to_another(one: Process, other: Process) -> None:
     session = await one.create()
     wire, _ = await one.call(session)
-    beat = Beat(id=other.transport.worker, role="transport")
-    await other.transport.bus.publish(subjects.worker_beat("transport"), msgspec.json.encode(beat))
-    await other.transport.bus.round_trip()
-    await one.transport.bus.round_trip()
+    await meet(one, other)
     await one.transport.drain()
     assert "lose" in wire.done and "ended" not in wire.done
     await other.call(session)
