@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 from datetime import timedelta
+from enum import StrEnum
 from typing import ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
@@ -23,6 +24,33 @@ _DRAWN_KEY = re.compile(r"mag_([a-z0-9]{8})_.+", re.ASCII | re.DOTALL)
 _USED_AGAIN_AFTER = timedelta(minutes=1)
 
 validate_slug = RegexValidator(r"\A[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z", "Use small letters, digits and inner hyphens.")
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    ADMIN = "admin"
+    BUILDER = "builder"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+class Right(StrEnum):
+    VIEW = "view"  # agents, sessions, transcripts
+    RUN = "run"  # start, end and speak into sessions
+    BUILD = "build"  # change and publish agents and pipelines
+    MANAGE = "manage"  # credentials, API keys, members
+
+
+_ROLES = {
+    Right.VIEW: frozenset(Role),
+    Right.RUN: frozenset(Role) - {Role.VIEWER},
+    Right.BUILD: frozenset({Role.OWNER, Role.ADMIN, Role.BUILDER}),
+    Right.MANAGE: frozenset({Role.OWNER, Role.ADMIN}),
+}
+
+
+def roles_with(right: Right) -> frozenset[Role]:
+    return _ROLES[right]
 
 
 class User(AbstractUser):
@@ -53,18 +81,19 @@ class OwnedQuerySet(models.QuerySet[Row]):
     def for_workspace(self, workspace: "Workspace") -> Self:
         return self.filter(**{self.workspace_path: workspace})
 
-    def for_user(self, user: User | AnonymousUser) -> Self:
-        """What the members of a workspace see. Superusers have the admin for the rest."""
+    def for_user(self, user: User | AnonymousUser, right: Right = Right.VIEW) -> Self:
+        """What a member of a workspace may see, or do more with. Superusers have the admin for the rest."""
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(**{f"{self.workspace_path}__memberships__user": user})
+        membership = f"{self.workspace_path}__memberships"
+        return self.filter(**{f"{membership}__user": user, f"{membership}__role__in": roles_with(right)})
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    def for_user(self, user: User | AnonymousUser) -> Self:
+    def for_user(self, user: User | AnonymousUser, right: Right = Right.VIEW) -> Self:
         if not user.is_authenticated or not user.is_active:
             return self.none()
-        return self.filter(memberships__user=user)
+        return self.filter(memberships__user=user, memberships__role__in=roles_with(right))
 
 
 class Workspace(models.Model):
@@ -81,14 +110,6 @@ class Workspace(models.Model):
 
     def __str__(self) -> str:
         return self.slug
-
-
-class Role(models.TextChoices):
-    OWNER = "owner"
-    ADMIN = "admin"
-    BUILDER = "builder"
-    OPERATOR = "operator"
-    VIEWER = "viewer"
 
 
 class MembershipQuerySet(OwnedQuerySet["Membership"]):

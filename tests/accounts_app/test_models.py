@@ -7,7 +7,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts_app.actions import create_api_key
-from accounts_app.models import APIKey, Membership, Role, User, Workspace
+from accounts_app.models import APIKey, Membership, Right, Role, User, Workspace
 from tests.world import make_member
 
 
@@ -129,3 +129,18 @@ def test_use_is_noted_to_the_minute(drawn: tuple[APIKey, str]) -> None:
     APIKey.objects.verify(secret)
     key.refresh_from_db()
     assert key.last_used_at is not None and key.last_used_at > before
+
+
+@pytest.mark.parametrize(
+    ("role", "rights"),
+    [
+        (Role.OWNER, {Right.VIEW, Right.RUN, Right.BUILD, Right.MANAGE}),
+        (Role.ADMIN, {Right.VIEW, Right.RUN, Right.BUILD, Right.MANAGE}),
+        (Role.BUILDER, {Right.VIEW, Right.RUN, Right.BUILD}),
+        (Role.OPERATOR, {Right.VIEW, Right.RUN}),
+        (Role.VIEWER, {Right.VIEW}),
+    ],
+)
+def test_a_role_has_its_rights(workspace: Workspace, role: Role, rights: set[Right]) -> None:
+    member = make_member(workspace, "member", role)
+    assert {right for right in Right if Workspace.objects.for_user(member, right).exists()} == rights
