@@ -436,7 +436,11 @@ class Bus:
         """History past `after`, then the live end: every event once, in the stream's order."""
         feed = Feed(self, session, receive, after)
         self._feeds.add(feed)
-        await feed.open()
+        try:
+            await feed.open()
+        except BaseException:  # a cancellation too: nobody else could close it
+            await feed.close()
+            raise
         return feed
 
     async def follow(

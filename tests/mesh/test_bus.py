@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from mesh import subjects
 from mesh.bus import Bus, Fenced, NobodyThere, Unreachable
 from mesh.events import ReplyDone, SpeechStarted, Stored, TurnStarted
 from mesh.subjects import Stage
@@ -227,3 +228,12 @@ async def test_an_answer_does_not_undo_a_cancellation(bus: Bus) -> None:
     go.set()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_a_feed_that_cannot_open_leaves_nothing(tmp_path: Path, session: str) -> None:
+    with running_nats(tmp_path) as server:
+        async with await Bus.connect(server.url) as bus:
+            with pytest.raises(Unreachable):  # no stream is there
+                await bus.feed(session, Ear())
+            with pytest.raises(NobodyThere):
+                await bus.request(subjects.live(subjects.canonical(Stage.STT, session)), b"", within=1)
