@@ -1,0 +1,26 @@
+"""Pictures of a page in both themes and at the width of a telephone, for people to look at."""
+
+from pathlib import Path
+from typing import Literal
+
+from playwright.async_api import Page
+
+FOLDER = Path(__file__).with_name("screenshots")
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
+WIDTHS = {"desk": 1280, "phone": 360}
+HEIGHT = 800
+
+
+async def screenshot(page: Page, name: str) -> None:
+    """Four pictures in a folder that git ignores; the page is as wide as before afterwards."""
+    FOLDER.mkdir(exist_ok=True)
+    before = page.viewport_size
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme)
+        for where, width in WIDTHS.items():
+            await page.set_viewport_size({"width": width, "height": HEIGHT})
+            await page.screenshot(path=FOLDER / f"{name}-{where}-{theme}.png", full_page=True)
+    await page.emulate_media(color_scheme=None)
+    if before:
+        await page.set_viewport_size(before)
