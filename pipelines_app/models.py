@@ -1,4 +1,4 @@
-"""Agents: what an operator edits, and the numbered versions that sessions run.
+"""Agents: what an operator edits, the numbered versions that sessions run, and the pipelines that agents share.
 
 Name, description, number and capabilities say which agent it is; the configuration document (system prompt, pipeline,
 connectors, model, parameters, greeting …), the user template and the context instructions say how it behaves, and
@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Never
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts_app.models import OwnedQuerySet, User, Workspace, validate_slug
+from pipelines_app.flows import Flow, FlowStep
 
 validate_phone_number = RegexValidator(r"\A\+[1-9][0-9]{1,14}\Z", "Use the international form: + and up to 15 digits.")
 
@@ -22,11 +23,77 @@ def validate_words(value: object) -> None:
         raise ValidationError('Give a list of words, such as ["booking", "german"].')
 
 
+class Service(models.TextChoices):
+    TRANSPORT = "transport", "Caller (transport)"
+    STT = "stt", "Hearing (stt)"
+    LLM = "llm", "Thinking (llm)"
+    TTS = "tts", "Speaking (tts)"
+
+
+class Stream(models.TextChoices):
+    AUDIO = "audio"
+    TEXT = "text"
+
+
 class ImmutableVersion(TypeError):
     """A published version was about to be changed or deleted."""
 
     def __init__(self) -> None:
         super().__init__("a published version cannot be changed or deleted; publish a new one")
+
+
+class PipelineQuerySet(OwnedQuerySet["Pipeline"]):
+    pass
+
+
+class Pipeline(models.Model):
+    """Steps under a name, for many agents. An agent's document holds a copy, so that its versions stay as they were."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="pipelines")
+    slug = models.CharField(max_length=64, validators=[validate_slug])
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = PipelineQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["workspace_id", "name", "slug"]
+        constraints = [models.UniqueConstraint(fields=["workspace", "slug"], name="one_pipeline_per_slug")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def flow(self) -> Flow:
+        """As an agent's document takes it."""
+        steps = tuple(step.as_document() for step in self.steps.all())
+        return Flow(self.slug, self.name, self.description, steps)
+
+
+class PipelineStep(models.Model):
+    """One service hands what it makes to the next."""
+
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveSmallIntegerField(default=0, help_text="Steps are listed by this number.")
+    source = models.CharField("from", max_length=16, choices=Service)
+    target = models.CharField("to", max_length=16, choices=Service)
+    stream = models.CharField(max_length=16, choices=Stream, help_text="What is handed on.")
+
+    class Meta:
+        ordering = ["position", "pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(source__in=Service.values), name="step_source_is_known"),
+            models.CheckConstraint(condition=Q(target__in=Service.values), name="step_target_is_known"),
+            models.CheckConstraint(condition=Q(stream__in=Stream.values), name="step_stream_is_known"),
+            models.CheckConstraint(condition=~Q(source=F("target")), name="step_joins_two_services"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.target}"
+
+    def as_document(self) -> FlowStep:
+        return {"from": self.source, "to": self.target, "stream": self.stream}
 
 
 class AgentQuerySet(OwnedQuerySet["Agent"]):
