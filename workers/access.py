@@ -1,15 +1,13 @@
 """Who may ask: API keys, the embedded default's open door on loopback, and the origins of browsers."""
 
-import ipaddress
-from urllib.parse import urlsplit
+from aiohttp import web
 
-from aiohttp import HttpVersion11, web
-
+from mesh import openness
+from mesh.openness import Visit, host_of, is_loopback
 from workers.answers import Refusal
 from workers.desk import DEFAULT_WORKSPACE, Desk
 from workers.settings import Settings
 
-FORWARDED = {"forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip"}
 LONGEST_KEY = 256
 HOW = "Send an API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
 WHERE = "a key is made in the admin under API keys, or given to the first start as MESHAG_API_KEY"
@@ -41,17 +39,9 @@ def api_key(request: web.Request) -> str | None:
 
 
 def is_local(request: web.Request, settings: Settings) -> bool:
-    """Nobody else than a person at this machine, talking to servers that `make up` has started."""
-    return (
-        settings.embedded
-        and not settings.public_url
-        and _is_loopback(request.remote or "")
-        and _is_loopback(host_of(f"//{request.host}"))
-        and request.version >= HttpVersion11  # some proxies say nothing of themselves, but this
-        and not any(name.lower() in FORWARDED or name.lower().startswith("x-forwarded") for name in request.headers)
-        and request.headers.get("Sec-Fetch-Site") != "cross-site"
-        and all(_is_loopback(host_of(origin)) for origin in request.headers.getall("Origin", ()))
-    )
+    version = request.version.major, request.version.minor
+    visit = Visit.of(request.remote, request.host, version, request.headers.items())
+    return openness.is_local(visit, embedded=settings.embedded, public_url=settings.public_url)
 
 
 def is_origin_allowed(request: web.Request, settings: Settings) -> bool:
@@ -61,26 +51,7 @@ def is_origin_allowed(request: web.Request, settings: Settings) -> bool:
     here = host_of(f"//{request.host}")
     origin = host_of(request.headers["Origin"])
     ours = {here, host_of(settings.public_url)} - {""}
-    return origin in ours or (_is_loopback(origin) and _is_loopback(here))
-
-
-def host_of(url: str) -> str:
-    """The host name, in small letters; empty when there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    return origin in ours or (is_loopback(origin) and is_loopback(here))
 
 
 # -- our own addresses -----------------------------------------------------------------------------------
