@@ -58,11 +58,25 @@ AnyOptions = Options
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What a provider needs besides its key and address, such as a region."""
+
+    name: str
+    """As in the environment."""
+    label: str
+    pattern: str
+    """What the whole value must look like: it may become a part of an address."""
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """From the environment. `base_url` has no trailing slash."""
+    """From the environment, or a workspace's own. `base_url` has no trailing slash."""
 
     api_key: str = field(default="", repr=False)
     base_url: str = ""
+    is_own: bool = False
+    """A workspace's, from the database."""
 
 
 class Connector(ABC):
@@ -76,6 +90,7 @@ class Connector(ABC):
     """The environment name of the key; empty: needs none."""
     base_url_setting: ClassVar[str] = ""
     default_base_url: ClassVar[str] = ""
+    more_settings: ClassVar[tuple[Setting, ...]] = ()
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
         self.options = options
@@ -98,6 +113,12 @@ class Connector(ABC):
         base_url = environ.get(cls.base_url_setting, "") if cls.base_url_setting else ""
         key = environ.get(cls.key_setting, "") if cls.key_setting else ""
         return Credentials(key.strip(), (base_url.strip() or cls.default_base_url).rstrip("/"))
+
+    @classmethod
+    def own_settings(cls, own: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+        """What a workspace's own credential says, and of the environment the address at most: never its key."""
+        address = {cls.base_url_setting: environ.get(cls.base_url_setting, "")} if cls.base_url_setting else {}
+        return address | {name: value for name, value in own.items() if value}
 
     async def warm(self) -> None:
         """Import the SDK, make the client, open what can be kept open; called before the first session."""
@@ -154,6 +175,11 @@ class Recognition(ABC):
 
 class Recognizer(Connector):
     role = Role.STT
+
+    @classmethod
+    def sentences(cls, options: AnyOptions) -> tuple[str, ...]:
+        """One of each kind, where with these options it understands a few sentences only; else nothing."""
+        return ()
 
     @abstractmethod
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:

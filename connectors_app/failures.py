@@ -157,7 +157,8 @@ def _kind(status: int) -> ErrorKind:
 def _say(by: Connector, kind: ErrorKind) -> str:
     match kind:
         case ErrorKind.AUTH:
-            return f"{by.label} does not accept the key in {by.key_setting}"
+            place = "the workspace's credential" if by.credentials.is_own else by.key_setting
+            return f"{by.label} does not accept the key in {place}"
         case ErrorKind.QUOTA:
             return f"the quota at {by.label} is used up"
         case ErrorKind.RATE_LIMIT:

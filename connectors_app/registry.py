@@ -63,6 +63,12 @@ def missing(role: Role, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]
     return {slug: settings for slug, settings in wanted.items() if settings}
 
 
+def with_credentials() -> dict[str, type[Connector]]:
+    """By slug: the providers that take a key. A provider's roles declare the same settings, so one stands for all."""
+    found = {slug: connector for (_, slug), connector in sorted(_connectors().items()) if connector.key_setting}
+    return dict(sorted(found.items(), key=lambda one: one[1].label.casefold()))
+
+
 @cache
 def _connectors() -> dict[tuple[Role, str], type[Connector]]:
     return collect(_modules(providers))

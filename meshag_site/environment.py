@@ -4,12 +4,13 @@ import json
 import os
 import re
 import secrets
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import environ
 
+from connectors_app.sealing import KEY_FILE, SETTING, Sealing, draw_key
 from mesh.environment import BadSetting, Environment
 
 SHORTEST_SECRET_KEY = 50
@@ -97,19 +98,26 @@ def database(env: Environment, default: str) -> dict[str, Any]:
 
 def secret_key(env: Environment, kept: Path) -> str:
     """The operator's, or the installation's own one, which is drawn at the first start. Raises BadSetting."""
-    key = env.text("MESHAG_SECRET_KEY") or _kept_secret(kept)
+    key = env.text("MESHAG_SECRET_KEY") or _kept_secret(kept, lambda: secrets.token_urlsafe(64))
     if len(key) < SHORTEST_SECRET_KEY:
         raise BadSetting(f"MESHAG_SECRET_KEY must have at least {SHORTEST_SECRET_KEY} characters")
     return key
 
 
-def _kept_secret(path: Path) -> str:
+def sealing(env: Environment, data_dir: Path) -> Sealing:
+    """Seals provider keys. Where the operator gives no keys for it, the first start draws one. Raises BadSetting."""
+    if not env.text(SETTING):
+        _kept_secret(data_dir / KEY_FILE, draw_key)
+    return Sealing.from_environment(env, data_dir)
+
+
+def _kept_secret(path: Path, draw: Callable[[], str]) -> str:
     """Linked into place whole, so that two who start at once agree on one."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(64))
+            file.write(draw())
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from mesh import logs
 from mesh.environment import Environment
-from meshag_site.environment import database, read_env_file, read_runtime, secret_key
+from meshag_site.environment import database, read_env_file, read_runtime, sealing, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 read_env_file(os.environ, BASE_DIR / ".env")
@@ -18,6 +18,7 @@ env = Environment(os.environ, RUNTIME)
 
 DEBUG = env.flag("MESHAG_DEBUG")
 SECRET_KEY = secret_key(env, DATA_DIR / "secret-key")
+CREDENTIAL_SEALING = sealing(env, DATA_DIR)
 PUBLIC_URL = env.origin("MESHAG_PUBLIC_URL")
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.words("MESHAG_ALLOWED_HOSTS")]
 if PUBLIC_URL:

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from pydantic import Field
 
-from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Speech, Voice
+from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Setting, Speech, Voice
 from connectors_app.clients import HTTP
 from connectors_app.failures import expect_ok, told_by_http
 from connectors_app.samples import whole_samples
@@ -40,6 +40,7 @@ class AzureVoice(Voice):
     label = "Azure Speech"
     key_setting = "AZURE_SPEECH_KEY"
     base_url_setting = "AZURE_SPEECH_BASE_URL"
+    more_settings = (Setting("AZURE_SPEECH_REGION", "Region", "[a-z0-9]{2,40}", "Such as westeurope."),)
     Options = AzureOptions
     options: AzureOptions
 

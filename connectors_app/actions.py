@@ -1,0 +1,51 @@
+"""What happens to credentials: they are kept, and sealed anew when the installation's key changes."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+
+from connectors_app.models import Credential
+from connectors_app.sealing import CannotOpen, Sealing
+
+UNSEALED = ("name", "is_active", "updated_at")
+
+
+@transaction.atomic
+def keep_credential(*, credential: Credential, key: str = "", reseal: bool = True) -> None:
+    """Save it, sealed with this key or the one that it has; one that is in use puts its rivals aside.
+
+    Raises CannotOpen when the key that it has cannot be opened any more. Not to seal is for what is not in the seal.
+    """
+    if key or reseal:
+        credential.seal(key)
+    if credential.is_active:
+        Credential.objects.rivals(credential).update(is_active=False)
+    credential.save(update_fields=None if key or reseal else UNSEALED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    renewed: int
+    untouched: int
+    """Those that had the newest key already."""
+    unreadable: tuple[str, ...]
+    """Those that no key opens."""
+
+
+def rotate_credentials() -> Rotation:
+    """Seal every credential with the newest key. One that is changed meanwhile has it already, and stays as it is."""
+    sealing: Sealing = settings.CREDENTIAL_SEALING
+    renewed = untouched = 0
+    unreadable: list[str] = []
+    for credential in Credential.objects.select_related("workspace").order_by("pk"):
+        if sealing.is_newest(credential.sealed):
+            untouched += 1
+            continue
+        try:
+            sealed = sealing.renew(credential.sealed)
+        except CannotOpen:
+            unreadable.append(f"{credential.workspace}: {credential}")
+        else:
+            renewed += Credential.objects.filter(pk=credential.pk, sealed=credential.sealed).update(sealed=sealed)
+    return Rotation(renewed, untouched, tuple(unreadable))

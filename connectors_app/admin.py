@@ -1,0 +1,172 @@
+"""Credentials in the admin: a key is written, and never shown."""
+
+import os
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts_app.models import Right, User
+from accounts_app.scoping import WORKSPACE_FILTER, WithinWorkspaces
+from connectors_app import registry
+from connectors_app.actions import keep_credential
+from connectors_app.base import Connector, Setting
+from connectors_app.models import Credential
+
+LONGEST_KEY = 4000
+
+
+class KeyField(forms.CharField):
+    """A browser neither fills nor keeps it, and no answer repeats it."""
+
+    def __init__(self, **options: Any) -> None:
+        attributes = {"autocomplete": "new-password", "spellcheck": "false"}
+        super().__init__(widget=forms.PasswordInput(attrs=attributes, render_value=False), **options)
+
+    def clean(self, value: Any) -> str:
+        key: str = super().clean(value)
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValidationError("A key has no spaces and no special characters: copy it once more.")
+        return key
+
+
+class CredentialForm(forms.ModelForm):
+    """Settings of a provider beside key and address are fields of their own, named as in the environment."""
+
+    key = KeyField(required=False, max_length=LONGEST_KEY)
+    in_use = forms.BooleanField(required=False, initial=True, help_text=Credential.is_active.field.help_text)
+
+    class Meta:
+        model = Credential
+        fields = ["workspace", "provider", "name", "base_url"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial |= self.instance.more_settings | {"in_use": self.instance.is_active}
+            if self.instance.key_set_at:
+                self.fields["key"].help_text = f"{self.instance.told}. Leave it empty to keep it."
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        provider, workspace = data.get("provider", self.instance.provider), data.get("workspace")
+        connector = registry.with_credentials().get(provider)
+        if connector and not self.errors:
+            self._take_over(connector, workspace)
+            self._check_name()
+            self._check_settings(connector)
+        return data
+
+    @property
+    def reseals(self) -> bool:
+        """Something changed that is in the seal."""
+        return not self.instance.pk or bool(set(self.changed_data) - {"name", "in_use"})
+
+    def _take_over(self, connector: type[Connector], workspace: Any) -> None:
+        self.instance.provider = connector.slug
+        self.instance.workspace = workspace or self.instance.workspace
+        self.instance.is_active = self.cleaned_data["in_use"]
+        wanted = {setting.name: self.cleaned_data.get(setting.name, "") for setting in connector.more_settings}
+        self.instance.more_settings = {name: value for name, value in wanted.items() if value}
+
+    def _check_name(self) -> None:
+        if Credential.objects.rivals(self.instance).filter(name=self.cleaned_data["name"]).exists():
+            self.add_error("name", "The workspace has another credential of this provider with this name.")
+
+    def _check_settings(self, connector: type[Connector]) -> None:
+        """What the provider cannot do without, by its own word."""
+        is_kept = bool(self.instance.key_set_at) and not self.cleaned_data["key"]
+        if is_kept and self.reseals and (why := self.instance.why_shut()):
+            self.add_error("key", f"The stored key cannot be opened: {why}.")
+        own = {
+            connector.key_setting: "kept" if is_kept else self.cleaned_data["key"],
+            connector.base_url_setting: self.cleaned_data.get("base_url", self.instance.base_url),
+            **self.instance.more_settings,
+        }
+        names = {connector.key_setting: "key", connector.base_url_setting: "base_url"}
+        for setting in connector.missing_settings(connector.own_settings(own, os.environ)):
+            field = names.get(setting, setting)
+            self.add_error(field if field in self.fields else None, _say_missing(connector, field))
+
+
+def _say_missing(connector: type[Connector], field: str) -> str:
+    if field == "base_url":
+        return f"{connector.label} needs an address, which only superusers set."
+    return f"{connector.label} needs this."
+
+
+def _setting_field(setting: Setting, of: str) -> forms.CharField:
+    return forms.RegexField(
+        f"^(?:{setting.pattern})\\Z",
+        label=setting.label,
+        required=False,
+        help_text=f"{of} only. {setting.help}" if of else setting.help,
+        error_messages={"invalid": f"This does not look like one. {setting.help}"},
+    )
+
+
+def _more_fields(credential: Credential | None) -> dict[str, forms.CharField]:
+    """Those of the credential's provider, or of every one that may be chosen."""
+    if credential is None:
+        several = registry.with_credentials().values()
+        return {setting.name: _setting_field(setting, one.label) for one in several for setting in one.more_settings}
+    own = credential.connector
+    return {setting.name: _setting_field(setting, "") for setting in own.more_settings} if own else {}
+
+
+def provider_choices() -> list[tuple[str, str]]:
+    """Those that the environment has a key for say so: they work without a row."""
+    return [
+        (slug, connector.label if connector.missing_settings(os.environ) else f"{connector.label} (in the environment)")
+        for slug, connector in registry.with_credentials().items()
+    ]
+
+
+@admin.register(Credential)
+class CredentialAdmin(WithinWorkspaces):
+    """An address sends keys and callers' words to another machine, maybe one inside: only superusers set it."""
+
+    right = Right.MANAGE
+    form = CredentialForm
+    list_display = ["name", "provider", "workspace", "key", "is_active", "updated_at"]
+    list_filter = [WORKSPACE_FILTER, "provider", "is_active"]
+    search_fields = ["name", "provider"]
+    list_select_related = ["workspace"]
+
+    @admin.display(description="key")
+    def key(self, credential: Credential) -> str:
+        return credential.told
+
+    def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> Any:
+        shown = ["workspace", "provider", "name", "key", "base_url", *_more_fields(obj), "in_use"]
+        shown += ["created_by", "created_at", "updated_at"] if obj else []
+        return [name for name in shown if obj or name != "base_url" or request.user.is_superuser]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> list[str]:
+        fixed = ["workspace", "provider", "created_by", "created_at", "updated_at"] if obj else []
+        return fixed if request.user.is_superuser else [*fixed, "base_url"]
+
+    def get_form(self, request: HttpRequest, obj: Credential | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = type("CredentialForm", (CredentialForm,), dict(_more_fields(obj)))
+        return super().get_form(request, obj, change, **kwargs | {"form": form})
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name != "provider":
+            return field
+        help_text = "One that is in the environment works without a credential, which comes before the environment's."
+        return forms.ChoiceField(choices=[("", "---------"), *provider_choices()], help_text=help_text)
+
+    @method_decorator(sensitive_post_parameters("key"))
+    def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
+        return super().changeform_view(*args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Credential, form: CredentialForm, change: bool) -> None:
+        if not change:
+            assert isinstance(request.user, User)
+            obj.created_by = request.user
+        keep_credential(credential=obj, key=form.cleaned_data["key"], reseal=form.reseals)
