@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts_app.actions import create_api_key
 from accounts_app.models import APIKey, Membership, User, Workspace
@@ -28,6 +29,9 @@ class GroupAdmin(ForSuperusers, DjangoGroupAdmin):
 
 @admin.register(User)
 class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ["username", "email", "is_staff", "is_active", "last_login"]
     list_filter = ["is_staff", "is_active"]
 
@@ -50,7 +54,7 @@ def _may_change(request: HttpRequest, person: User | None) -> bool:
 
 @admin.register(Workspace)
 class WorkspaceAdmin(WithinWorkspaces):
-    list_display = ["slug", "name", "created_at"]
+    list_display = ["slug", "name", "retention_days", "created_at"]
     search_fields = ["slug", "name"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Workspace | None = None) -> list[str]:

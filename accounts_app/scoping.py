@@ -1,6 +1,6 @@
 """Whose rows an admin page shows: a superuser's are all, other staff's are those of the workspaces they belong to."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db import models
@@ -8,6 +8,11 @@ from django.forms import ModelChoiceField
 from django.http import HttpRequest
 
 from accounts_app.models import Right, User
+
+if TYPE_CHECKING:  # unfold has no types: its classes are Django's with another look
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    from unfold.admin import ModelAdmin
 
 WORKSPACE_FILTER = ("workspace", admin.RelatedOnlyFieldListFilter)
 """Names only the workspaces of the rows that are shown."""
@@ -22,7 +27,7 @@ def own_rows(rows: Any, user: Any, right: Right = Right.VIEW) -> Any:
     return rows.for_user(user, right)
 
 
-class WithinWorkspaces(admin.ModelAdmin):  # type: ignore[type-arg]
+class WithinWorkspaces(ModelAdmin):
     """Permissions say what staff may do; here stands with which rows. What a form points at must be theirs too."""
 
     right: ClassVar[Right] = Right.VIEW
@@ -39,7 +44,7 @@ class WithinWorkspaces(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
-class ForSuperusers(admin.ModelAdmin):  # type: ignore[type-arg]
+class ForSuperusers(ModelAdmin):
     """What belongs to the whole installation."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -1,11 +1,13 @@
 """What happens to every response: it is counted and carries the content policy. Static files are read here too."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from prometheus_client import Counter
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -22,6 +24,16 @@ CONTENT_POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
+
+
+ADMIN_POLICY = "; ".join(
+    (CONTENT_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'"), "style-src-attr 'unsafe-inline'")
+)
+"""The admin's menus and tabs are Alpine's, which evaluates what their attributes say and binds `style`."""
+
+def connecting(policy: str, origins: Iterable[str]) -> str:
+    """The policy of a page whose scripts also talk to these origins."""
+    return policy.replace("connect-src 'self'", " ".join(("connect-src 'self'", *origins)))
 
 
 REQUESTS = Counter("meshag_web_requests", "Answered requests by the class of their status", ["status"])
@@ -41,26 +53,28 @@ class Passage(ABC):
     def __call__(self, request: HttpRequest) -> Any:
         if iscoroutinefunction(self):
             return self.answer(request)
-        return self.see(self.get_response(request))
+        return self.see(request, self.get_response(request))
 
     async def answer(self, request: HttpRequest) -> HttpResponseBase:
-        return self.see(await self.get_response(request))
+        return self.see(request, await self.get_response(request))
 
     @abstractmethod
-    def see(self, response: HttpResponseBase) -> HttpResponseBase: ...
+    def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase: ...
 
 
 class CountRequests(Passage):
-    def see(self, response: HttpResponseBase) -> HttpResponseBase:
+    def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         REQUESTS.labels(f"{response.status_code // 100}xx").inc()
         return response
 
 
 class ContentSecurityPolicy(Passage):
-    """A view that needs more sets its own header; it is kept."""
+    """A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept."""
 
-    def see(self, response: HttpResponseBase) -> HttpResponseBase:
-        response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+    def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        policy = ADMIN_POLICY if request.path.startswith(reverse("admin:index")) else CONTENT_POLICY
+        policy = connecting(policy, getattr(response, "may_connect_to", ()))
+        response.headers.setdefault("Content-Security-Policy", policy)
         return response
 
 

@@ -36,6 +36,10 @@ if PUBLIC_URL.startswith("https:"):
 # -- Django ----------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.inlines",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -101,6 +105,8 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 NATS_URL = env.nats_url()
 VALKEY_URL = env.valkey_url()
 BIND = env.text("MESHAG_BIND", "127.0.0.1")
+EMBEDDED = env.flag("MESHAG_EMBEDDED")
+TRANSPORT_PORT = env.port("TRANSPORT_PORT", 8084)
 BRIDGE_PORT = env.number("MESHAG_BRIDGE_PORT", 0, 0, 65_535)
 TRANSPORT_SILENCE = env.number("MESHAG_TRANSPORT_SILENCE_SECONDS", 15, 2, 3600)
 EVENTS_KEPT = env.number("MESHAG_EVENTS_KEPT_SECONDS", 600, 0, 30 * 24 * 3600)

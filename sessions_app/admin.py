@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from unfold.admin import TabularInline
 
 from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, WithinWorkspaces
 from sessions_app.models import BridgeCursor, Incident, Session, TranscriptEntry, Turn, Usage
@@ -19,7 +20,7 @@ class ReadOnly:
         return False
 
 
-class TranscriptInline(ReadOnly, admin.TabularInline):
+class TranscriptInline(ReadOnly, TabularInline):
     model = TranscriptEntry
     fields = ("at", "speaker", "text", "turn", "interrupted", "provider")
 
