@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import AbstractUser, AnonymousUser
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -102,11 +102,23 @@ class Workspace(models.Model):
     slug = models.CharField(max_length=64, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
+    retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text="Sessions that ended longer ago are deleted with all that was said in them; "
+        "what they used stays for the bill. Empty: they are kept for ever.",
+    )
 
     objects = WorkspaceQuerySet.as_manager()
 
     class Meta:
         ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(retention_days=None) | Q(retention_days__gte=1), name="retention_is_a_day_or_more"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug
