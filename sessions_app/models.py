@@ -42,6 +42,10 @@ class SessionQuerySet(OwnedQuerySet["Session"]):
         """Those whose events the stream need not keep any longer."""
         return self.filter(purged_at=None, ended_at__lt=ended_before)
 
+    def forgettable(self, *, ended_before: datetime) -> Self:
+        """Those that are over and that the stream has forgotten: until then an event could still name one."""
+        return self.filter(state__in=OVER, ended_at__lt=ended_before, purged_at__isnull=False)
+
 
 class Session(models.Model):
     """One call or chat. Its state is what its transport said last."""
@@ -81,6 +85,9 @@ class Session(models.Model):
             models.Index(fields=["workspace", "-created_at"], name="session_by_workspace"),
             models.Index(fields=["state"], condition=~Q(state__in=OVER), name="session_live"),
             models.Index(fields=["ended_at"], condition=Q(purged_at=None), name="session_to_purge"),
+            models.Index(
+                fields=["workspace", "ended_at"], condition=Q(purged_at__isnull=False), name="session_to_forget"
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=State.values), name="session_state_is_known"),
@@ -251,9 +258,12 @@ class UsageQuerySet(OwnedQuerySet["Usage"]):
 
 
 class Usage(SessionRow):
-    """What one provider attempt used. Integers only: units, and millionths of the price's currency."""
+    """What one provider attempt used. Integers only: units, and millionths of the price's currency.
 
-    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="usage")
+    It holds nothing that was said, and stays for the bill when its session is deleted.
+    """
+
+    session = models.ForeignKey(Session, null=True, blank=True, on_delete=models.SET_NULL, related_name="usage")
     event_id = models.CharField(max_length=EVENT_ID_LENGTH, unique=True)
     turn = models.PositiveBigIntegerField(default=0)
     role = models.CharField(max_length=16)

@@ -1,0 +1,53 @@
+"""What is forgotten of sessions, and when: rows by their workspace's retention, Valkey's keys by their expiry."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from accounts_app.models import Workspace
+from mesh.sessions import SessionStore
+from mesh.store import ConfigStorage, Valkey
+from sessions_app.models import Session
+
+BATCH = 100
+"""Sessions in one transaction: on SQLite everybody who writes waits for it."""
+LONGEST = 20.0
+"""Seconds for one run; the next one goes on."""
+
+
+def delete_past_retention(
+    *, now: datetime, batch: int = BATCH, longest: float = LONGEST, clock: Callable[[], float] = time.monotonic
+) -> int:
+    """Delete the sessions that their workspaces need not keep any longer, and count them.
+
+    Usage stays, without its session: bills are made of it.
+    """
+    deleted, begun = 0, clock()
+    for workspace in Workspace.objects.exclude(retention_days=None):
+        before = now - timedelta(days=workspace.retention_days or 0)
+        while gone := _delete_batch(workspace, before, batch):
+            deleted += gone
+            if clock() - begun > longest:
+                return deleted
+    return deleted
+
+
+def _delete_batch(workspace: Workspace, before: datetime, size: int) -> int:
+    with transaction.atomic():
+        due = Session.objects.for_workspace(workspace).forgettable(ended_before=before).order_by("ended_at")
+        chosen = list(due.values_list("id", flat=True)[:size])
+        return Session.objects.filter(id__in=chosen).delete()[1].get(Session._meta.label, 0)
+
+
+async def sweep_valkey(url: str) -> int:
+    """Take expired configurations and session records out of their indexes, and count them.
+
+    Transports do so too. This is for those that no transport is left to sweep. Raises StoreUnavailable.
+    """
+    valkey = Valkey(url)
+    try:
+        return await ConfigStorage(valkey).cleanup_expired_configs() + await SessionStore(valkey).sweep()
+    finally:
+        await valkey.close()
