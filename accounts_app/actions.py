@@ -1,7 +1,9 @@
-"""First steps of an installation, and the drawing of API keys."""
+"""First steps of an installation, the drawing of API keys, and the end of old logins."""
 
 from datetime import datetime
+from importlib import import_module
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts_app.models import DEFAULT_WORKSPACE, APIKey, Membership, Role, User, Workspace, digest
@@ -49,3 +51,8 @@ def create_api_key(
     secret = key.draw_secret()
     key.save()
     return key, secret
+
+
+def forget_expired_logins() -> None:
+    """Browser sessions that nobody can use any longer."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()

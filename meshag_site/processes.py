@@ -10,8 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis.asyncio as valkey
+
 from mesh.environment import BadSetting, Environment
-from meshag_site import ports
+from meshag_site import background, ports
+from meshag_site.background import BEAT, WORKER
 from meshag_site.embedded import EmbeddedServer, ForeignServer, NatsServer, ValkeyServer
 from meshag_site.ports import LOOPBACK, Ports, choose_ports, free_port, is_free
 from meshag_site.supervisor import Ending, Program
@@ -40,6 +43,8 @@ class Plan:
     """Of every program; the settings in it are resolved."""
     pages: Mapping[str, int]
     """The port of each worker's and the bridge's own /health, /ready and /metrics."""
+    jobs: int
+    """How many jobs of Celery run at once; without any there is no schedule either."""
 
     @property
     def near_host(self) -> str:
@@ -90,7 +95,8 @@ def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:
     for name in urls:
         environment.pop(f"{name}_FILE", None)
     Settings.from_environ(environment)  # a worker that cannot read its settings would be started for ever
-    return Plan(data_dir, host, chosen, servers, environment, _pages(env, chosen))
+    jobs = env.number("MESHAG_CELERY_WORKERS", 1, 0, MOST_WORKERS)
+    return Plan(data_dir, host, chosen, servers, environment, _pages(env, chosen), jobs)
 
 
 def _pages(env: Environment, chosen: Ports) -> dict[str, int]:
@@ -180,6 +186,27 @@ def bridge_program(plan: Plan) -> Program:
     )
 
 
+def background_programs(plan: Plan) -> list[Program]:
+    """Celery's worker and schedule, for work that can wait: they leave the processor to those that talk."""
+    if not plan.jobs:
+        return []
+    quiet = ("--without-gossip", "--without-mingle", "--heartbeat-interval", f"{background.SIGN_EVERY:g}")
+    worker = ("worker", "--pool", "threads", "--concurrency", str(plan.jobs), *quiet)
+    return [_background_program(plan, WORKER, worker), _background_program(plan, BEAT, ("beat", "--pidfile="))]
+
+
+def _background_program(plan: Plan, name: str, words: Sequence[str]) -> Program:
+    celery = (sys.executable, "-m", "celery", "--quiet", "--app", "meshag_site.celery")
+    return Program(
+        name=name,
+        command=["nice", "-n", "10", *celery, *words],
+        environment=plan.environment,
+        probe=life_probe(plan.environment["VALKEY_URL"], name),
+        ending=Ending.WORK,
+        address="jobs that can wait" if name == WORKER else "wakes them by the clock",
+    )
+
+
 # -- probes ---------------------------------------------------------------------------------------------
 
 
@@ -194,6 +221,21 @@ def pages_probe(host: str, port: int) -> Probe:
 
     async def probe(pid: int) -> str | None:
         return await asyncio.to_thread(ask)
+
+    return probe
+
+
+def life_probe(url: str, who: str) -> Probe:
+    """Ready when the process has said in Valkey that it lives."""
+
+    async def probe(pid: int) -> str | None:
+        client = valkey.from_url(url, socket_timeout=PROBE_TIMEOUT)
+        try:
+            return "" if await client.zscore(background.ALIVE, background.name_of(who, pid)) else None
+        except (valkey.RedisError, OSError):
+            return None
+        finally:
+            await client.aclose()
 
     return probe
 

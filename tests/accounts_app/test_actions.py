@@ -1,7 +1,11 @@
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.sessions.models import Session
+from django.utils import timezone
 
-from accounts_app.actions import create_first_api_key, create_first_operator
+from accounts_app.actions import create_first_api_key, create_first_operator, forget_expired_logins
 from accounts_app.models import APIKey, Membership, Role, User, Workspace
 
 pytestmark = pytest.mark.django_db
@@ -55,3 +59,11 @@ def test_a_revoked_first_key_stays_revoked() -> None:
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 characters, this one has 5"):
         create_first_api_key(secret="short")
+
+
+def test_expired_logins_are_forgotten() -> None:
+    now = timezone.now()
+    for key, days in (("old", -1), ("new", 1)):
+        Session.objects.create(session_key=key, expire_date=now + timedelta(days=days))
+    forget_expired_logins()
+    assert list(Session.objects.values_list("session_key", flat=True)) == ["new"]

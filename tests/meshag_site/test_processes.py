@@ -12,12 +12,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from mesh.environment import BadSetting
-from meshag_site import ports
+from meshag_site import background, ports
+from meshag_site.background import BEAT, WORKER
 from meshag_site.ports import LOOPBACK, listen
 from meshag_site.processes import (
     Plan,
+    background_programs,
     bridge_program,
     failing_checks,
+    life_probe,
     pages_probe,
     plan,
     server_program,
@@ -69,6 +72,27 @@ def test_number_of_workers_is_a_setting(tmp_path: Path, transport: socket.socket
     its = planned(tmp_path, MESHAG_STT_WORKERS="0", MESHAG_TTS_WORKERS="3", MESHAG_TRANSPORT_WORKERS="2")
     names = [program.name for program in worker_programs(its, transport)]
     assert names == ["llm-1", "llm-2", "tts-1", "tts-2", "tts-3", "transport-1", "transport-2"]
+
+
+@pytest.mark.parametrize(("count", "names"), [("0", []), ("3", ["celery", "beat"])])
+def test_number_of_jobs_is_a_setting(tmp_path: Path, count: str, names: list[str]) -> None:
+    programs = background_programs(planned(tmp_path, MESHAG_CELERY_WORKERS=count))
+    assert [program.name for program in programs] == names
+    assert all(f"--concurrency {count}" in words(program) for program in programs if program.name == WORKER)
+
+
+async def test_probe_finds_the_process_that_lives(valkey_url: str) -> None:
+    with background.connect(valkey_url) as client:
+        background.note_alive(client, WORKER)
+        assert await life_probe(valkey_url, WORKER)(os.getpid()) == ""
+        assert await life_probe(valkey_url, WORKER)(1) is None
+        assert await life_probe(valkey_url, BEAT)(os.getpid()) is None
+        background.note_gone(client, WORKER)
+        assert await life_probe(valkey_url, WORKER)(os.getpid()) is None
+
+
+async def test_probe_without_valkey_waits() -> None:
+    assert await life_probe("redis://127.0.0.1:1", WORKER)(1) is None
 
 
 @pytest.mark.parametrize("text", ["-1", "two", "65"])

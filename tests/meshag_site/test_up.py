@@ -50,7 +50,14 @@ def test_everything_is_shown_as_ready(system: System) -> None:
 
 
 def test_waiting_is_told_first(system: System) -> None:
-    assert system.lines[0] == "Starting 2 servers and 9 programs ..."
+    assert system.lines[0] == "Starting 2 servers and 11 programs ..."
+
+
+def test_jobs_run_and_are_scheduled(system: System) -> None:
+    for name in ("celery", "beat"):
+        if not any(line.startswith(f"  {name:<12} ") for line in system.lines):
+            system.shows(f"  {name:<12} ")
+    assert len([line for line in system.descendants().values() if "meshag_site.celery" in line]) == 2
 
 
 def test_ready_line_leads_the_addresses(system: System) -> None:

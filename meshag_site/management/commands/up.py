@@ -32,7 +32,15 @@ from meshag_site.first_start import (
 )
 from meshag_site.output import Terminal
 from meshag_site.ports import PortError, listen
-from meshag_site.processes import Plan, bridge_program, plan, server_program, web_program, worker_programs
+from meshag_site.processes import (
+    Plan,
+    background_programs,
+    bridge_program,
+    plan,
+    server_program,
+    web_program,
+    worker_programs,
+)
 from meshag_site.supervisor import StartFailed, Supervisor
 
 PARENT_LOOK = 0.5
@@ -140,7 +148,9 @@ class Up:
 
     async def _serve(self, supervisor: Supervisor) -> None:
         """Start all, say that it is ready, stay."""
-        self._terminal.line(f"Starting {len(self._plan.servers)} servers and {len(self._plan.pages) + 1} programs ...")
+        later = background_programs(self._plan)
+        programs = len(self._plan.pages) + 1 + len(later)
+        self._terminal.line(f"Starting {len(self._plan.servers)} servers and {programs} programs ...")
         servers = [supervisor.start(server_program(server, self._plan)) for server in self._plan.servers]
         await asyncio.gather(*(supervisor.until_ready(server, first_run_only=True) for server in servers))
         await self._check_given_valkey()
@@ -159,6 +169,8 @@ class Up:
                     self._terminal.warn(notice)
                 for line in addresses(self._plan, first, settings.PUBLIC_URL):
                     self._terminal.line(line)
+                # Last: nobody who calls or looks waits for these, and their imports take the others' processor.
+                await asyncio.gather(*(supervisor.until_ready(supervisor.start(program)) for program in later))
                 await asyncio.Event().wait()
 
     async def _connect(self) -> Bus:
