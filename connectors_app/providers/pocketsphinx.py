@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from connectors_app.base import (
+    AnyOptions,
     Credentials,
     ErrorKind,
     Options,
@@ -106,6 +107,11 @@ class PocketSphinx(Recognizer):
     def __init__(self, options: PocketSphinxOptions, credentials: Credentials) -> None:
         super().__init__(options, credentials)
         self._grammar = options.jsgf().encode()
+
+    @classmethod
+    def sentences(cls, options: AnyOptions) -> tuple[str, ...]:
+        assert isinstance(options, PocketSphinxOptions)
+        return jsgf.parse(options.jsgf()).examples()
 
     async def warm(self) -> None:
         """The decoder of this grammar is made."""

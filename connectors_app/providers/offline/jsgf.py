@@ -71,6 +71,22 @@ class Grammar:
         """All of them: for small rules only."""
         return (" ".join(words) for words in self._sentences(Rule(name)))
 
+    def examples(self) -> tuple[str, ...]:
+        """One sentence for each alternative of the public rule, without what may be left out."""
+        node = self.rules[self.public]
+        return tuple(self._example(option) for option in (node.options if isinstance(node, Choice) else (node,)))
+
+    def _example(self, node: Node) -> str:
+        match node:
+            case Word(text):
+                return text
+            case Rule(name):
+                return self._example(self.rules[name])
+            case Sequence(parts):
+                return " ".join(filter(None, map(self._example, parts)))
+            case Choice(options):
+                return "" if _NOTHING in options else self._example(options[0])
+
     def _fewest(self, node: Node) -> int:
         match node:
             case Word():

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app.base import Credentials, ErrorKind, ProviderError
+from connectors_app.providers.offline.appointment import Intent, understand
 from connectors_app.providers.pocketsphinx import POOL, PROCESSES, PocketSphinx, PocketSphinxOptions
 from tests.providers.ulaw import from_ulaw, to_ulaw
 from tests.speech import speak
@@ -164,3 +165,16 @@ async def test_two_processes_share_the_work(monkeypatch: pytest.MonkeyPatch) -> 
     async with pocketsphinx() as recognizer:
         assert await asyncio.gather(*(heard(recognizer, said("yes please")) for _ in range(2))) == ["yes please"] * 2
         assert all(child.pid for child in (await POOL.take(recognizer)).children)
+
+
+def test_examples_are_sentences_of_the_grammar() -> None:
+    examples = PocketSphinx.sentences(PocketSphinxOptions())
+    assert "i would like an appointment" in examples
+    assert [understand(text).intent for text in examples] == [
+        intent for intent in Intent if intent is not Intent.NOTHING
+    ]
+
+
+def test_examples_of_phrases_are_the_phrases() -> None:
+    options = PocketSphinxOptions(phrases=("open the door", "close the door"))
+    assert PocketSphinx.sentences(options) == ("open the door", "close the door")
