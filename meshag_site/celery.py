@@ -34,7 +34,7 @@ app = Celery("meshag")
 app.conf.update(
     broker_url=settings.VALKEY_URL,
     broker_use_ssl={"ssl_cert_reqs": "required"} if settings.VALKEY_URL.startswith("rediss:") else None,
-    broker_transport_options={"global_keyprefix": "celery:", "socket_timeout": 5, "socket_connect_timeout": 2},
+    broker_transport_options={"global_keyprefix": "celery:", "socket_timeout": 3, "socket_connect_timeout": 2},
     broker_connection_timeout=2,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from workers.settings import Settings
 PROBE_TIMEOUT = 3.0
 WORKER_GRACE = 8.0
 """Seconds: more than the workers give their sessions to end."""
+BACKGROUND_GRACE = 3.0
+"""Seconds: a job that is cut off is done again; only a Valkey that hangs keeps a worker for as long."""
 MOST_WORKERS = 64
 DEFAULT_WORKERS = {"stt": 2, "llm": 2, "tts": 2, "transport": 1}
 ROLE_PORTS = {"stt": ports.STT, "llm": ports.LLM, "tts": ports.TTS}
@@ -201,6 +204,7 @@ def _background_program(plan: Plan, name: str, words: Sequence[str]) -> Program:
         name=name,
         command=["nice", "-n", "10", *celery, *words],
         environment=plan.environment,
+        grace=BACKGROUND_GRACE,
         probe=life_probe(plan.environment["VALKEY_URL"], name),
         ending=Ending.WORK,
         address="jobs that can wait" if name == WORKER else "wakes them by the clock",
@@ -231,7 +235,8 @@ def life_probe(url: str, who: str) -> Probe:
     async def probe(pid: int) -> str | None:
         client = valkey.from_url(url, socket_timeout=PROBE_TIMEOUT)
         try:
-            return "" if await client.zscore(background.ALIVE, background.name_of(who, pid)) else None
+            heard = await client.zscore(background.ALIVE, background.name_of(who, pid))
+            return "" if heard is not None and time.time() - heard < background.SILENT_AFTER else None
         except (valkey.RedisError, OSError):
             return None
         finally:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,14 @@ async def test_probe_finds_the_process_that_lives(valkey_url: str) -> None:
         assert await life_probe(valkey_url, BEAT)(os.getpid()) is None
         background.note_gone(client, WORKER)
         assert await life_probe(valkey_url, WORKER)(os.getpid()) is None
+
+
+async def test_probe_does_not_take_the_last_ones_sign(valkey_url: str) -> None:
+    """A container gives the same process ids again."""
+    with background.connect(valkey_url) as client:
+        client.zadd(background.ALIVE, {background.name_of(BEAT, 7): time.time() - background.SILENT_AFTER})
+        assert await life_probe(valkey_url, BEAT)(7) is None
+        client.delete(background.ALIVE)
 
 
 async def test_probe_without_valkey_waits() -> None:
