@@ -1,15 +1,16 @@
-"""How the transport's API reads bodies and says no: always JSON, always naming the field or setting and the fix."""
+"""How the transport reads requests and says no: always JSON, always naming the field or setting and the fix."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from mesh.asking import Declined, Detail
 from mesh.config import ConfigError, Problem, load_json
 from mesh.store import BadSessionId, StoreUnavailable
 from workers.desk import Unavailable
@@ -40,6 +41,11 @@ class Refusal(Exception):
             body["detail"] = [{"path": problem.path, "message": problem.message} for problem in self.detail]
         return web.json_response(body, status=self.status, headers=self.headers)
 
+    def declined(self) -> Declined:
+        """The same for who asks by NATS."""
+        detail = tuple(Detail(problem.path, problem.message) for problem in self.detail)
+        return Declined(error=self.message, status=self.status, detail=detail)
+
 
 def not_found() -> Refusal:
     return Refusal(404, "There is no such session.")
@@ -52,17 +58,22 @@ def unprocessable(*problems: Problem) -> Refusal:
 EXPLAINED = (Refusal, ConfigError, BadSessionId, StoreUnavailable, Unavailable)
 
 
-def explain(error: Exception) -> web.Response:
-    """The response for one of the EXPLAINED errors."""
+def refusal(error: Exception) -> Refusal:
+    """What one of the EXPLAINED errors is to the one who asked."""
     match error:
         case Refusal():
-            return error.response()
+            return error
         case ConfigError():
-            return unprocessable(*error.problems).response()
+            return unprocessable(*error.problems)
         case BadSessionId():
-            return not_found().response()
+            return not_found()
     log.warning("a request could not be answered", extra={"error": str(error)})
-    return Refusal(503, str(error)).response()
+    return Refusal(503, str(error))
+
+
+def explain(error: Exception) -> web.Response:
+    """The response for one of the EXPLAINED errors."""
+    return refusal(error).response()
 
 
 def explained(handler: Handler) -> Handler:
@@ -77,6 +88,12 @@ def explained(handler: Handler) -> Handler:
 
 
 # -- bodies ----------------------------------------------------------------------------------------------
+
+Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 async def read_json(request: web.Request) -> object:

@@ -1,25 +1,35 @@
 """The transport's HTTP: the documented session API, the telephone's webhook and the media sockets."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import urljoin
 from uuid import uuid4
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from mesh.config import AgentConfig, ConfigError, Problem, dump, revision
+from mesh.config import Problem, revision
 from mesh.sessions import Record
+from workers import steering
 from workers.access import socket_url, workspace_of
-from workers.answers import Refusal, explained, not_found, read_json, unprocessable, validated
+from workers.answers import Body, Name, Refusal, explained, read_json, unprocessable, validated
 from workers.desk import AgentAnswer, Desk, SessionSpec
-from workers.opening import OVER, WEBSOCKET, check_providers, check_transport, find_session, open_session
+from workers.opening import (
+    JOIN_SECONDS,
+    TRANSPORT_PATH,
+    WEBSOCKET,
+    check_providers,
+    check_transport,
+    media_path,
+    open_session,
+    read_config,
+    transport_of,
+)
 from workers.sockets import socket_routes
+from workers.steering import check_not_over, find_session
 from workers.telephony import telephony_routes
 
-JOIN_SECONDS = 600
-"""How long a join token waits for its caller: time enough to paste it into another window."""
 NOTICE = "MeshAG-Notice"
 NO_RECORDING = "enable_recording: the websocket transport makes no recording"
 ONE_CALLER = "max_participants: a session of the websocket transport has one caller"
@@ -69,12 +79,6 @@ def routes(desk: Desk) -> list[web.RouteDef]:
 
 
 # -- bodies ----------------------------------------------------------------------------------------------
-
-Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Room(Body):
@@ -127,16 +131,13 @@ class ForAgent(Body):
 
 async def create_with_config(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
     body = validated(WithConfig, await read_json(request))
-    config = _read_config(desk, body.config, "config")
-    entry = config.connectors.get("transport")
-    path = "config.connectors.transport"
-    if entry is None:
-        raise unprocessable(Problem(path, "is missing: a session needs a transport"))
-    check_transport(desk, entry.primary, f"{path}.primary")
+    config = read_config(desk, body.config, "config")
+    transport = transport_of(config)
+    check_transport(desk, transport, TRANSPORT_PATH)
     spec = SessionSpec(
         id=str(uuid4()),
         workspace=workspace,
-        transport=entry.primary,
+        transport=transport,
         config=config,
         name=body.session_name,
         **body.granted(),
@@ -167,7 +168,7 @@ async def create(desk: Desk, request: web.Request, workspace: str) -> web.Stream
 
 
 def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
-    config = _read_config(desk, agent.config, "agent")
+    config = read_config(desk, agent.config, "agent")
     entry = config.connectors.get("transport")
     return SessionSpec(
         id=str(uuid4()),
@@ -184,16 +185,8 @@ def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
 
 async def _open(desk: Desk, request: web.Request, spec: SessionSpec) -> tuple[str, str]:
     check_providers(desk, spec.config)
-    room_url = f"{socket_url(request, desk.settings)}/media/websocket/{spec.id}"
+    room_url = socket_url(request, desk.settings) + media_path(spec.id)
     return room_url, await open_session(desk, spec, room_url, JOIN_SECONDS)
-
-
-def _read_config(desk: Desk, document: object, path: str) -> AgentConfig:
-    try:
-        return desk.parse_config(document)
-    except ConfigError as error:
-        problems = (Problem(f"{path}.{each.path}" if each.path else path, each.message) for each in error.problems)
-        raise unprocessable(*problems) from None
 
 
 def _no_agent(slug: str) -> str:
@@ -213,33 +206,32 @@ async def list_sessions(desk: Desk, request: web.Request, workspace: str) -> web
         raise unprocessable(Problem("status", f"must be one of {', '.join(dict.fromkeys(STATUS.values()))}"))
     records = [record for record in (await desk.sessions.list()).values() if record["workspace"] == workspace]
     records.sort(key=lambda record: (record["created_at"], record["session_id"]), reverse=True)
-    shown = [_shown(record) for record in records]
+    origin = socket_url(request, desk.settings)
+    shown = [_shown(record, origin) for record in records]
     matching = [session for session in shown if wanted in ("", session["status"].lower())]
     return web.json_response({"sessions": matching, "total": len(matching)})
 
 
 async def show(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
-    return web.json_response(_shown(await _asked_for(desk, request, workspace)))
+    record = await _asked_for(desk, request, workspace)
+    return web.json_response(_shown(record, socket_url(request, desk.settings)))
 
 
 async def end(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
-    """Ends it, once or twice, and takes its configuration away; the record stays until it expires."""
     session = (await _asked_for(desk, request, workspace))["session_id"]
-    await desk.end(session, "ended")
-    await desk.configs.delete_config(session)
+    await steering.end(desk, session, "ended")
     return web.json_response({"message": "Session ended successfully", "session_id": session})
 
 
-def _shown(record: Record) -> dict[str, Any]:
-    status = STATUS[record["state"]]
-    return {"session_id": record["session_id"], "status": status} | {key: record.get(key) for key in SHOWN}
+def _shown(record: Record, origin: str) -> dict[str, Any]:
+    """A room that was not opened by HTTP has only a path: it is where we are asked."""
+    shown = {"session_id": record["session_id"], "status": STATUS[record["state"]]}
+    shown |= {key: record.get(key) for key in SHOWN}
+    return shown | {"room_url": urljoin(origin, record["room_url"])}
 
 
 async def _asked_for(desk: Desk, request: web.Request, workspace: str) -> Record:
-    record = await find_session(desk, request.match_info["session"], workspace)
-    if record is None:
-        raise not_found()
-    return record
+    return await find_session(desk, request.match_info["session"], workspace)
 
 
 # -- configuration ---------------------------------------------------------------------------------------
@@ -258,22 +250,6 @@ async def show_config(desk: Desk, request: web.Request, workspace: str) -> web.S
 async def change_config(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
     """Takes effect on the session's next turn."""
     record = await _asked_for(desk, request, workspace)
-    if record["state"] in OVER:
-        raise Refusal(409, "The session is over; its configuration can no longer change.")
-    config = desk.parse_config(await read_json(request))
-    check_providers(desk, config)
-    session = record["session_id"]
-    with suppress(ConfigError):  # broken by hand: this is how it is mended
-        _check_same_transport(await desk.configs.get_document(session), config)
-    ttl = await desk.configs.get_config_ttl(session)
-    await desk.configs.store_config(session, config, ttl or desk.settings.config_ttl_seconds)
-    stored = {"session_id": session, "revision": revision(dump(config)), "config_stored": True}
-    return web.json_response(stored)
-
-
-def _check_same_transport(stored: JsonValue, config: AgentConfig) -> None:
-    """The caller may be connected by now; raises Refusal."""
-    match stored:
-        case {"connectors": {"transport": {"primary": str(before)}}} if config.chain("transport") != (before,):
-            path = "connectors.transport.primary"
-            raise unprocessable(Problem(path, f"must stay {before!r}: a session cannot change its transport"))
+    check_not_over(record)
+    stored = await steering.change_config(desk, record, await read_json(request))
+    return web.json_response({"session_id": record["session_id"], "revision": stored, "config_stored": True})

@@ -23,6 +23,7 @@ from workers.actor import Actor
 from workers.casting import Casting, Part
 from workers.media.wire import Audio, Dtmf, Fact, HungUp, Opened, PlayedSamples, PlayedTo, Reason, Told, Typed, Wire
 from workers.metrics import Metrics
+from workers.opening import OVER_NOW
 from workers.stage import Claim
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ RETURN = 20.0
 """Seconds that a caller who lost the socket may take to come back."""
 GOODBYE = 3.0
 """Seconds for the last events of a session to be stored before its socket is closed."""
+WAITING_TEXTS = 16
+"""Texts that were to be said and wait for the floor."""
 STATES = {
     turns.Floor.NOBODY: "listening",
     turns.Floor.CALLER: "listening",
@@ -106,6 +109,8 @@ class Call(Actor):
         self._voice_sequence = 0
         self._unread: list[events.ReplySentence] = []
         """Of a reply without a voice, told to nobody yet."""
+        self._early: list[str] = []
+        """To be said once the history is known, which counts the generations."""
         self._marks: dict[str, float] = {}
         self._speech_start = 0
         self._speech_end: float | None = None
@@ -134,7 +139,10 @@ class Call(Actor):
         self.tasks.create_task(self._converse())
         self._cast_needed()
         if self.config.greeting and not self._turns.generation:
-            self._step(turns.Say(self._now(), self.config.greeting))
+            self._early.insert(0, self.config.greeting)
+        for text in self._early:
+            self._step(turns.Say(self._now(), text))
+        self._early.clear()
         self.live_since = self._now()
         self._limit_time()
 
@@ -176,6 +184,18 @@ class Call(Actor):
         if not self._over.is_set():
             self._ended = (reason, failed, detail)
             self.let_go()
+
+    def say(self, text: str) -> str:
+        """Say it as soon as nobody has the floor; why not, or nothing."""
+        if self._over.is_set():
+            return OVER_NOW
+        if len(self._turns.announcements) + len(self._early) >= WAITING_TEXTS:
+            return f"{WAITING_TEXTS} texts wait to be said already; try again when the agent has said some of them."
+        if self.is_live:
+            self._step(turns.Say(self._now(), text))
+        else:
+            self._early.append(text)
+        return ""
 
     async def leave(self, *, moves: bool, within: float) -> None:
         """This process is stopped: go when nobody has the floor, or after so many seconds.
@@ -300,21 +320,20 @@ class Call(Actor):
     async def _reread(self) -> None:
         """A configuration that was changed in Valkey, however, holds from the next turn on."""
         try:
-            document = await self._exchange.configs.get_document(self.session)
-            if document is None or revision(document) == self._revision:
+            entry = await self._exchange.configs.get_entry(self.session)
+            if entry is None or revision(entry.document) == self._revision:
                 return
-            config = self._exchange.parse_config(document)
+            config = self._exchange.parse_config(entry.document)
         except StoreUnavailable:
             return  # the call goes on with what it has
         except ConfigError as error:
             log.warning("changed config is not valid", extra={"session": self.session, "error": str(error)})
             self._tell({"type": "error", "code": "bad_config", "message": str(error)[:500]})
             return
-        assert isinstance(document, dict)
-        self._revision = revision(document)
+        self._revision = revision(entry.document)
         self.config, self.routes = config, Routes.of(config)
         self.configured()
-        self.post(events.SessionUpdated(config=document, revision=self._revision))
+        self.post(events.SessionUpdated(config=entry.document, revision=self._revision, credentials=entry.credentials))
 
     # -- workers ------------------------------------------------------------------------------------------
 

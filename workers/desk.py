@@ -1,4 +1,4 @@
-"""The seam between the transport's HTTP and the process behind it."""
+"""The seam between the transport's doors, HTTP and NATS, and the process behind them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +79,9 @@ class Desk(Protocol):
 
     async def end(self, session: str, reason: str) -> bool:
         """End a session wherever it runs and say so in its record; False when it was over; raises Unavailable."""
+
+    async def say(self, session: str, text: str) -> str:
+        """Have a live session's agent say it, wherever it runs; why it will not, or nothing; raises Unavailable."""
 
     async def answer_media(self, session: str, wire: Wire) -> None:
         """Run the call on this wire until the wire or the call ends."""

@@ -1,12 +1,13 @@
 """Opening a session: what it needs is checked first, and then everything is there or nothing is."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from connectors_app import registry
 from connectors_app.base import Role
-from mesh.config import AgentConfig, Problem
+from mesh.config import AgentConfig, ConfigError, Problem
 from mesh.sessions import Record
 from workers.answers import Refusal, unprocessable
 from workers.desk import Desk, SessionSpec
@@ -16,9 +17,15 @@ TWILIO: Final = "twilio"
 DAILY: Final = "daily"
 TRANSPORTS: Final = (WEBSOCKET, TWILIO, DAILY)
 DAILY_SETTINGS: Final = ("DAILY_API_KEY", "DAILY_DOMAIN")
+JOIN_SECONDS: Final = 600
+"""How long a join token waits for its caller: time enough to paste it into another window."""
+
+TRANSPORT_PATH: Final = "config.connectors.transport.primary"
+"""Where a request that has a document names the transport."""
 
 OVER: Final = {"ending", "ended", "failed"}
 """States of a session's record in which it takes no caller; before them are `created` and `live`."""
+OVER_NOW: Final = "The session is over; nobody would hear it."
 
 
 def check_transport(desk: Desk, name: str, path: str) -> None:
@@ -35,6 +42,22 @@ def check_transport(desk: Desk, name: str, path: str) -> None:
     raise Refusal(
         503, "DAILY_API_KEY and DAILY_DOMAIN are set, but this version has no daily connector; use websocket."
     )
+
+
+def check_provider(service: str, provider: str, options: Mapping[str, Any]) -> list[Problem]:
+    """The names and options of a document's providers. Transport names are checked where sessions are opened."""
+    if service not in set(Role):
+        return []
+    found = registry.check_connectors({service: {"primary": provider, "config": {provider: dict(options)}}})
+    prefixes = (f"connectors.{service}.config.{provider}.", f"connectors.{service}.config.{provider}")
+    return [Problem(_below(problem.path, *prefixes), problem.message) for problem in found]
+
+
+def _below(path: str, *prefixes: str) -> str:
+    for prefix in prefixes:
+        if path.startswith(prefix):
+            return path[len(prefix) :]
+    return ""
 
 
 def check_providers(desk: Desk, config: AgentConfig) -> None:
@@ -61,6 +84,23 @@ def _why(desk: Desk, role: Role, chain: tuple[str, ...]) -> str:
         else:
             reasons.append(f"no running {role} worker can use {name}")
     return ", ".join(reasons)
+
+
+def read_config(desk: Desk, document: object, path: str) -> AgentConfig:
+    """The document that a request has at `path`; raises Refusal, with paths from the request's top."""
+    try:
+        return desk.parse_config(document)
+    except ConfigError as error:
+        problems = (Problem(f"{path}.{each.path}" if each.path else path, each.message) for each in error.problems)
+        raise unprocessable(*problems) from None
+
+
+def transport_of(config: AgentConfig) -> str:
+    """The document's own; raises Refusal. `config` is what the request calls the document."""
+    entry = config.connectors.get("transport")
+    if entry is None:
+        raise unprocessable(Problem("config.connectors.transport", "is missing: a session needs a transport"))
+    return entry.primary
 
 
 # -- records ---------------------------------------------------------------------------------------------
@@ -98,13 +138,12 @@ def new_record(spec: SessionSpec, room_url: str, token_ttl: int) -> Record:
     }
 
 
-async def find_session(desk: Desk, session: str, workspace: str) -> Record | None:
-    """The record, for its own workspace; raises BadSessionId."""
-    record = await desk.sessions.get(session)
-    return record if record and record["workspace"] == workspace else None
-
-
 # -- opening ---------------------------------------------------------------------------------------------
+
+
+def media_path(session: str) -> str:
+    """Of a browser's socket, without its token."""
+    return f"/media/websocket/{session}"
 
 
 async def open_session(desk: Desk, spec: SessionSpec, room_url: str, token_ttl: int) -> str:

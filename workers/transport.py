@@ -14,24 +14,24 @@ from weakref import WeakValueDictionary
 import msgspec
 from aiohttp import web
 
-from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
-from mesh.config import AgentConfig, ConfigError, Problem, dump, parse, revision
+from mesh.config import AgentConfig, ConfigError, dump, parse, revision
 from mesh.events import SessionCreated, SessionEnded
 from mesh.roster import BEAT, Beat, Roster
 from mesh.sessions import Record, SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from workers import api, operations
+from workers.asked import Asked
 from workers.call import Call, Line
 from workers.casting import Casting
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.documents import find_config
 from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
-from workers.opening import OVER
+from workers.opening import OVER, OVER_NOW, check_provider
 from workers.operations import Check
 from workers.settings import Settings
 from workers.sockets import RESUME_SECONDS, issue_resume_token
@@ -115,8 +115,10 @@ class Transport:
     async def open(self) -> None:
         await self.casting.open()
         self._beats = await self.bus.subscribe(subjects.worker_beat("transport"), self._hear)
+        self._questions = await self.bus.serve(subjects.TRANSPORT_ASK, Asked(self), queue="transports")
 
     async def close(self) -> None:
+        await self._questions.close()
         await self._beats.close()
         await self.casting.close()
 
@@ -132,6 +134,7 @@ class Transport:
 
     async def drain(self) -> None:
         """Callers who can come back go on at another transport, if there is one; for the others it is the end."""
+        await self._questions.close()
         moves = self.has_company()
         calls, running = list(self.calls.values()), list(self._running.values())
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
@@ -221,7 +224,7 @@ class Transport:
                 if session in self._unwritten:
                     break  # still away: the others wait too
 
-    # -- what the HTTP routes need ------------------------------------------------------------------------
+    # -- what those who ask need --------------------------------------------------------------------------
 
     def parse_config(self, document: object) -> AgentConfig:
         return parse(document, check_provider)
@@ -292,13 +295,31 @@ class Transport:
         if record is None or record["state"] in OVER:
             return False
         try:
-            command = json.dumps({"verb": "end", "reason": reason}).encode()
-            await self.bus.request(subjects.session_command(session), command, within=END_SECONDS)
+            await self._tell_holder(session, {"verb": "end", "reason": reason})
         except NobodyThere:
             await self._end_alone(session, reason)
+        return True
+
+    async def say(self, session: str, text: str) -> str:
+        if (call := self.calls.get(session)) and not call.is_fenced:
+            return call.say(text)
+        try:
+            answer = await self._tell_holder(session, {"verb": "say", "text": text})
+        except NobodyThere:
+            raise Unavailable("No transport holds the session's call; its caller may come back.") from None
+        return str(answer.get("error", ""))
+
+    async def _tell_holder(self, session: str, command: Mapping[str, str]) -> dict[str, Any]:
+        """Ask the process that has the session's call; raises NobodyThere and Unavailable."""
+        subject = subjects.session_command(session)
+        try:
+            payload = await self.bus.request(subject, json.dumps(command).encode(), within=END_SECONDS)
+        except NobodyThere:
+            raise
         except BusError as error:
             raise Unavailable(f"The session's transport does not answer ({error}).") from None
-        return True
+        answer: dict[str, Any] = json.loads(payload)
+        return answer
 
     async def _end_alone(self, session: str, reason: str) -> None:
         """No process holds the session: take it and end it."""
@@ -390,28 +411,18 @@ class Transport:
             await line.wire.close()
 
     async def _command(self, session: str, payload: bytes) -> bytes:
-        asked = json.loads(payload)
+        error = await self._obey(session, json.loads(payload))
+        return json.dumps({"ok": False, "error": error} if error else {"ok": True}).encode()
+
+    async def _obey(self, session: str, command: Mapping[str, Any]) -> str:
         call, running = self.calls.get(session), self._running.get(session)
         if call is None or running is None:
-            return json.dumps({"ok": False, "error": "the session is over"}).encode()
-        if asked.get("verb") != "end":
-            return json.dumps({"ok": False, "error": f"unknown verb {asked.get('verb')!r}; known: end"}).encode()
-        call.end(str(asked.get("reason", "ended")))
-        await asyncio.wait([running], timeout=END_SECONDS)
-        return b'{"ok": true}'
-
-
-def check_provider(service: str, provider: str, options: Mapping[str, Any]) -> list[Problem]:
-    """The names and options of a document's providers. Transport names are checked where sessions are opened."""
-    if service not in set(Role):
-        return []
-    found = registry.check_connectors({service: {"primary": provider, "config": {provider: dict(options)}}})
-    prefixes = (f"connectors.{service}.config.{provider}.", f"connectors.{service}.config.{provider}")
-    return [Problem(_below(problem.path, *prefixes), problem.message) for problem in found]
-
-
-def _below(path: str, *prefixes: str) -> str:
-    for prefix in prefixes:
-        if path.startswith(prefix):
-            return path[len(prefix) :]
-    return ""
+            return OVER_NOW
+        match command:
+            case {"verb": "end"}:
+                call.end(str(command.get("reason", "ended")))
+                await asyncio.wait([running], timeout=END_SECONDS)
+                return ""
+            case {"verb": "say", "text": str(text)}:
+                return call.say(text)
+        return f"unknown command {command.get('verb')!r}; known: end, say"

@@ -69,6 +69,7 @@ class RecordingDesk:
     asked: list[tuple[str | None, str, str]] = field(default_factory=list)
     created: list[SessionSpec] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     away: str = ""
@@ -100,6 +101,10 @@ class RecordingDesk:
         self.ended.append((session, reason))
         await self.move(session, "ended")
         return True
+
+    async def say(self, session: str, text: str) -> str:
+        self.said.append((session, text))
+        return ""
 
     async def answer_media(self, session: str, wire: Wire) -> None:
         self.answered.append(session)

@@ -1,0 +1,71 @@
+"""What the web process asks the transports: a real transport at the other end of a real NATS."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from mesh.roster import Beat
+from sessions_app import switchboard
+from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
+from tests.servers import running_nats
+from tests.workers.lines import Process, transport_process
+from tests.world import make_document
+
+
+@pytest.fixture
+def bus_url(tmp_path: Path, settings: Settings) -> Iterator[str]:
+    """A NATS of its own: no other test's transport takes its questions."""
+    with running_nats(tmp_path) as server:
+        settings.NATS_URL = server.url
+        yield server.url
+
+
+@pytest.fixture
+async def process(bus_url: str, valkey_url: str) -> AsyncIterator[Process]:
+    async with transport_process(bus_url, valkey_url) as process:
+        for role in ("stt", "llm", "tts"):
+            process.transport.casting.roster.hear(Beat(id=role, role=role, providers=("openai",)), float("inf"))
+        yield process
+
+
+async def test_an_opened_session_lets_its_caller_in(process: Process) -> None:
+    opened = await switchboard.open_session(workspace="bicycles", config=make_document(), name="Trial")
+    assert opened.path == f"/media/websocket/{opened.session}"
+    claims = await process.transport.tokens.take(opened.token, "websocket")
+    assert claims and claims["session"] == opened.session
+
+
+async def test_nobody_there_says_how_to_start_one(bus_url: str) -> None:
+    with pytest.raises(NobodyAnswers, match="make up"):
+        await switchboard.say(workspace="bicycles", session="s1", text="Hello.")
+
+
+async def test_without_nats_the_transport_is_away(settings: Settings) -> None:
+    settings.NATS_URL = "nats://127.0.0.1:1"
+    with pytest.raises(TransportAway, match="NATS"):
+        await switchboard.say(workspace="bicycles", session="s1", text="Hello.")
+
+
+async def test_a_stranger_finds_no_session(process: Process) -> None:
+    opened = await switchboard.open_session(workspace="bicycles", config=make_document())
+    with pytest.raises(Refused) as refused:
+        await switchboard.end(workspace="boats", session=opened.session)
+    assert refused.value.status == 404
+
+
+async def test_an_ended_session_takes_no_config(process: Process) -> None:
+    opened = await switchboard.open_session(workspace="bicycles", config=make_document())
+    changed = make_document(greeting="Hello.")
+    assert await switchboard.change_config(workspace="bicycles", session=opened.session, config=changed)
+    await switchboard.end(workspace="bicycles", session=opened.session)
+    with pytest.raises(Refused, match="over"):
+        await switchboard.change_config(workspace="bicycles", session=opened.session, config=changed)
+
+
+async def test_what_is_wrong_with_a_document_is_named(process: Process) -> None:
+    with pytest.raises(Refused) as refused:
+        await switchboard.open_session(workspace="bicycles", config=make_document(greeting=3))
+    assert refused.value.status == 422
+    assert [detail.path for detail in refused.value.detail] == ["config.greeting"]

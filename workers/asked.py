@@ -1,0 +1,90 @@
+"""The transport's other door: what the web process asks by NATS, answered as the HTTP API would."""
+
+import logging
+from uuid import uuid4
+
+import msgspec
+
+from mesh import asking
+from mesh.asking import Changed, Declined, Done, Opened
+from workers import steering
+from workers.answers import EXPLAINED, Body, Name, Refusal, refusal, validated
+from workers.desk import Desk, SessionSpec
+from workers.opening import (
+    JOIN_SECONDS,
+    TRANSPORT_PATH,
+    check_providers,
+    check_transport,
+    media_path,
+    open_session,
+    read_config,
+    transport_of,
+)
+from workers.steering import find_session
+
+log = logging.getLogger(__name__)
+
+Answer = Opened | Changed | Done | Declined
+
+
+class Names(Body):
+    """What people call a session, its caller and the reason of its end."""
+
+    name: Name = ""
+    caller: Name = ""
+
+
+class Asked:
+    """Answers questions at a desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def __call__(self, payload: bytes) -> bytes:
+        return asking.encode(await self._answer(payload))
+
+    async def _answer(self, payload: bytes) -> Answer:
+        try:
+            return await self._act(asking.decode_question(payload))
+        except (msgspec.MsgspecError, RecursionError) as error:
+            return Refusal(400, f"The question cannot be read: {error}").declined()
+        except EXPLAINED as error:
+            return refusal(error).declined()
+        except Exception:  # noqa: BLE001  # the outermost loop: one question's fault stays its own
+            log.exception("a question failed")
+            return Declined(error="The transport failed at this question; its log says why.", status=500)
+
+    async def _act(self, question: asking.AnyQuestion) -> Answer:
+        if isinstance(question, asking.Open):
+            return await self._open(question)
+        record = await find_session(self._desk, question.session, question.workspace)
+        match question:
+            case asking.Say(text=text):
+                await steering.say(self._desk, record, text)
+            case asking.End(reason=reason):
+                await steering.end(self._desk, record["session_id"], reason)
+            case asking.ChangeConfig(config=document):
+                return Changed(revision=await steering.change_config(self._desk, record, document))
+        return Done()
+
+    async def _open(self, question: asking.Open) -> Opened:
+        names = validated(Names, {"name": question.name, "caller": question.caller})
+        config = read_config(self._desk, question.config, "config")
+        transport = question.transport or transport_of(config)
+        check_transport(self._desk, transport, "transport" if question.transport else TRANSPORT_PATH)
+        spec = SessionSpec(
+            id=str(uuid4()),
+            workspace=question.workspace,
+            transport=transport,
+            config=config,
+            agent=question.agent,
+            agent_version=question.agent_version,
+            name=names.name,
+            caller=names.caller,
+            captions=question.captions,
+            details={"recording": False, "transcription": question.captions, "notices": []},
+        )
+        check_providers(self._desk, config)
+        path = media_path(spec.id)
+        token = await open_session(self._desk, spec, path, JOIN_SECONDS)
+        return Opened(session=spec.id, path=path, token=token, expires_in=JOIN_SECONDS, notices=spec.notices)
