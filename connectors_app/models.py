@@ -1,5 +1,6 @@
 """The workspaces' own keys for providers: kept sealed, written and never shown."""
 
+from collections.abc import Iterable
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -32,6 +33,11 @@ def validate_base_url(value: str) -> None:
 class CredentialQuerySet(OwnedQuerySet["Credential"]):
     def in_use(self) -> Self:
         return self.filter(is_active=True)
+
+    def sealed_for(self, workspace_slug: str, providers: Iterable[str]) -> dict[str, str]:
+        """By provider, the one that is in use."""
+        rows = self.in_use().filter(workspace__slug=workspace_slug, provider__in=providers)
+        return dict(rows.values_list("provider", "sealed"))
 
     def rivals(self, credential: "Credential") -> Self:
         """The others of the same workspace and provider."""

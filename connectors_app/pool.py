@@ -5,13 +5,14 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import Connector, ErrorKind, LanguageModel, ProviderError, Recognizer, Role, Voice
+from connectors_app.base import Connector, Credentials, ErrorKind, LanguageModel, ProviderError, Recognizer, Role, Voice
+from connectors_app.sealing import CannotOpen, Sealing
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Attempt:
     provider: str
     error: ProviderError
     ms: int = 0
+    is_news: bool = False
+    """Somebody meant this provider to be asked, and should hear why it is not."""
 
 
 class AllFailed(Exception):
@@ -77,9 +80,16 @@ class Chain(Generic[C]):
         self.skipped = tuple(skipped)
         """Providers that are named but cannot be asked: no key, or options they do not accept."""
         self.current = self.connectors[0].slug if self.connectors else ""
+        self._untold = [attempt for attempt in skipped if attempt.is_news]
 
     def order(self) -> list[C]:
         return self._pool.resting.order(self.connectors)
+
+    def tell_skipped(self, report: Report) -> None:
+        """Once, and where it can be heard: as the failures of the first turn."""
+        untold, self._untold = self._untold, []
+        for attempt in untold:
+            report.failed(attempt.provider, attempt.error, attempt.ms)
 
     def answered(self, connector: C, report: Report) -> None:
         self._pool.resting.answered(connector)
@@ -99,31 +109,42 @@ class Chain(Generic[C]):
         self.connectors = ()
 
 
-Key = tuple[Role, str, str, str, str]
+Key = tuple[Role, str, str, Credentials]
+Sealed = Mapping[str, str]
+"""A workspace's own credentials by provider, as they travel."""
+NONE: Sealed = {}
 
 
 class Pool:
-    """The connectors of a process, each shared by the sessions that ask for the same provider with the same options."""
+    """The connectors of a process, each shared by the sessions that ask for the same: provider, options, credentials.
+
+    A workspace's own credential comes before the environment's. One that cannot be opened makes its provider unusable
+    in that session: another one's key is not used in its place.
+    """
 
     KEPT_IDLE = 32
     WARM_SECONDS = 10.0
 
-    def __init__(self, environ: Mapping[str, str], *, resting: Resting | None = None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, sealing: Sealing | None = None, resting: Resting | None = None
+    ) -> None:
         self.environ = environ
+        self._sealing = sealing or Sealing(())
         self.resting = resting or Resting()
         self._connectors: dict[Key, Connector] = {}
         self._users: dict[Connector, int] = {}
         self._idle: OrderedDict[Connector, None] = OrderedDict()
+        self._warming: set[asyncio.Task[None]] = set()
 
-    def recognizers(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Recognizer]:
+    def recognizers(self, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[Recognizer]:
         """`order` is the primary and its fallbacks, `config` the document's: keyed by provider, or the primary's."""
-        return cast(Chain[Recognizer], self._chain(Role.STT, order, config))
+        return cast(Chain[Recognizer], self._chain(Role.STT, order, config, sealed))
 
-    def models(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[LanguageModel]:
-        return cast(Chain[LanguageModel], self._chain(Role.LLM, order, config))
+    def models(self, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[LanguageModel]:
+        return cast(Chain[LanguageModel], self._chain(Role.LLM, order, config, sealed))
 
-    def voices(self, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Voice]:
-        return cast(Chain[Voice], self._chain(Role.TTS, order, config))
+    def voices(self, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[Voice]:
+        return cast(Chain[Voice], self._chain(Role.TTS, order, config, sealed))
 
     async def warm(self, role: Role) -> dict[str, ProviderError]:
         """Warm every usable provider of a role with its default options; the answer names those that failed."""
@@ -132,20 +153,40 @@ class Pool:
         return {slug: error for slug, error in zip(slugs, errors, strict=True) if error}
 
     async def _warm(self, role: Role, slug: str) -> ProviderError | None:
-        chain = self._chain(role, [slug], {})
+        chain = self._chain(role, [slug], {}, NONE)
+        try:
+            for connector in chain.connectors:
+                if error := await self._warm_one(connector):
+                    return error
+        finally:
+            await chain.close()
+        return None
+
+    async def _warm_one(self, connector: Connector) -> ProviderError | None:
         try:
             async with asyncio.timeout(self.WARM_SECONDS):
-                for connector in chain.connectors:
-                    await connector.warm()
+                await connector.warm()
         except ProviderError as error:
             return error
         except TimeoutError:
             return ProviderError(ErrorKind.TIMEOUT, f"not warm within {self.WARM_SECONDS:g} s")
         except Exception as error:  # noqa: BLE001
             return unexpected(error)
-        finally:
-            await chain.close()
         return None
+
+    def _warm_meanwhile(self, connector: Connector) -> None:
+        """A workspace's own is first seen when its session begins, and is warm before the caller has spoken."""
+
+        async def warm() -> None:
+            try:
+                if error := await self._warm_one(connector):
+                    log.info("provider is not warm", extra={"provider": connector.slug, "error": error.message})
+            finally:
+                await self.release([connector])
+
+        self._users[connector] += 1
+        self._warming.add(task := asyncio.create_task(warm()))
+        task.add_done_callback(self._warming.discard)
 
     async def release(self, connectors: Sequence[Connector]) -> None:
         for connector in connectors:
@@ -156,35 +197,57 @@ class Pool:
             await self._forget(next(iter(self._idle)))
 
     async def close(self) -> None:
+        for task in (warming := list(self._warming)):
+            task.cancel()
+        await asyncio.gather(*warming, return_exceptions=True)
         for connector in list(self._users):
             await self._forget(connector)
 
-    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Connector]:
+    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed) -> Chain[Connector]:
         options = registry.options_by_provider(order, config)
         connectors: list[Connector] = []
         skipped: list[Attempt] = []
         for slug in dict.fromkeys(order):
             try:
-                connectors.append(self._connector(role, slug, options.get(slug, {})))
+                connectors.append(self._connector(role, slug, options.get(slug, {}), sealed.get(slug)))
             except ProviderError as error:
-                skipped.append(Attempt(slug, error))
+                skipped.append(Attempt(slug, error, is_news=slug in sealed))
         for connector in connectors:
             self._users[connector] += 1
             self._idle.pop(connector, None)
         return Chain(self, connectors, skipped)
 
-    def _connector(self, role: Role, slug: str, values: Mapping[str, Any]) -> Connector:
-        cls = _configured(role, slug, self.environ)
+    def _connector(self, role: Role, slug: str, values: Mapping[str, Any], sealed: str | None) -> Connector:
+        cls, credentials = self._configured(role, slug, sealed)
         try:
             options = registry.make_options(cls, values)
         except ValidationError as error:
             raise ProviderError(ErrorKind.REQUEST, f"{slug}: {_first_fault(error)}") from None
-        credentials = cls.credentials_from(self.environ)
-        key = (role, slug, options.model_dump_json(), credentials.api_key, credentials.base_url)
+        key = (role, slug, options.model_dump_json(), credentials)
         if key not in self._connectors:
             self._connectors[key] = connector = cls(options, credentials)
             self._users[connector] = 0
+            if credentials.is_own:
+                self._warm_meanwhile(connector)
         return self._connectors[key]
+
+    def _configured(self, role: Role, slug: str, sealed: str | None) -> tuple[type[Connector], Credentials]:
+        try:
+            cls = registry.get(role, slug)
+        except registry.UnknownConnector as error:
+            raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
+        settings = self.environ if sealed is None else self._opened(cls, sealed)
+        if names := cls.missing_settings(settings):
+            why = f"{cls.label} cannot be used before {' and '.join(names)} is set"
+            raise ProviderError(ErrorKind.UNCONFIGURED, why)
+        return cls, replace(cls.credentials_from(settings), is_own=sealed is not None)
+
+    def _opened(self, cls: type[Connector], sealed: str) -> Mapping[str, str]:
+        try:
+            return cls.own_settings(self._sealing.open(cls.slug, sealed), self.environ)
+        except CannotOpen as error:
+            why = f"the workspace's credential for {cls.label} cannot be opened: {error}"
+            raise ProviderError(ErrorKind.UNCONFIGURED, why) from None
 
     async def _forget(self, connector: Connector) -> None:
         self._idle.pop(connector, None)
@@ -192,16 +255,6 @@ class Pool:
         self.resting.answered(connector)
         self._connectors = {key: kept for key, kept in self._connectors.items() if kept is not connector}
         await connector.close()
-
-
-def _configured(role: Role, slug: str, environ: Mapping[str, str]) -> type[Connector]:
-    try:
-        cls = registry.get(role, slug)
-    except registry.UnknownConnector as error:
-        raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
-    if names := cls.missing_settings(environ):
-        raise ProviderError(ErrorKind.UNCONFIGURED, f"{cls.label} cannot be used before {' and '.join(names)} is set")
-    return cls
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -202,6 +202,7 @@ def _generator(items: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
 async def _ask_in_order(
     chain: Chain[C], ask: Callable[[C], AsyncGenerator[Item, None]], pace: _Pace, report: Report
 ) -> AsyncGenerator[Item, None]:
+    chain.tell_skipped(report)
     attempts = list(chain.skipped)
     for connector in chain.order():
         started = time.monotonic()
@@ -296,6 +297,7 @@ class Recognizing:
     async def begin(self) -> None:
         self._bill()
         self._untried = deque(self._chain.order())
+        self._chain.tell_skipped(self._report)
         self._attempts = list(self._chain.skipped)
         self._audio.clear()
         self._kept = self._fed = self.dropped = 0

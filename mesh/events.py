@@ -39,6 +39,8 @@ class SessionCreated(Event, frozen=True, tag="session.created"):
     called: str = ""
     call_id: str = ""
     details: dict[str, Any] = {}
+    credentials: dict[str, str] = {}
+    """The workspace's own, sealed, by provider. No row, page or answer has them."""
 
 
 class SessionLive(Event, frozen=True, tag="session.live"):
@@ -49,6 +51,8 @@ class SessionLive(Event, frozen=True, tag="session.live"):
 class SessionUpdated(Event, frozen=True, tag="session.updated"):
     config: dict[str, Any]
     revision: str
+    credentials: dict[str, str] | None = None
+    """As in `session.created`; None: as before."""
 
 
 class SessionEnded(Event, frozen=True, tag="session.ended"):

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self, cast
 from urllib.parse import urlsplit
@@ -204,6 +205,16 @@ class Shelf:
         return bool(await self._valkey.run(_DELETE, [self.key(session), self._index], session))
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What `config:<session>` holds."""
+
+    document: dict[str, JsonValue]
+    """The configuration, unchecked."""
+    credentials: dict[str, str] | None
+    """The workspace's own ones, sealed, by provider; None where somebody has written the entry without them."""
+
+
 class ConfigStorage:
     """The configuration of each session, as `config:<session>`. Only Valkey's own TTL ends it."""
 
@@ -220,14 +231,25 @@ class ConfigStorage:
     async def close(self) -> None:
         await self._valkey.close()
 
-    async def store_config(self, session: str, config: AgentConfig, ttl: int | None = None) -> None:
+    async def store_config(
+        self,
+        session: str,
+        config: AgentConfig,
+        ttl: int | None = None,
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """Without `credentials`, those that are there stay."""
         seconds = self._default_ttl if ttl is None else ttl
-        metadata = {
+        metadata: dict[str, object] = {
             "session_id": session,
             "created_at": datetime.now(UTC).isoformat(),
             "version": "1.0",
             "ttl_seconds": seconds,
         }
+        kept = await self._credentials(session) if credentials is None else dict(credentials)
+        if kept is not None:
+            metadata["credentials"] = kept
         await self._shelf.put(session, json.dumps({"metadata": metadata, "config": dump(config)}), seconds)
 
     async def get_config(self, session: str) -> AgentConfig | None:
@@ -237,13 +259,25 @@ class ConfigStorage:
 
     async def get_document(self, session: str) -> dict[str, JsonValue] | None:
         """The configuration as it is stored, unchecked; None when there is none."""
+        entry = await self.get_entry(session)
+        return entry.document if entry else None
+
+    async def get_entry(self, session: str) -> Entry | None:
+        """None when there is none; ConfigError when somebody has stored a wrong one by hand."""
         text = await self._shelf.get(session)
         if text is None:
             return None
         stored = load_json(text)
         if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
             raise ConfigError([Problem(self._shelf.key(session), 'must be {"metadata": {…}, "config": {…}}')])
-        return cast(dict[str, JsonValue], stored["config"])
+        return Entry(cast(dict[str, JsonValue], stored["config"]), _sealed(stored.get("metadata")))
+
+    async def _credentials(self, session: str) -> dict[str, str] | None:
+        try:
+            entry = await self.get_entry(session)
+        except ConfigError:
+            return None
+        return entry.credentials if entry else None
 
     async def list_configs(self) -> list[str]:
         """The sessions that have a configuration now."""
@@ -262,3 +296,11 @@ class ConfigStorage:
 
     async def delete_config(self, session: str) -> bool:
         return await self._shelf.delete(session)
+
+
+def _sealed(metadata: object) -> dict[str, str] | None:
+    """The metadata may be anything that somebody has written by hand."""
+    found = metadata.get("credentials") if isinstance(metadata, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return {provider: sealed for provider, sealed in found.items() if isinstance(sealed, str)}

@@ -1,10 +1,11 @@
-"""What the bridge answers to the transports: which workspace a key opens, and which agent takes a call."""
+"""What the bridge answers to the transports: what a key opens, which agent takes a call, and with whose credentials."""
 
 from typing import Any
 
 import msgspec
 
 from accounts_app.models import APIKey
+from connectors_app.models import Credential
 from pipelines_app.actions import resolve_agent
 
 
@@ -16,6 +17,11 @@ class AgentQuestion(msgspec.Struct, frozen=True):
     workspace: str | None = None
     slug: str = ""
     number: str = ""
+
+
+class CredentialsQuestion(msgspec.Struct, frozen=True):
+    workspace: str
+    providers: list[str]
 
 
 Answer = dict[str, Any]
@@ -42,6 +48,12 @@ def answer_agent(payload: bytes) -> Answer:
         "version": version.number,
         "config": version.config,
     }
+
+
+def answer_credentials(payload: bytes) -> Answer:
+    """{sealed}: by provider, as they are kept. Only a worker opens them."""
+    question = msgspec.json.decode(payload, type=CredentialsQuestion)
+    return {"sealed": Credential.objects.sealed_for(question.workspace, question.providers)}
 
 
 def _no_agent(question: AgentQuestion) -> str:

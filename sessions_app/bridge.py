@@ -118,6 +118,9 @@ class Bridge:
                 await bus.subscribe(subjects.worker_beat("transport"), self._upkeep.hear)
                 await bus.serve(subjects.BRIDGE_KEY, self._answering(answers.answer_key), queue="bridge")
                 await bus.serve(subjects.BRIDGE_AGENT, self._answering(answers.answer_agent), queue="bridge")
+                await bus.serve(
+                    subjects.BRIDGE_CREDENTIALS, self._answering(answers.answer_credentials), queue="bridge"
+                )
                 tasks.create_task(self._write_rows(bus))
                 tasks.create_task(self._nudges.run())
                 tasks.create_task(self._upkeep.run())

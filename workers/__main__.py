@@ -16,8 +16,10 @@ from aiohttp import web
 from connectors_app.base import Role
 from connectors_app.pool import Pool
 from connectors_app.runner import Deadlines
+from connectors_app.sealing import Sealing
 from mesh import logs
 from mesh.bus import Bus, Unreachable
+from mesh.environment import Environment
 from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage
 from workers import operations
@@ -38,6 +40,7 @@ def main() -> None:
     asked = _arguments()
     try:
         settings = Settings.from_environ(os.environ)
+        sealing = Sealing.from_environment(Environment(os.environ), settings.data_dir)
     except BadSetting as error:
         sys.exit(str(error))
     logs.configure(settings.log_level)
@@ -47,7 +50,7 @@ def main() -> None:
             if asked.role == "transport":
                 runner.run(_transport(worker, settings, asked.port, asked.operations_port))
             else:
-                runner.run(_stage(Stage(asked.role), worker, settings, asked.port))
+                runner.run(_stage(Stage(asked.role), worker, settings, sealing, asked.port))
         except _Stopped:
             return
         except CannotListen as error:
@@ -122,10 +125,10 @@ def _maker(stage: Stage) -> Callable[[Seat], StageActor]:
             return Voicing
 
 
-async def _stage(stage: Stage, worker: str, settings: Settings, port: int | None) -> None:
+async def _stage(stage: Stage, worker: str, settings: Settings, sealing: Sealing, port: int | None) -> None:
     stop = _until_stopped()
     role = Role(stage)
-    pool = Pool(os.environ)
+    pool = Pool(os.environ, sealing=sealing)
     async with await _connect(settings, worker, stop) as bus:
         valkey = Valkey(settings.valkey_url)
         metrics = Metrics()

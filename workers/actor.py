@@ -34,6 +34,8 @@ class Actor(ABC):
         self.writer = writer
         self.session = writer.session
         self.config = config
+        self.credentials: Mapping[str, str] = {}
+        """The workspace's own, sealed, by provider."""
         self.routes = Routes.of(config)
         self.is_live = False
         self.is_fenced = False
@@ -41,8 +43,8 @@ class Actor(ABC):
         self._outgoing: asyncio.Queue[Event] = asyncio.Queue(OUTGOING)
         self._over = asyncio.Event()
         self._fault: Exception | None = None
-        self._newest: object = None
-        """The configuration of the history's last `session.updated`."""
+        self._newest: SessionUpdated | None = None
+        """The history's last."""
 
     async def run(self) -> None:
         """Until the session ends or another worker has the stage. Opens, follows, closes."""
@@ -143,22 +145,23 @@ class Actor(ABC):
 
     def _take_in(self, stored: Stored) -> None:
         match stored.event:
-            case SessionUpdated(config=document) if self.is_live:
-                self._configure(document)
-            case SessionUpdated(config=document):
-                self._newest = document  # only what holds now has to fit the providers
+            case SessionUpdated() as updated if self.is_live:
+                self._configure(updated)
+            case SessionUpdated() as updated:
+                self._newest = updated  # only what holds now has to fit the providers
             case SessionEnded():
                 self.let_go()
         self.receive(stored)
 
-    def _configure(self, document: object) -> None:
+    def _configure(self, updated: SessionUpdated) -> None:
         try:
-            config = parse(document)
+            config = parse(updated.config)
         except ConfigError as error:
             log.error("config in an event is not valid", extra={"session": self.session, "error": str(error)})
             return
-        if config != self.config:
-            self.config, self.routes = config, Routes.of(config)
+        credentials = self.credentials if updated.credentials is None else updated.credentials
+        if (config, credentials) != (self.config, self.credentials):
+            self.config, self.routes, self.credentials = config, Routes.of(config), credentials
             self.configured()
 
     async def _send(self) -> None:

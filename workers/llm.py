@@ -33,7 +33,7 @@ class Answering(StageActor):
         self._generation = 0
 
     def _make_chain(self) -> Chain[LanguageModel]:
-        return self.seat.pool.models(self.config.chain("llm"), self.provider_options("llm"))
+        return self.seat.pool.models(self.config.chain("llm"), self.provider_options("llm"), self.credentials)
 
     async def open(self) -> None:
         pass

@@ -14,7 +14,7 @@ from connectors_app.pool import AllFailed, Attempt, Pool
 from connectors_app.runner import Deadlines
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
-from mesh.config import AgentConfig, ConfigError
+from mesh.config import ConfigError
 from mesh.events import (
     ProviderFailed,
     ProviderSwitched,
@@ -24,7 +24,7 @@ from mesh.roster import BEAT, Beat, Roster
 from mesh.store import ConfigStorage
 from mesh.subjects import Stage
 from workers.actor import Actor
-from workers.documents import find_config
+from workers.documents import Setup, find_setup
 from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Seat:
     pool: Pool
     deadlines: Deadlines
     metrics: Metrics
-    config: AgentConfig
+    setup: Setup
 
     @property
     def session(self) -> str:
@@ -82,8 +82,9 @@ class StageActor(Actor):
     """One session in a stage worker."""
 
     def __init__(self, seat: Seat) -> None:
-        super().__init__(bus=seat.bus, writer=seat.writer, config=seat.config)
+        super().__init__(bus=seat.bus, writer=seat.writer, config=seat.setup.config)
         self.seat = seat
+        self.credentials = seat.setup.credentials
 
     def provider_options(self, service: str) -> Mapping[str, Any]:
         """The document's, by provider; none where a changed configuration has no use for this stage any more."""
@@ -301,7 +302,7 @@ class StageWorker:
             pool=self._pool,
             deadlines=self._deadlines,
             metrics=self._metrics,
-            config=await find_config(claim.session, self._configs, self._bus),
+            setup=await find_setup(claim.session, self._configs, self._bus),
         )
 
 

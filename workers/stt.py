@@ -101,7 +101,7 @@ class Listening(StageActor):
         await self._resources.aclose()
 
     async def _open_recognition(self) -> None:
-        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.provider_options("stt"))
+        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.provider_options("stt"), self.credentials)
         self._resources.push_async_callback(chain.close)
         self._recognizing = await self._resources.enter_async_context(
             Recognizing(chain, self._rate, self.seat.deadlines, Reporting(self, "stt"), self._interim)

@@ -67,7 +67,7 @@ class Voicing(StageActor):
         await self._resources.aclose()
 
     async def _open_voice(self) -> None:
-        chain = self.seat.pool.voices(self.config.chain("tts"), self.provider_options("tts"))
+        chain = self.seat.pool.voices(self.config.chain("tts"), self.provider_options("tts"), self.credentials)
         self._resources.push_async_callback(chain.close)
         self._speaking = await self._resources.enter_async_context(
             Speaking(chain, self.seat.claim.rate, self.seat.deadlines)

@@ -20,6 +20,8 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     dict[str, Any]: st.dictionaries(WORDS, WORDS, max_size=3),
     dict[str, int]: st.dictionaries(WORDS, NUMBERS, max_size=3),
+    dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=3),
+    dict[str, str] | None: st.none() | st.dictionaries(WORDS, WORDS, max_size=3),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from mesh.config import ConfigError, parse
-from mesh.store import DEADLINE, BadSessionId, ConfigStorage, StoreUnavailable, Valkey
+from mesh.store import DEADLINE, BadSessionId, ConfigStorage, Entry, StoreUnavailable, Valkey
 from tests.mesh.documents import example, with_flow
 from tests.servers import RunningServer, running_valkey
 
@@ -92,12 +92,34 @@ async def test_value_end_and_place_come_together(storage: ConfigStorage, valkey:
 @pytest.mark.accepts("M36")
 async def test_storing_is_one_command(storage: ConfigStorage, valkey: "Redis", session: str) -> None:
     """A crash between a value and its TTL would leave it for ever, so there must be nothing between them."""
-    await storage.store_config("warm", CONFIG)
+    await storage.store_config("warm", CONFIG, credentials={})
     before = await valkey.info("commandstats")
-    await storage.store_config(session, CONFIG)
+    await storage.store_config(session, CONFIG, credentials={})
     after = await valkey.info("commandstats")
     changed = {name for name in after if after[name]["calls"] != before.get(name, {}).get("calls")}
     assert changed == {"cmdstat_evalsha", "cmdstat_time", "cmdstat_set", "cmdstat_zadd", "cmdstat_info"}
+
+
+async def test_sealed_credentials_are_beside_the_document(storage: ConfigStorage, session: str) -> None:
+    await storage.store_config(session, CONFIG, credentials={"deepgram": "sealed"})
+    assert await storage.get_entry(session) == Entry(example(), {"deepgram": "sealed"})
+    assert await storage.get_document(session) == example()
+
+
+async def test_a_changed_config_keeps_its_credentials(storage: ConfigStorage, session: str) -> None:
+    await storage.store_config(session, CONFIG, credentials={"deepgram": "sealed"})
+    await storage.store_config(session, CONFIG)
+    assert await storage.get_entry(session) == Entry(example(), {"deepgram": "sealed"})
+
+
+@pytest.mark.parametrize("metadata", [None, [], {"credentials": "sealed"}, {"credentials": {"deepgram": 1}}])
+async def test_metadata_by_hand_does_no_harm(
+    storage: ConfigStorage, valkey: "Redis", session: str, metadata: object
+) -> None:
+    await valkey.set(f"config:{session}", json.dumps({"metadata": metadata, "config": example()}))
+    entry = await storage.get_entry(session)
+    assert entry is not None and not entry.credentials
+    await storage.store_config(session, CONFIG)
 
 
 @pytest.mark.accepts("M24", "M38")

@@ -6,7 +6,8 @@ import pytest
 from accounts_app.actions import create_api_key
 from accounts_app.models import Workspace
 from pipelines_app.models import Agent, AgentVersion
-from sessions_app.answers import Answer, answer_agent, answer_key
+from sessions_app.answers import Answer, answer_agent, answer_credentials, answer_key
+from tests.connectors_app.test_credentials import SECRET, make_credential
 
 
 def ask_agent(**question: object) -> Answer:
@@ -39,3 +40,18 @@ def test_a_called_number_finds_its_agent(version: AgentVersion) -> None:
 def test_a_missing_agent_is_named(question: dict[str, str], version: AgentVersion) -> None:
     error = ask_agent(**question)["error"]
     assert question.get("slug", "") in error and question.get("number", "") in error
+
+
+def test_own_credentials_travel_sealed(workspace: Workspace, other_workspace: Workspace) -> None:
+    own, _ = make_credential(workspace), make_credential(other_workspace, key="dg-secret-of-the-boats")
+    make_credential(workspace, provider="openai", name="Aside", is_active=False)
+    question = {"workspace": "bicycles", "providers": ["deepgram", "openai", "espeak"]}
+    payload = msgspec.json.encode(answer := answer_credentials(msgspec.json.encode(question)))
+    assert answer == {"sealed": {"deepgram": own.sealed}} and SECRET.encode() not in payload
+
+
+@pytest.mark.parametrize("question", [{"workspace": "nobody"}, {"providers": []}, {"providers": ["openai"]}])
+def test_only_what_was_asked_for_travels(question: dict[str, object], workspace: Workspace) -> None:
+    make_credential(workspace)
+    asked = {"workspace": "bicycles", "providers": ["deepgram"], **question}
+    assert answer_credentials(msgspec.json.encode(asked)) == {"sealed": {}}
