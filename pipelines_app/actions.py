@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import DEFAULT_WORKSPACE, User, Workspace
 from connectors_app import registry
 from mesh import config
-from pipelines_app.models import Agent, AgentVersion
+from pipelines_app.flows import READY_MADE, FlowStep
+from pipelines_app.models import Agent, AgentVersion, Pipeline, PipelineStep
 
 DEMO_AGENT = "demo"
 DEMO_DOCUMENT = "config/demo-agent.json"
@@ -32,10 +34,46 @@ def check_document(document: object) -> config.AgentConfig:
     return parsed
 
 
+def check_steps(steps: Sequence[FlowStep]) -> tuple[config.Problem, ...]:
+    """What looks like a mistake in a flow. Raises ConfigError for what no agent could run."""
+    services = {service: {"primary": "any"} for service in config.SERVICES}
+    flow = {"name": "pipeline", "flow": [dict(step) for step in steps]}
+    return config.parse({"system_prompt": "", "pipeline": flow, "connectors": services}).warnings
+
+
 def fingerprint(*, document: object, user_template: str, context_instructions: str) -> str:
     """The same for the same content, whatever the order of its keys."""
     content = {"config": document, "user_template": user_template, "context_instructions": context_instructions}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# -- edit ------------------------------------------------------------------------------------------------
+
+
+def save_agent(*, agent: Agent, default: bool) -> None:
+    """Keep what was edited. Only one agent of a workspace answers calls that name none."""
+    with transaction.atomic():
+        if default and not agent.is_default:
+            Agent.objects.for_workspace(agent.workspace).filter(is_default=True).update(is_default=False)
+        agent.is_default = default
+        agent.save()
+
+
+def restore_version(*, agent: Agent, number: int) -> None:
+    """Make the draft what this version says; nothing is published. Raises NeverPublished."""
+    old = find_version(agent=agent, number=number)
+    agent.draft = old.config
+    agent.user_template = old.user_template
+    agent.context_instructions = old.context_instructions
+    agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
+
+
+def find_version(*, agent: Agent, number: int) -> AgentVersion:
+    """Raises NeverPublished."""
+    version = agent.versions.filter(number=number).first()
+    if version is None:
+        raise NeverPublished(f"{agent.slug} has no version {number}")
+    return version
 
 
 # -- publish ---------------------------------------------------------------------------------------------
@@ -61,9 +99,7 @@ def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> Age
 
     Raises NeverPublished, and ConfigError when that content is no longer valid here.
     """
-    old = agent.versions.filter(number=number).first()
-    if old is None:
-        raise NeverPublished(f"{agent.slug} has no version {number}")
+    old = find_version(agent=agent, number=number)
     return _publish(
         agent=agent,
         document=old.config,
@@ -179,11 +215,39 @@ def export_agent(*, agent: Agent, number: int | None = None) -> dict[str, Any]:
     if number is None:
         document: dict[str, Any] = agent.published.config if agent.published else agent.draft
         return document
-    version = agent.versions.filter(number=number).first()
-    if version is None:
-        raise NeverPublished(f"{agent.slug} has no version {number}")
-    document = version.config
+    document = find_version(agent=agent, number=number).config
     return document
+
+
+# -- pipelines -------------------------------------------------------------------------------------------
+
+
+def replace_steps(*, pipeline: Pipeline, steps: Sequence[FlowStep]) -> None:
+    """In this order, instead of those that were there."""
+    with transaction.atomic():
+        pipeline.steps.all().delete()
+        PipelineStep.objects.bulk_create(
+            PipelineStep(
+                pipeline=pipeline, position=number, source=step["from"], target=step["to"], stream=step["stream"]
+            )
+            for number, step in enumerate(steps, start=1)
+        )
+
+
+def ensure_pipelines(*, workspace: Workspace) -> bool:
+    """The ready-made pipelines as rows. False when the workspace has pipelines already, whichever they are."""
+    if Pipeline.objects.for_workspace(workspace).exists():
+        return False
+    with transaction.atomic():
+        for flow in READY_MADE:
+            pipeline = Pipeline.objects.create(
+                workspace=workspace, slug=flow.slug, name=flow.name, description=flow.description
+            )
+            replace_steps(pipeline=pipeline, steps=flow.steps)
+    return True
+
+
+# -- first start -----------------------------------------------------------------------------------------
 
 
 def ensure_demo_agent() -> bool:

@@ -1,87 +1,80 @@
-"""Agents and their versions in the admin. Publishing goes through the same action as everywhere."""
+"""Agents, their versions and pipelines in the admin. Everything goes through the same actions as everywhere."""
 
-import json
+import os
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
-from accounts_app.models import User
-from accounts_app.scoping import WORKSPACE_FILTER, WithinWorkspaces
-from mesh.config import ConfigError
-from pipelines_app.actions import check_document, publish_agent, roll_back_agent
+from accounts_app.models import Right, Workspace
+from accounts_app.scoping import WORKSPACE_FILTER, ReadOnly, WithinWorkspaces, allows, own_rows
+from pipelines_app.actions import save_agent
+from pipelines_app.agent_pages import AgentPages, publish_again, tell_draft
+from pipelines_app.forms import AgentForm
 from pipelines_app.models import Agent, AgentVersion
-
-
-class Indented(json.JSONEncoder):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"indent": 2})
-
-
-class AgentForm(forms.ModelForm):
-    draft = forms.JSONField(
-        encoder=Indented,
-        help_text="The configuration document that will be published next.",
-        widget=forms.Textarea(attrs={"rows": 32, "cols": 100, "spellcheck": "false"}),
-    )
-
-    class Meta:
-        model = Agent
-        fields = ["workspace", "slug", "name", "description", "phone_number", "is_default", "capabilities", "draft"]
-        widgets = {
-            "description": forms.Textarea(attrs={"rows": 3, "cols": 100}),
-            "capabilities": forms.Textarea(attrs={"rows": 1, "cols": 100}),
-        }
+from pipelines_app.pipeline_admin import PipelineAdmin as PipelineAdmin  # registers itself
 
 
 @admin.register(Agent)
-class AgentAdmin(WithinWorkspaces):
+class AgentAdmin(AgentPages):
     form = AgentForm
-    list_display = ["slug", "name", "workspace", "phone_number", "is_default", "published", "updated_at"]
+    list_display = ["name", "slug", "workspace", "phone_number", "is_default", "published", "updated_at"]
     list_filter = [WORKSPACE_FILTER, "is_default"]
     search_fields = ["slug", "name", "phone_number"]
     list_select_related = ["workspace", "published"]
-    readonly_fields = ["published", "created_at", "updated_at"]
+    fields = ["workspace", "name", "slug", "description", "phone_number", "capabilities"]
     actions = ["publish"]
+    change_form_template = "admin/pipelines_app/agent/change_form.html"
 
     class Media:
         css = {"all": ["pipelines_app/admin.css"]}
+        js = ["pipelines_app/agent_form.js"]
 
-    def save_model(self, request: HttpRequest, obj: Agent, form: forms.ModelForm, change: bool) -> None:
-        super().save_model(request, obj, form, change)
+    def get_exclude(self, request: HttpRequest, obj: Agent | None = None) -> list[str]:
+        return ["workspace"] if obj else []
+
+    def get_fields(self, request: HttpRequest, obj: Agent | None = None) -> list[Any]:
+        return [name for name in super().get_fields(request, obj) if name not in self.get_exclude(request, obj)]
+
+    def get_form(self, request: HttpRequest, obj: Agent | None = None, change: bool = False, **settings: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **settings)
+        workspaces = own_rows(Workspace.objects.all(), request.user, Right.BUILD)
+        return type("AgentForm", (form,), {"workspaces": workspaces, "environ": os.environ})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        agent = self.find(request, object_id)
+        if not self.has_change_permission(request, agent):
+            return self.read_page(request, agent)
+        facts = self.facts(request, agent) | {"page": "change"}
+        return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        save_agent(agent=obj, default=form.cleaned_data["default"])
+
+    def response_add(self, request: HttpRequest, obj: Agent, post_url_continue: str | None = None) -> HttpResponse:
+        return self.response_change(request, obj)
+
+    def response_change(self, request: HttpRequest, obj: Agent) -> HttpResponse:
         if "_publish" in request.POST:
-            return  # which says the same, and why
-        try:
-            check_document(obj.draft)
-        except ConfigError as error:
-            messages.warning(request, f"The draft is kept, but cannot be published yet: {_told(error)}")
+            self.publish_one(request, obj, request.POST.get("note", ""))
+        else:
+            tell_draft(request, obj)
+        return redirect(reverse("admin:pipelines_app_agent_change", args=[obj.pk]))
 
     @admin.action(description="Publish the drafts", permissions=["change"])
     def publish(self, request: HttpRequest, agents: QuerySet[Agent]) -> None:
         for agent in agents:
             self.publish_one(request, agent)
 
-    def publish_one(self, request: HttpRequest, agent: Agent) -> None:
-        assert isinstance(request.user, User)
-        try:
-            version = publish_agent(agent=agent, by=request.user)
-        except ConfigError as error:
-            messages.error(request, f"Not published: {agent}: {_told(error)}")
-        else:
-            messages.success(request, f"New sessions of {agent} run version {version.number}")
-
-    def response_change(self, request: HttpRequest, obj: Agent) -> HttpResponse:
-        if "_publish" not in request.POST:
-            return super().response_change(request, obj)
-        self.publish_one(request, obj)
-        return redirect(request.path)
-
 
 @admin.register(AgentVersion)
-class AgentVersionAdmin(WithinWorkspaces):
+class AgentVersionAdmin(ReadOnly, WithinWorkspaces):
+    change_right = Right.BUILD
     list_display = ["agent", "number", "revision", "note", "published_at", "published_by"]
     list_filter = [("agent__workspace", admin.RelatedOnlyFieldListFilter), ("agent", admin.RelatedOnlyFieldListFilter)]
     search_fields = ["agent__slug", "note", "revision"]
@@ -96,30 +89,7 @@ class AgentVersionAdmin(WithinWorkspaces):
             messages.error(request, "Nothing was published: choose one version of an agent, not several.")
             return
         for version in chosen:
-            self.publish_one_again(request, version)
-
-    def publish_one_again(self, request: HttpRequest, version: AgentVersion) -> None:
-        assert isinstance(request.user, User)
-        agent = version.agent
-        try:
-            newest = roll_back_agent(agent=agent, number=version.number, by=request.user)
-        except ConfigError as error:
-            messages.error(request, f"Not published: {agent} {version}: {_told(error)}")
-        else:
-            messages.success(request, f"New sessions of {agent} run version {newest.number}: {newest.note}")
+            publish_again(request, version.agent, version.number)
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("pipelines_app.change_agent")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AgentVersion | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AgentVersion | None = None) -> bool:
-        return False
-
-
-def _told(error: ConfigError) -> str:
-    return "; ".join(map(str, error.problems))
+        return allows(request, Right.BUILD)

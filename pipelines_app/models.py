@@ -86,7 +86,11 @@ class PipelineStep(models.Model):
             models.CheckConstraint(condition=Q(source__in=Service.values), name="step_source_is_known"),
             models.CheckConstraint(condition=Q(target__in=Service.values), name="step_target_is_known"),
             models.CheckConstraint(condition=Q(stream__in=Stream.values), name="step_stream_is_known"),
-            models.CheckConstraint(condition=~Q(source=F("target")), name="step_joins_two_services"),
+            models.CheckConstraint(
+                condition=~Q(source=F("target")),
+                name="step_joins_two_services",
+                violation_error_message="A step joins two services: choose different ones.",
+            ),
         ]
 
     def __str__(self) -> str:

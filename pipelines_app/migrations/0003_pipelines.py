@@ -60,6 +60,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='pipelinestep',
-            constraint=models.CheckConstraint(condition=models.Q(('source', models.F('target')), _negated=True), name='step_joins_two_services'),
+            constraint=models.CheckConstraint(condition=models.Q(('source', models.F('target')), _negated=True), name='step_joins_two_services', violation_error_message='A step joins two services: choose different ones.'),
         ),
     ]

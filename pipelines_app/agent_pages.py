@@ -1,0 +1,278 @@
+"""The pages of one agent in the admin beside its form: versions, comparing, the whole document, and reading only."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from accounts_app.models import Right, User
+from accounts_app.scoping import WithinWorkspaces
+from mesh.config import ConfigError, Problem, load_json
+from pipelines_app import drafts
+from pipelines_app.actions import (
+    NeverPublished,
+    check_document,
+    find_version,
+    publish_agent,
+    restore_version,
+    roll_back_agent,
+)
+from pipelines_app.comparing import Difference, compare
+from pipelines_app.drawing import Arrow, draw
+from pipelines_app.models import Agent, AgentVersion
+
+DRAFT = "draft"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How the draft stands to what new sessions run."""
+
+    published: AgentVersion | None
+    differences: tuple[Difference, ...]
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def of(cls, agent: Agent) -> "State":
+        differences = compare(agent.published.config, agent.draft) if agent.published else ()
+        try:
+            check_document(agent.draft)
+        except ConfigError as error:
+            return cls(agent.published, differences, error.problems)
+        return cls(agent.published, differences, ())
+
+    @property
+    def is_published(self) -> bool:
+        return self.published is not None and not self.differences
+
+
+class PublishForm(forms.Form):
+    note = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Note (optional)",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "What is new, and why"}),
+    )
+
+
+class CompareForm(forms.Form):
+    old = forms.ChoiceField(label="Before", widget=UnfoldAdminSelectWidget())
+    new = forms.ChoiceField(label="After", widget=UnfoldAdminSelectWidget())
+
+    def __init__(self, agent: Agent, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        versions = [(str(version.number), f"Version {version.number}") for version in agent.versions.all()]
+        for name in ("old", "new"):
+            self.fields[name].choices = [(DRAFT, "Draft"), *versions]  # type: ignore[attr-defined]
+
+
+class DocumentForm(forms.Form):
+    """Any JSON object is kept: a draft may be unfinished."""
+
+    document = forms.CharField(
+        label="The configuration document",
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 30, "spellcheck": "false"}),
+    )
+
+    def clean_document(self) -> dict[str, Any]:
+        try:
+            document = load_json(self.cleaned_data["document"])
+        except ConfigError as error:
+            raise forms.ValidationError([f"This {problem.message}." for problem in error.problems]) from None
+        if not isinstance(document, dict):
+            raise forms.ValidationError("This must be one JSON object: it starts with { and ends with }.")
+        return document
+
+
+class AgentPages(WithinWorkspaces):
+    """Each page asks: may this person see the agent, and for what changes something, may they build."""
+
+    change_right = Right.BUILD
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {
+            "versions": self.versions_page,
+            "compare": self.compare_page,
+            "document": self.document_page,
+            "export": self.export_page,
+            "publish": self.publish_page,
+            "restore": self.restore_page,
+            "publish-again": self.publish_again_page,
+        }
+        own = [
+            path(f"<path:object_id>/{word}/", self.admin_site.admin_view(view), name=f"pipelines_app_agent_{word}")
+            for word, view in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def find(self, request: HttpRequest, object_id: str, *, to_change: bool = False) -> Agent:
+        """Raises Http404 for what is not theirs to see, PermissionDenied for what is not theirs to change."""
+        agent = self.get_object(request, unquote(object_id))
+        if not isinstance(agent, Agent):
+            raise Http404("There is no such agent.")
+        allowed = self.has_change_permission if to_change else self.has_view_permission
+        if not allowed(request, agent) or (to_change and request.method != "POST"):
+            raise PermissionDenied
+        return agent
+
+    def show(self, request: HttpRequest, page: str, agent: Agent, title: str, **context: Any) -> HttpResponse:
+        return TemplateResponse(
+            request,
+            f"admin/pipelines_app/agent/{page}.html",
+            {
+                **self.admin_site.each_context(request),
+                **self.facts(request, agent),
+                "opts": self.opts,
+                "title": f"{agent.name}: {title}",
+                "page": page,
+                **context,
+            },
+        )
+
+    def facts(self, request: HttpRequest, agent: Agent) -> dict[str, Any]:
+        return {
+            "agent": agent,
+            "state": State.of(agent),
+            "may_change": self.has_change_permission(request, agent),
+            "call_url": f"/call/{agent.workspace.slug}/{agent.slug}/",
+        }
+
+    # -- pages -----------------------------------------------------------------------------------------------
+
+    def read_page(self, request: HttpRequest, agent: Agent) -> HttpResponse:
+        document = agent.draft if isinstance(agent.draft, dict) else {}
+        steps = drafts.flow_steps(document)
+        chains = [
+            (role, [(name, drafts.options(document, role, name)) for name in drafts.chain(document, role)])
+            for role in drafts.roles(steps)
+        ]
+        picture = draw([Arrow(step["from"], step["to"], step["stream"]) for step in steps])
+        facts = {"document": document, "chains": chains, "picture": picture}
+        return self.show(request, "read", agent, "draft", **facts)
+
+    def versions_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent = self.find(request, object_id)
+        versions = agent.versions.select_related("published_by")
+        return self.show(request, "versions", agent, "versions", versions=versions, publish_form=PublishForm())
+
+    def compare_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent = self.find(request, object_id)
+        newest = str(agent.published.number) if agent.published else DRAFT
+        form = CompareForm(agent, request.GET or {"old": newest, "new": DRAFT})
+        differences = None
+        if form.is_valid():
+            old, new = (self.content(agent, form.cleaned_data[name]) for name in ("old", "new"))
+            differences = compare(old, new)
+        return self.show(request, "compare", agent, "compare", form=form, differences=differences)
+
+    def content(self, agent: Agent, choice: str) -> Any:
+        return agent.draft if choice == DRAFT else find_version(agent=agent, number=int(choice)).config
+
+    def document_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent = self.find(request, object_id, to_change=request.method == "POST")
+        text = json.dumps(agent.draft, indent=2, ensure_ascii=False)
+        form = DocumentForm(request.POST or None, initial={"document": text})
+        if request.method == "POST" and form.is_valid():
+            agent.draft = form.cleaned_data["document"]
+            agent.save(update_fields=["draft", "updated_at"])
+            self.log_change(request, agent, "Replaced the whole document.")
+            tell_draft(request, agent)
+            return redirect(request.path)
+        return self.show(request, "document", agent, "whole document", form=form)
+
+    def export_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent = self.find(request, object_id)
+        choice = request.GET.get("version", DRAFT)
+        try:
+            document = self.content(agent, choice)
+        except (NeverPublished, ValueError):
+            raise Http404("There is no such version.") from None
+        name = f"{agent.slug}-{'draft' if choice == DRAFT else f'version-{int(choice)}'}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return JsonResponse(
+            document, headers=headers, json_dumps_params={"indent": 2, "ensure_ascii": False}, safe=False
+        )
+
+    # -- what changes something ------------------------------------------------------------------------------
+
+    def publish_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent = self.find(request, object_id, to_change=True)
+        form = PublishForm(request.POST)
+        if form.is_valid():
+            self.publish_one(request, agent, form.cleaned_data["note"])
+        else:
+            messages.error(request, "Not published: the note has room for 200 characters.")
+        return self.back_to("versions", agent)
+
+    def restore_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent, number = self.find(request, object_id, to_change=True), request.POST.get("number", "")
+        try:
+            restore_version(agent=agent, number=int(number))
+        except (NeverPublished, ValueError):
+            raise Http404("There is no such version.") from None
+        self.log_change(request, agent, f"Restored version {number} into the draft.")
+        messages.success(request, f"The draft is now as version {number}. Callers notice when you publish it.")
+        return self.back_to("versions", agent)
+
+    def publish_again_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        agent, number = self.find(request, object_id, to_change=True), request.POST.get("number", "")
+        try:
+            publish_again(request, agent, int(number))
+        except (NeverPublished, ValueError):
+            raise Http404("There is no such version.") from None
+        return self.back_to("versions", agent)
+
+    def publish_one(self, request: HttpRequest, agent: Agent, note: str = "") -> None:
+        assert isinstance(request.user, User)
+        before = agent.published
+        try:
+            version = publish_agent(agent=agent, by=request.user, note=note)
+        except ConfigError as error:
+            messages.error(request, f"Not published: {agent}: {told(error.problems)}")
+            return
+        if version == before:
+            messages.info(
+                request, f"Nothing new to publish: new calls of {agent} run version {version.number} already."
+            )
+        else:
+            messages.success(request, f"Published. New calls of {agent} run version {version.number}.")
+
+    def back_to(self, word: str, agent: Agent) -> HttpResponse:
+        return redirect(reverse(f"admin:pipelines_app_agent_{word}", args=[agent.pk]))
+
+
+def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
+    """Raises NeverPublished."""
+    assert isinstance(request.user, User)
+    try:
+        newest = roll_back_agent(agent=agent, number=number, by=request.user)
+    except ConfigError as error:
+        messages.error(request, f"Not published: {agent} version {number}: {told(error.problems)}")
+    else:
+        messages.success(request, f"Published. New calls of {agent} run version {newest.number}: {newest.note}.")
+
+
+def tell_draft(request: HttpRequest, agent: Agent) -> None:
+    """What was saved, and what stands in the way of publishing it or looks like a mistake."""
+    try:
+        config = check_document(agent.draft)
+    except ConfigError as error:
+        messages.warning(request, f"The draft is saved, but cannot be published yet: {told(error.problems)}")
+        return
+    messages.success(request, "The draft is saved. Callers notice when you publish it.")
+    for warning in config.warnings:
+        messages.warning(request, f"Looks like a mistake, but can be published: {warning}")
+
+
+def told(problems: tuple[Problem, ...]) -> str:
+    return "; ".join(map(str, problems))

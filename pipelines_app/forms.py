@@ -1,0 +1,262 @@
+"""The form of an agent: its document taken apart into fields, and put together again when it is saved."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django import forms
+from django.http import QueryDict
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from accounts_app.models import Workspace
+from connectors_app.base import Role
+from connectors_app.option_forms import OptionForm, TextField, option_form
+from mesh.config import AgentConfig, ConfigError, Problem
+from pipelines_app import drafts
+from pipelines_app.actions import check_document
+from pipelines_app.drawing import Arrow, Picture, draw
+from pipelines_app.flows import READY_MADE, Flow
+from pipelines_app.models import Agent, Pipeline
+from pipelines_app.providers import ProviderList
+
+TRANSPORTS = {
+    "websocket": "Browser and own programs (websocket)",
+    "twilio": "Phone calls (twilio)",
+    "daily": "Video rooms (daily)",
+}
+SECTIONS = {
+    name: option_form(field.annotation)
+    for name, field in AgentConfig.model_fields.items()
+    if isinstance(field.annotation, type) and field.annotation.__name__ in ("TurnOptions", "Limits", "SpeechOptions")
+}
+"""The parts of the document that are options of our own: each key with its form."""
+TITLES = {"turn": "Taking turns", "limits": "Limits", "speech": "Speech"}
+
+
+class WordsField(forms.CharField):
+    """“booking, german” for a list of words."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value
+        return list(dict.fromkeys(word.strip() for word in str(value or "").split(",") if word.strip()))
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineChoice:
+    """What the page shows when this pipeline is the chosen one."""
+
+    key: str
+    flow: Flow
+    is_chosen: bool
+
+    @property
+    def picture(self) -> Picture:
+        return picture_of(self.flow)
+
+    @property
+    def roles(self) -> str:
+        return " ".join(drafts.roles(self.flow.steps))
+
+
+class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
+    """`workspaces` are those in which the reader may build; `environ` tells which providers have a key."""
+
+    workspaces: ClassVar[Any] = Workspace.objects.none()
+    environ: ClassVar[Mapping[str, str]] = {}
+
+    default = forms.BooleanField(
+        label="Default agent",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Answers calls of the workspace that name no agent. Another agent that does so now will stop.",
+    )
+    capabilities = WordsField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "booking, german"}),
+        help_text="Words, with commas between them.",
+    )
+    system_prompt = TextField(
+        max_length=100_000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 12}),
+        help_text="Who the agent is, what it knows and how it answers.",
+    )
+    greeting = TextField(
+        required=False,
+        max_length=2000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="What the agent says first. Empty: it waits for the caller.",
+    )
+    pipeline = forms.ChoiceField(
+        required=False,
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Which services work together. Saving copies the steps into this agent.",
+    )
+    transport = forms.ChoiceField(
+        label="Calls come by", widget=UnfoldAdminSelectWidget(), help_text="How callers reach the agent."
+    )
+    note = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Note for this version",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "What is new, and why"}),
+    )
+
+    class Meta:
+        model = Agent
+        fields = ["workspace", "slug", "name", "description", "phone_number", "capabilities"]
+        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
+        help_texts = {
+            "slug": "The agent's name in addresses. Small letters, digits and hyphens.",
+            "phone_number": "Calls to this number reach the agent. International: +49…",
+        }
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.is_new = self.instance.pk is None
+        self.document = drafts.first_document(self.environ) if self.is_new else self._draft()
+        self.problems: tuple[Problem, ...] = ()
+        self.flows = self._flows()
+        self._set_initial()
+        posted = self.data if self.is_bound and isinstance(self.data, QueryDict) else None
+        self.sections = {
+            name: make(drafts.section(self.document, name), data=posted, prefix=name) for name, make in SECTIONS.items()
+        }
+        in_use = drafts.roles(self.chosen_flow().steps)
+        self.providers = [ProviderList(role, self.document, self.environ, role in in_use, posted) for role in Role]
+
+    def _draft(self) -> drafts.Document:
+        draft = self.instance.draft
+        return draft if isinstance(draft, dict) else {}
+
+    def _flows(self) -> dict[str, Flow]:
+        own = Flow("", drafts.flow_name(self.document), "", drafts.flow_steps(self.document))
+        rows = Pipeline.objects.filter(workspace__in=self._workspaces()).prefetch_related("steps")
+        return (
+            {"": own}
+            | {f"row:{row.pk}": row.flow() for row in rows}
+            | {f"ready:{flow.slug}": flow for flow in READY_MADE}
+        )
+
+    def _workspaces(self) -> Any:
+        return self.workspaces if self.is_new else [self.instance.workspace_id]
+
+    def _set_initial(self) -> None:
+        transport = (drafts.chain(self.document, "transport") or ("websocket",))[0]
+        self.fields["pipeline"].choices = self._pipeline_choices()  # type: ignore[attr-defined]
+        self.fields["transport"].choices = list(({transport: transport} | TRANSPORTS).items())  # type: ignore[attr-defined]
+        self.initial["default"] = self.instance.is_default
+        self.initial["system_prompt"] = drafts.text(self.document, "system_prompt")
+        self.initial["greeting"] = drafts.text(self.document, "greeting")
+        self.initial["transport"] = transport
+
+    def _pipeline_choices(self) -> list[Any]:
+        rows = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("row:")]
+        ready = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("ready:")]
+        own = ("", f"As it is now: {self.flows[''].name or 'no steps yet'}")
+        return [own, *([("Pipelines of the workspace", rows)] if rows else []), ("Ready-made", ready)]
+
+    # -- what the page shows ---------------------------------------------------------------------------------
+
+    def chosen_flow(self) -> Flow:
+        chosen = str(self["pipeline"].value() or "")
+        return self.flows.get(chosen, self.flows[""])
+
+    def pictures(self) -> list[PipelineChoice]:
+        chosen = self.chosen_flow()
+        return [PipelineChoice(key, flow, flow is chosen) for key, flow in self.flows.items()]
+
+    def section_list(self) -> list[tuple[str, OptionForm]]:
+        return [(TITLES.get(name, name.capitalize()), form) for name, form in self.sections.items()]
+
+    # -- what was sent ---------------------------------------------------------------------------------------
+
+    def clean_phone_number(self) -> str:
+        number: str = self.cleaned_data["phone_number"]
+        if number and Agent.objects.exclude(pk=self.instance.pk).filter(phone_number=number).exists():
+            raise forms.ValidationError("Another agent has this number.")
+        return number
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        workspace = cleaned.get("workspace") or (None if self.is_new else self.instance.workspace)
+        same = Agent.objects.filter(workspace=workspace, slug=cleaned.get("slug")).exclude(pk=self.instance.pk)
+        if workspace and same.exists():
+            self.add_error("slug", "Another agent of the workspace is called so.")
+        self._check_pipeline(workspace, str(cleaned.get("pipeline") or ""))
+        parts_are_good = self._parts_are_valid()
+        if parts_are_good and not self.errors:
+            self.document = self._assembled(cleaned)
+            self._check_document()
+        elif not parts_are_good:
+            self.add_error(None, "Some options below need another look.")
+        return cleaned
+
+    def _parts_are_valid(self) -> bool:
+        """All are asked, so that everything that is wrong is said at once."""
+        sections = [form.is_valid() for form in self.sections.values()]
+        return all([*sections, *(part.is_valid() for part in self.providers)])
+
+    def _check_pipeline(self, workspace: Workspace | None, choice: str) -> None:
+        kind, _, key = choice.partition(":")
+        if kind == "row" and workspace and not workspace.pipelines.filter(pk=key).exists():
+            self.add_error("pipeline", f"This pipeline belongs to another workspace than {workspace}.")
+
+    def _assembled(self, cleaned: Mapping[str, Any]) -> drafts.Document:
+        document = self.document
+        for key in ("system_prompt", "greeting"):
+            document = drafts.with_text(document, key, cleaned[key])
+        if cleaned["pipeline"]:
+            flow = self.chosen_flow()
+            document = drafts.with_flow(document, flow.slug, flow.steps)
+        for part in self.providers:
+            document = part.written_into(document)
+        document = drafts.with_transport(document, cleaned["transport"])
+        for name, form in self.sections.items():
+            document = drafts.with_section(document, name, form.options())
+        return document
+
+    def _check_document(self) -> None:
+        try:
+            check_document(self.document)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._place(problem)
+        else:
+            self.instance.draft = self.document
+
+    def _place(self, problem: Problem) -> None:
+        """Say it where it can be put right; what no field can is said at the top, with the way to it."""
+        head, *rest = re.split(r"[.\[]", problem.path.replace("]", ""))
+        sentence = problem.message[:1].upper() + problem.message[1:] + "."
+        if head in ("system_prompt", "greeting", "pipeline"):
+            self.add_error(head, sentence if head != "pipeline" else f"{problem}.")
+        elif head in self.sections and rest and rest[0] in self.sections[head].fields:
+            self.sections[head].add_error(rest[0], sentence)
+            self.add_error(None, "Some options below need another look.")
+        elif head == "connectors" and rest[:1] == ["transport"]:
+            self.add_error("transport", sentence)
+        elif head == "connectors" and (found := [part for part in self.providers if part.role == rest[0]]):
+            found[0].place(rest[1:], sentence)
+            self.add_error(None, "Some options below need another look.")
+        else:
+            self.add_error(None, f"{problem}. There is no field for this here: see “Whole document”.")
+
+
+def arrows_of(flow: Flow) -> list[Arrow]:
+    return [Arrow(step["from"], step["to"], step["stream"]) for step in flow.steps]
+
+
+def picture_of(flow: Flow) -> Picture:
+    return draw(arrows_of(flow))

@@ -1,0 +1,110 @@
+"""The ordered providers of one role in the agent's form: each with the form of its own options."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from django.http import QueryDict
+from pydantic import JsonValue
+
+from connectors_app import registry
+from connectors_app.base import Role
+from connectors_app.option_forms import OptionForm, option_form
+from pipelines_app import drafts
+
+TITLES = {
+    Role.STT: ("Hearing", "Turns what the caller says into text."),
+    Role.LLM: ("Thinking", "Finds the answer."),
+    Role.TTS: ("Speaking", "Says the answer."),
+}
+
+
+@cache
+def form_of(role: Role, slug: str) -> type[OptionForm]:
+    return option_form(registry.get(role, slug).Options)
+
+
+@dataclass(slots=True)
+class Card:
+    """One provider. Without a form it is not known here, and what the document says of it stays as it is."""
+
+    slug: str
+    label: str
+    needs: str
+    """The names of the settings that are not there yet; empty when it can be used."""
+    is_chosen: bool
+    form: OptionForm | None
+    error: str = ""
+
+
+class ProviderList:
+    """The first is asked first, the others in their order when it fails. Cards of those not chosen follow."""
+
+    def __init__(
+        self,
+        role: Role,
+        document: drafts.Document,
+        environ: Mapping[str, str],
+        is_used: bool,
+        posted: QueryDict | None,
+    ) -> None:
+        self.role = role
+        self.title, self.help = TITLES[role]
+        self.is_used = is_used
+        self.document = document
+        self.is_posted = posted is not None and f"{role}-shown" in posted
+        order = posted.getlist(f"{role}-order") if posted and self.is_posted else drafts.chain(document, role)
+        self.order = tuple(dict.fromkeys(order))
+        self.error = ""
+        missing = registry.missing(role, environ)
+        self.cards = [
+            self._card(slug, ", ".join(missing.get(slug, ())), posted)
+            for slug in dict.fromkeys((*self.order, *_by_label(role)))
+        ]
+
+    def _card(self, slug: str, needs: str, posted: QueryDict | None) -> Card:
+        is_chosen = slug in self.order
+        if slug not in registry.names(self.role):
+            return Card(slug, f"{slug} (not known here)", "", is_chosen, None)
+        data = posted if self.is_posted and is_chosen else None
+        stored = drafts.options(self.document, self.role, slug)
+        form = form_of(self.role, slug)(stored, data=data, prefix=f"{self.role}-{slug}")
+        return Card(slug, registry.get(self.role, slug).label, needs, is_chosen, form)
+
+    @property
+    def chosen(self) -> list[Card]:
+        return [card for card in self.cards if card.is_chosen]
+
+    @property
+    def others(self) -> list[Card]:
+        return [card for card in self.cards if not card.is_chosen]
+
+    def is_valid(self) -> bool:
+        if self.is_used and not self.order:
+            self.error = "Choose at least one provider."
+        if not self.is_posted:
+            return not self.error
+        return all([card.form.is_valid() for card in self.chosen if card.form]) and not self.error
+
+    def written_into(self, document: drafts.Document) -> drafts.Document:
+        """What was not shown, or is not used and empty, stays as it was."""
+        if not self.is_posted or not self.order:
+            return document
+        options: dict[str, dict[str, JsonValue]] = {card.slug: card.form.options() for card in self.chosen if card.form}
+        return drafts.with_chain(document, self.role, self.order, options)
+
+    def place(self, path: Sequence[str], message: str) -> None:
+        """`path` is what follows the role: `config`, the provider and the option, or the option of the primary."""
+        for card in self.chosen if path[:1] == ["config"] else ():
+            option = path[2:3] if path[1:2] == [card.slug] else path[1:2] if card.slug == self.order[0] else []
+            if card.form and option and option[0] in card.form.fields:
+                card.form.add_error(option[0], message)
+                return
+            if path[1:2] == [card.slug]:
+                card.error = message
+                return
+        self.error = message
+
+
+def _by_label(role: Role) -> list[str]:
+    return sorted(registry.names(role), key=lambda slug: registry.get(role, slug).label.casefold())

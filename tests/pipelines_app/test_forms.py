@@ -1,0 +1,87 @@
+import pytest
+
+from accounts_app.models import User
+from pipelines_app.models import Agent, AgentVersion
+from tests.pipelines_app.agent_forms import save, sent, shown_form
+from tests.world import make_document, redraft, signed_in
+
+
+def test_saving_unchanged_keeps_the_document(operator: User, version: AgentVersion) -> None:
+    before = version.agent.draft
+    page = save(signed_in(operator), version.agent)
+    assert version.agent.draft == before
+    assert "The draft is saved" in page.content.decode()
+
+
+def test_texts_are_written_into_the_draft(operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, greeting="Hello!\r\nBicycles.", system_prompt="You sell bicycles.")
+    assert (agent.draft["greeting"], agent.draft["system_prompt"]) == ("Hello!\nBicycles.", "You sell bicycles.")
+
+
+def test_saving_and_publishing_notes_why(operator: User, version: AgentVersion) -> None:
+    agent = version.agent
+    save(signed_in(operator), agent, greeting="Hello!", note="A friendlier start", _publish="")
+    assert agent.published is not None
+    assert (agent.published.number, agent.published.note) == (2, "A friendlier start")
+    assert agent.published.config["greeting"] == "Hello!"
+
+
+def test_the_order_of_providers_is_kept(operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, llm_order=["anthropic", "openai"])
+    entry = agent.draft["connectors"]["llm"]
+    assert (entry["primary"], entry["fallback"]) == ("anthropic", ["openai"])
+    assert entry["config"] == {"openai": {"temperature": 0.5}}
+
+
+def test_an_option_out_of_range_is_marked(operator: User, agent: Agent) -> None:
+    before = agent.draft
+    client = signed_in(operator)
+    page = save(client, agent, **{"llm-openai-temperature": "9"})
+    card = page.context["adminform"].form.providers[1].chosen[0]
+    assert card.form.errors == {"temperature": ["Ensure this value is less than or equal to 2."]}
+    assert agent.draft == before
+
+
+def test_the_documents_problem_stands_at_its_field(operator: User, agent: Agent) -> None:
+    client = signed_in(operator)
+    values = {"stt_order": ["pocketsphinx"], "stt-pocketsphinx-phrases": "hello"}
+    page = save(client, agent, **values)
+    card = page.context["adminform"].form.providers[0].chosen[0]
+    assert "“hello” is one word" in card.form.errors["phrases"][0]
+
+
+def test_unknown_keys_stay_untouched(operator: User, agent: Agent) -> None:
+    redraft(agent, make_document() | {"limits": {"max_duration_s": 60}})
+    save(signed_in(operator), agent, **{"limits-max_duration_s": "", "turn-stop_ms": "700"})
+    assert (agent.draft["limits"], agent.draft["turn"]) == ({}, {"stop_ms": 700})
+
+
+def test_a_role_needs_a_provider(operator: User, agent: Agent) -> None:
+    page = save(signed_in(operator), agent, tts_order=[])
+    assert page.context["adminform"].form.providers[2].error == "Choose at least one provider."
+
+
+def test_a_ready_made_pipeline_is_copied(operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, pipeline="ready:text-chat")
+    steps = [(step["from"], step["to"]) for step in agent.draft["pipeline"]["flow"]]
+    assert steps == [("transport", "llm"), ("llm", "transport")]
+
+
+def test_only_one_agent_is_the_default(operator: User, agent: Agent) -> None:
+    other = Agent.objects.create(workspace=agent.workspace, slug="old", name="Old", is_default=True)
+    save(signed_in(operator), agent, default="on")
+    other.refresh_from_db()
+    assert agent.is_default and not other.is_default
+
+
+@pytest.mark.parametrize(("field", "value"), [("slug", "other"), ("phone_number", "+4930123456")])
+def test_what_another_has_is_refused(operator: User, agent: Agent, field: str, value: str) -> None:
+    Agent.objects.create(workspace=agent.workspace, slug="other", name="Other", phone_number="+4930123456")
+    page = save(signed_in(operator), agent, **{field: value})
+    assert "Another agent" in page.context["adminform"].form.errors[field][0]
+
+
+def test_capabilities_are_words_with_commas(operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, capabilities="booking, german,, booking")
+    assert agent.capabilities == ["booking", "german"]
+    assert sent(shown_form(signed_in(operator), agent))["capabilities"] == "booking, german"
