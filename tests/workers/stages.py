@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from connectors_app.base import Connector, Role
-from connectors_app.pool import Chain, Pool
+from connectors_app.pool import Chain, Pool, Sealed
 from connectors_app.runner import Deadlines
 from mesh.bus import Bus, Writer
 from mesh.config import parse
@@ -120,7 +120,7 @@ class Given(Pool):
         super().__init__({})
         self._given = connectors
 
-    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any]) -> Chain[Connector]:
+    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed) -> Chain[Connector]:
         given = self._given if order else ()
         for connector in given:
             self._users[connector] = self._users.get(connector, 0) + 1
