@@ -19,10 +19,10 @@ from workers.opening import (
     JOIN_SECONDS,
     TRANSPORT_PATH,
     WEBSOCKET,
-    check_providers,
     check_transport,
     media_path,
     open_session,
+    provided,
     read_config,
     transport_of,
 )
@@ -184,7 +184,7 @@ def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
 
 
 async def _open(desk: Desk, request: web.Request, spec: SessionSpec) -> tuple[str, str]:
-    check_providers(desk, spec.config)
+    spec = await provided(desk, spec)
     room_url = socket_url(request, desk.settings) + media_path(spec.id)
     return room_url, await open_session(desk, spec, room_url, JOIN_SECONDS)
 

@@ -13,10 +13,10 @@ from workers.desk import Desk, SessionSpec
 from workers.opening import (
     JOIN_SECONDS,
     TRANSPORT_PATH,
-    check_providers,
     check_transport,
     media_path,
     open_session,
+    provided,
     read_config,
     transport_of,
 )
@@ -84,7 +84,7 @@ class Asked:
             captions=question.captions,
             details={"recording": False, "transcription": question.captions, "notices": []},
         )
-        check_providers(self._desk, config)
+        spec = await provided(self._desk, spec)
         path = media_path(spec.id)
         token = await open_session(self._desk, spec, path, JOIN_SECONDS)
         return Opened(session=spec.id, path=path, token=token, expires_in=JOIN_SECONDS, notices=spec.notices)

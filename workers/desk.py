@@ -1,6 +1,6 @@
 """The seam between the transport's doors, HTTP and NATS, and the process behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ class SessionSpec:
     notices: tuple[str, ...] = ()
     """What was asked for and cannot be given."""
     details: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """The workspace's own, sealed, by provider."""
 
 
 class Desk(Protocol):
@@ -73,6 +75,9 @@ class Desk(Protocol):
 
         Without a workspace the number decides which one it is, and a name means the default workspace's.
         """
+
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
+        """The workspace's own for these providers, sealed; None when nobody can tell now."""
 
     async def create(self, spec: SessionSpec) -> None:
         """Append `session.created`; raises Unavailable and then leaves nothing behind."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mesh.bus import Bus, BusError
-from mesh.config import AgentConfig, ConfigError, Problem, parse
+from mesh.config import AgentConfig, ConfigError, parse
 from mesh.events import SessionCreated, SessionUpdated
 from mesh.store import ConfigStorage, Entry, StoreUnavailable
 

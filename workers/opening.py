@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -60,27 +61,47 @@ def _below(path: str, *prefixes: str) -> str:
     return ""
 
 
-def check_providers(desk: Desk, config: AgentConfig) -> None:
-    """At least one provider of each role must be usable now; raises Refusal with what is missing."""
-    usable = desk.usable_providers()
+async def own_credentials(desk: Desk, workspace: str, config: AgentConfig) -> Mapping[str, str] | None:
+    """The workspace's for the providers that the flow may ask, sealed; None when nobody can tell now."""
+    providers = {name for role in Role if role in config.roles() for name in config.chain(role)}
+    return await desk.own_credentials(workspace, providers)
+
+
+async def provided(desk: Desk, spec: SessionSpec) -> SessionSpec:
+    """The session with its workspace's credentials; raises Refusal when a provider is missing."""
+    credentials = await own_credentials(desk, spec.workspace, spec.config) or {}
+    check_providers(desk, spec.config, credentials)
+    return replace(spec, credentials=credentials)
+
+
+def check_providers(desk: Desk, config: AgentConfig, credentials: Mapping[str, str]) -> None:
+    """At least one provider of each role must be usable now, by the environment or by the workspace's credentials.
+
+    Raises Refusal with what is missing.
+    """
     lacking = [
-        f"{role}: {_why(desk, role, config.chain(role))}"
+        f"{role}: {_why(desk, role, config.chain(role), credentials)}"
         for role in Role
-        if role in config.roles() and usable.get(role, frozenset()).isdisjoint(config.chain(role))
+        if role in config.roles() and _usable(desk, role, credentials).isdisjoint(config.chain(role))
     ]
     if lacking:
         raise Refusal(503, "No provider can be used. " + "; ".join(lacking))
 
 
-def _why(desk: Desk, role: Role, chain: tuple[str, ...]) -> str:
+def _usable(desk: Desk, role: Role, credentials: Mapping[str, str]) -> frozenset[str]:
+    by_environment = desk.usable_providers().get(role, frozenset())
+    return by_environment | credentials.keys() if by_environment else by_environment  # else no worker runs
+
+
+def _why(desk: Desk, role: Role, chain: tuple[str, ...], credentials: Mapping[str, str]) -> str:
     settings = registry.missing(role, desk.environ)
     known = registry.names(role)
     reasons = []
     for name in chain:
         if name not in known:
             reasons.append(f"this version has no {name}")
-        elif name in settings:
-            reasons.append(f"{name} needs {' and '.join(settings[name])}")
+        elif name in settings and name not in credentials:
+            reasons.append(f"{name} needs {' and '.join(settings[name])} or a credential of the workspace")
         else:
             reasons.append(f"no running {role} worker can use {name}")
     return ", ".join(reasons)
@@ -151,7 +172,7 @@ async def open_session(desk: Desk, spec: SessionSpec, room_url: str, token_ttl: 
     ttl = desk.settings.config_ttl_seconds
     async with AsyncExitStack() as undo:
         undo.push_async_callback(desk.configs.delete_config, spec.id)
-        await desk.configs.store_config(spec.id, spec.config, ttl)
+        await desk.configs.store_config(spec.id, spec.config, ttl, credentials=spec.credentials)
         undo.push_async_callback(desk.sessions.delete, spec.id)
         await desk.sessions.put(spec.id, new_record(spec, room_url, token_ttl), ttl)
         await desk.create(spec)

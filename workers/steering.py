@@ -1,5 +1,6 @@
 """What is asked of a session that is there, by whichever door: say something, change its configuration, end it."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from pydantic import JsonValue
@@ -9,7 +10,7 @@ from mesh.config import AgentConfig, ConfigError, Problem, dump, revision
 from mesh.sessions import Record
 from workers.answers import Refusal, not_found, unprocessable
 from workers.desk import Desk
-from workers.opening import OVER, OVER_NOW, check_providers
+from workers.opening import OVER, OVER_NOW, check_providers, own_credentials
 
 
 async def find_session(desk: Desk, session: str, workspace: str) -> Record:
@@ -53,16 +54,21 @@ async def change_config(desk: Desk, record: Record, document: object) -> str:
     """Holds from the next turn on. The stored revision; raises Refusal and ConfigError."""
     check_not_over(record)
     config = desk.parse_config(document)
-    check_providers(desk, config)
-    session = record["session_id"]
+    session, entry = record["session_id"], None
     with suppress(ConfigError):  # broken by hand: this is how it is mended
-        _check_same_transport(await desk.configs.get_document(session), config)
-    ttl = await desk.configs.get_config_ttl(session)
-    await desk.configs.store_config(session, config, ttl or desk.settings.config_ttl_seconds)
+        entry = await desk.configs.get_entry(session)
+    credentials = await own_credentials(desk, record["workspace"], config)
+    if credentials is None and entry:
+        credentials = entry.credentials
+    check_providers(desk, config, credentials or {})
+    if entry:
+        _check_same_transport(entry.document, config)
+    ttl = await desk.configs.get_config_ttl(session) or desk.settings.config_ttl_seconds
+    await desk.configs.store_config(session, config, ttl, credentials=credentials)
     return revision(dump(config))
 
 
-def _check_same_transport(stored: JsonValue, config: AgentConfig) -> None:
+def _check_same_transport(stored: Mapping[str, JsonValue], config: AgentConfig) -> None:
     """The caller may be connected by now; raises Refusal."""
     match stored:
         case {"connectors": {"transport": {"primary": str(before)}}} if config.chain("transport") != (before,):

@@ -16,7 +16,7 @@ from workers.access import base_url, is_local, socket_url
 from workers.answers import EXPLAINED, Handler, Refusal, explained, read_body, unprocessable
 from workers.desk import AgentAnswer, Desk, SessionSpec
 from workers.media.twilio import hangup, say, twiml, valid_signature
-from workers.opening import OVER, TWILIO, check_providers, open_session
+from workers.opening import OVER, TWILIO, open_session, provided
 
 CALLS: Final = UUID("5f2f3a5e-3d5e-4d5b-9a55-0c4f8f0f6f0a")
 """The namespace of session ids made from call ids: a webhook that is repeated finds its session."""
@@ -83,7 +83,6 @@ async def go_on(desk: Desk, request: web.Request, form: Form) -> web.StreamRespo
 
 async def _begin(desk: Desk, request: web.Request, form: Form, agent: AgentAnswer) -> web.StreamResponse:
     config = desk.parse_config(agent.config)
-    check_providers(desk, config)
     spec = SessionSpec(
         id=session_of(form["CallSid"]),
         workspace=agent.workspace,
@@ -97,7 +96,7 @@ async def _begin(desk: Desk, request: web.Request, form: Form, agent: AgentAnswe
         max_participants=1,
     )
     room_url = f"{socket_url(request, desk.settings)}/media/twilio"
-    token = await open_session(desk, spec, room_url, STREAM_SECONDS)
+    token = await open_session(desk, await provided(desk, spec), room_url, STREAM_SECONDS)
     return _connect(desk, request, spec.id, token)
 
 

@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from aiohttp import web
 
+from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 APPEND_SECONDS = 3.0
 """For an event that a request waits for."""
 BRIDGE_SECONDS = 3.0
+CREDENTIAL_SECONDS = 1.0
+AWAY_SECONDS = 3.0
 KEY_SECONDS = 5.0
 """How long an API key's answer is remembered: a revoked key works no longer than this."""
 DRAIN_SECONDS = 6.0
@@ -76,6 +79,8 @@ class Transport:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
         self._keys: dict[str, tuple[float, str | None]] = {}
+        self._ask_again = 0.0
+        """When a bridge that did not answer is asked for credentials again."""
         self._unwritten: dict[str, Record] = {}
         """By session: changes of its record that wait for Valkey."""
         self._records: dict[str, Record] = {}
@@ -249,9 +254,26 @@ class Transport:
             return None
         return AgentAnswer(answer["workspace"], answer["agent"], answer["version"], answer["config"])
 
-    async def _ask_bridge(self, subject: str, question: Mapping[str, Any]) -> dict[str, Any]:
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
+        """Without the bridge calls go on with the environment's, and not every one waits to find that out."""
+        asked = sorted(registry.with_credentials().keys() & set(providers))
+        if not asked or time.monotonic() < self._ask_again:
+            return None if asked else {}
+        question = {"workspace": workspace, "providers": asked}
         try:
-            payload = await self.bus.request(subject, json.dumps(question).encode(), within=BRIDGE_SECONDS)
+            answer = await self._ask_bridge(subjects.BRIDGE_CREDENTIALS, question, within=CREDENTIAL_SECONDS)
+        except Unavailable as error:
+            self._ask_again = time.monotonic() + AWAY_SECONDS
+            log.warning("no credentials but the environment's", extra={"error": str(error)})
+            return None
+        sealed: dict[str, str] = answer.get("sealed", {})
+        return sealed
+
+    async def _ask_bridge(
+        self, subject: str, question: Mapping[str, Any], within: float = BRIDGE_SECONDS
+    ) -> dict[str, Any]:
+        try:
+            payload = await self.bus.request(subject, json.dumps(question).encode(), within=within)
         except BusError:
             raise Unavailable("The bridge does not answer; is `manage.py bridge` running?") from None
         answer: dict[str, Any] = json.loads(payload)
@@ -275,6 +297,7 @@ class Transport:
             called=spec.called,
             call_id=spec.call_id,
             details=dict(spec.details),
+            credentials=dict(spec.credentials),
         )
         try:
             async with asyncio.timeout(APPEND_SECONDS):

@@ -1,6 +1,6 @@
 """A desk with real stores behind it, which writes down what the routes ask of their process."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -67,6 +67,7 @@ class RecordingDesk:
     )
     agents: list[AgentAnswer] = field(default_factory=list)
     asked: list[tuple[str | None, str, str]] = field(default_factory=list)
+    own: dict[str, dict[str, str]] = field(default_factory=dict)
     created: list[SessionSpec] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
     said: list[tuple[str, str]] = field(default_factory=list)
@@ -89,6 +90,11 @@ class RecordingDesk:
         self.asked.append((workspace, slug, number))
         found = [agent for agent in self.agents if slug in ("", agent.slug) and workspace in (None, agent.workspace)]
         return found[0] if found else None
+
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
+        if self.away == "bridge":
+            return None
+        return {name: sealed for name, sealed in self.own.get(workspace, {}).items() if name in providers}
 
     async def create(self, spec: SessionSpec) -> None:
         self._reach("bus")

@@ -14,6 +14,7 @@ from mesh.config import parse
 from mesh.store import StoreUnavailable
 from tests.servers import running_valkey
 from tests.workers.desks import KEY, SEED, Front, body, document, front
+from workers import steering
 from workers.desk import AgentAnswer
 from workers.settings import Settings
 
@@ -422,6 +423,58 @@ async def test_a_change_needs_usable_providers(deployed: Front) -> None:
     deployed.desk.usable = {}
     async with deployed.client.put(f"/sessions/{session}/config", json=document()) as response:
         assert "OPENAI_API_KEY" in await explained(response, 503)
+
+
+# -- the workspace's own credentials ---------------------------------------------------------------------
+
+SEALED = {"openai": "sealed-for-openai", "elevenlabs": "sealed-for-elevenlabs", "azure": "sealed-for-azure"}
+
+
+async def test_an_own_credential_makes_a_provider_usable(deployed: Front) -> None:
+    deployed.desk.usable = {role: frozenset(["offline"]) for role in ("stt", "llm", "tts")}
+    deployed.desk.own = {"elsewhere": SEALED}
+    async with deployed.client.post("/sessions/with-config", json=body()) as response:
+        assert "OPENAI_API_KEY or a credential of the workspace" in await explained(response, 503)
+    deployed.desk.own = {"default": SEALED}
+    assert (await made(deployed))["config_stored"]
+
+
+async def test_without_a_worker_a_credential_is_of_no_use(deployed: Front) -> None:
+    deployed.desk.usable, deployed.desk.own = {}, {"default": SEALED}
+    async with deployed.client.post("/sessions/with-config", json=body()) as response:
+        assert "no running stt worker can use openai" in await explained(response, 503)
+
+
+async def test_credentials_are_beside_what_people_see(deployed: Front) -> None:
+    deployed.desk.own = {"default": SEALED}
+    session = (await made(deployed))["session_id"]
+    entry = await deployed.desk.configs.get_entry(session)
+    assert entry is not None and entry.credentials == SEALED == deployed.desk.created[-1].credentials
+    for path in ("/sessions", f"/sessions/{session}", f"/sessions/{session}/config"):
+        async with deployed.client.get(path) as response:
+            assert response.status == 200 and "sealed" not in await response.text()
+
+
+async def test_a_change_brings_the_newest_credentials(deployed: Front) -> None:
+    deployed.desk.own = {"default": SEALED}
+    session = (await made(deployed))["session_id"]
+    deployed.desk.own = {"default": {"openai": "another"}}
+    async with deployed.client.put(f"/sessions/{session}/config", json=document()) as response:
+        assert response.status == 200
+    entry = await deployed.desk.configs.get_entry(session)
+    assert entry is not None and entry.credentials == {"openai": "another"}
+
+
+async def test_a_change_without_a_bridge_keeps_credentials(deployed: Front) -> None:
+    deployed.desk.own = {"default": SEALED}
+    session = (await made(deployed))["session_id"]
+    record = await deployed.desk.sessions.get(session)
+    assert record is not None
+    deployed.desk.away = "bridge"
+    deployed.desk.usable = {role: frozenset(["offline"]) for role in ("stt", "llm", "tts")}
+    await steering.change_config(deployed.desk, record, document() | {"system_prompt": "Now in verse."})
+    entry = await deployed.desk.configs.get_entry(session)
+    assert entry is not None and entry.credentials == SEALED
 
 
 async def test_an_ended_session_does_not_change(deployed: Front) -> None:
