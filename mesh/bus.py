@@ -42,6 +42,7 @@ MEDIA_SECONDS = 10.0
 CONNECT_TIMEOUT = 2.0
 RESEND_AFTER = 1.0
 READ_TIMEOUT = 2.0
+FINISH_TIMEOUT = 1.0
 PENDING_MESSAGES = 4096
 WAITING_APPENDS = 20_000
 """Events of a process that may wait for NATS. Beyond that it is of no use to keep more."""
@@ -95,6 +96,19 @@ class Counters:
     slow_reader: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """A NATS server as the doctor sees it."""
+
+    id: str
+    version: str
+    has_jetstream: bool
+    streams: Mapping[str, str]
+    """What is wrong with each of our streams; empty when nothing is."""
+    last_sequence: int
+    """Of the event stream."""
+
+
 @contextlib.contextmanager
 def _cancellable() -> Iterator[None]:
     """nats-py waits by `wait_for`, which forgets a cancellation that comes in the moment of the answer."""
@@ -116,6 +130,12 @@ class Subscription:
     async def close(self) -> None:
         with contextlib.suppress(NatsError):
             await self._inner.unsubscribe()
+
+    async def finish(self) -> None:
+        """End it so that what is on its way still arrives: another member of the queue would never get it."""
+        with contextlib.suppress(TimeoutError, NatsError):
+            async with asyncio.timeout(FINISH_TIMEOUT):
+                await self._inner.drain()  # type: ignore[no-untyped-call]
 
 
 class Bus:
@@ -268,6 +288,29 @@ class Bus:
         """When the event stream was created: with a sequence, the whole place of a reader."""
         info = await self._jetstream_call("STREAM.INFO." + subjects.EVENTS)
         return str(info["created"])
+
+    async def inspect(self) -> ServerState:
+        """What the server is and what of ours it has; raises Unreachable. For people who look for a fault."""
+        info = self._client._server_info
+        streams, last = {}, 0
+        for want in _stream_configs(MEDIA_SECONDS, 1) if info.get("jetstream") else []:
+            assert want.name
+            try:
+                found = await self._client.jetstream(timeout=1).stream_info(want.name)
+            except NotFoundError:
+                streams[want.name] = "is missing"
+            except (TimeoutError, NatsError) as error:
+                raise Unreachable(f"JetStream does not answer ({error})") from None
+            else:
+                streams[want.name] = _differences(found.config, want)
+                last = found.state.last_seq if want.name == subjects.EVENTS else last
+        return ServerState(
+            id=str(info.get("server_id", "")),
+            version=str(info.get("version", "")),
+            has_jetstream=bool(info.get("jetstream")),
+            streams=streams,
+            last_sequence=last,
+        )
 
     async def purge_session(self, session: str) -> None:
         """Forget a session's canonical events and fences. Its rows are the archive."""
@@ -546,6 +589,19 @@ def _stream_configs(media_seconds: float, replicas: int) -> list[StreamConfig]:
         for name, captured in subjects.MEDIA_STREAMS.items()
     ]
     return [canonical, *media]
+
+
+def _differences(have: StreamConfig, want: StreamConfig) -> str:
+    """What of a stream would lose events or keep them from their readers; empty when nothing does."""
+    lacking = sorted({*(want.subjects or [])} - {*(have.subjects or [])})
+    found = [f"does not take {', '.join(lacking)}"] if lacking else []
+    if have.storage != want.storage:
+        found.append(f"is kept in {have.storage}, not {want.storage}")
+    if (have.republish and have.republish.dest) != (want.republish and want.republish.dest):
+        found.append("does not republish what it has stored")
+    if want.storage == StorageType.FILE and have.max_age:
+        found.append(f"forgets after {have.max_age:.0f} s")
+    return " and ".join(found)
 
 
 class Writer:

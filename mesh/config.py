@@ -63,6 +63,10 @@ class ConfigError(ValueError):
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
+    def below(self, path: str) -> tuple[Problem, ...]:
+        """The problems as those of something that has the document at `path`."""
+        return tuple(Problem(f"{path}.{each.path}" if each.path else path, each.message) for each in self.problems)
+
 
 ConnectorCheck = Callable[[str, str, Mapping[str, JsonValue]], Iterable[Problem]]
 """Judges (service, provider, options). An empty path means the provider itself, `voice` the option of that name."""

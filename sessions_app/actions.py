@@ -1,18 +1,26 @@
 """What is done to sessions from outside their transport."""
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.utils import timezone
 
 from accounts_app.models import Workspace
-from mesh import events
+from mesh import events, subjects
 from mesh.asking import Opened
-from mesh.bus import Bus, Fenced
+from mesh.bus import Bus, BusError, Fenced, NobodyThere
+from mesh.sessions import SessionStore
+from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from pipelines_app.models import AgentVersion
 from sessions_app import switchboard
-from sessions_app.models import Session
+from sessions_app.models import Session, State
+from sessions_app.switchboard import NobodyAnswers, TransportAway
 
 APPEND_WITHIN = 5.0
 BROWSER = "websocket"
@@ -31,6 +39,8 @@ def start_session(
     """A session of a published version, or of a document of its own; raises switchboard.TransportAway and .Refused."""
     if (version is None) == (document is None):
         raise TypeError("give a version or a document")
+    if version is not None and version.agent.workspace_id != workspace.pk:
+        raise ValueError(f"{version} is of another workspace")
     who: dict[str, Any] = {}
     if version is not None:
         who = {"transport": BROWSER, "agent": version.agent.slug, "agent_version": version.number}
@@ -55,8 +65,63 @@ def change_session_config(*, session: Session, config: Any) -> str:
 
 
 def end_session(*, session: Session, reason: str = "ended") -> None:
-    """Also once more; raises switchboard.TransportAway and .Refused."""
-    async_to_sync(switchboard.end)(workspace=session.workspace.slug, session=session.id, reason=reason)
+    """Also when it is over, or no transport is there; raises switchboard.TransportAway and .Refused."""
+    try:
+        async_to_sync(switchboard.end)(workspace=session.workspace.slug, session=session.id, reason=reason)
+    except NobodyAnswers:
+        if not session.is_over:
+            async_to_sync(_end_without_transport)(session, reason)
+
+
+async def _end_without_transport(session: Session, reason: str) -> None:
+    try:
+        async with await Bus.connect(settings.NATS_URL, "web") as bus:
+            if await _holder_ends(bus, session.id, reason):
+                return
+            is_ended = await end_in_place_of_its_transport(
+                bus=bus,
+                session=session.id,
+                by="web",
+                epoch=session.epoch,
+                reason=reason,
+                failed=False,
+                media_ms=session.duration // timedelta(milliseconds=1),
+            )
+    except (BusError, TimeoutError):
+        raise TransportAway("NATS does not take the session's end. Try again; see /doctor/.") from None
+    if not is_ended:
+        raise TransportAway("A transport has taken the session up in this moment. Try again.")
+    await _forget_in_valkey(session.id, reason)
+
+
+async def _holder_ends(bus: Bus, session: str, reason: str) -> bool:
+    """A transport that is being stopped takes no questions, but it has its calls still."""
+    command = msgspec.json.encode({"verb": "end", "reason": reason})
+    try:
+        await bus.request(subjects.session_command(session), command, within=switchboard.END_WITHIN)
+    except NobodyThere:
+        return False
+    return True
+
+
+async def _forget_in_valkey(session: str, reason: str) -> None:
+    """What a transport that ends a session leaves there: its record, and no configuration."""
+    valkey = Valkey(settings.VALKEY_URL)
+    try:
+        await note_end(SessionStore(valkey), session, reason, State.ENDED)
+        with suppress(StoreUnavailable):
+            await ConfigStorage(valkey).delete_config(session)
+    finally:
+        await valkey.close()
+
+
+async def note_end(records: SessionStore, session: str, reason: str, state: State) -> None:
+    """What the transports tell about the session. While Valkey is away the record is left to expire."""
+    with suppress(StoreUnavailable):
+        if record := await records.get(session):
+            now = timezone.now().isoformat()
+            ended = {"state": state.value, "reason": reason, "participants": [], "updated_at": now}
+            await records.put(session, record | ended, DEFAULT_TTL)
 
 
 async def end_in_place_of_its_transport(

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from mesh import asking, subjects
 from mesh.bus import Bus, BusError, NobodyThere, Unreachable
+from mesh.config import ConfigError, read
 
 ANSWER_WITHIN = 5.0
 END_WITHIN = 8.0
@@ -51,6 +52,7 @@ async def open_session(
     captions: bool = True,
 ) -> asking.Opened:
     """Raises TransportAway and Refused, as everything here."""
+    _check(config, "config")
     question = asking.Open(
         workspace=workspace,
         config=config,
@@ -75,16 +77,29 @@ async def end(*, workspace: str, session: str, reason: str = "ended") -> None:
 
 async def change_config(*, workspace: str, session: str, config: Any) -> str:
     """The revision that holds from the next turn on."""
+    _check(config, "")
     question = asking.ChangeConfig(workspace=workspace, session=session, config=config)
     return (await _ask(question, asking.Changed)).revision
 
 
+def _check(config: Any, path: str) -> None:
+    """What is no document at all might not even be written as a message."""
+    try:
+        read(config)
+    except ConfigError as error:
+        problems = error.below(path) if path else error.problems
+        detail = [asking.Detail(problem.path, problem.message) for problem in problems]
+        raise Refused(422, "; ".join(map(str, problems[:3])), detail) from None
+
+
 async def _ask(question: asking.AnyQuestion, kind: type[Answer], *, within: float = ANSWER_WITHIN) -> Answer:
-    # A connection for each question (2 ms on loopback): one that is kept belongs to one event loop, and `async_to_sync`
-    # may make a new loop for every call.
+    # A connection for each question (with it 2 ms on loopback): one that is kept belongs to one event loop, and
+    # `async_to_sync` may make a new loop for every call.
     try:
         async with await Bus.connect(settings.NATS_URL, "web") as bus:
             payload = await bus.request(subjects.TRANSPORT_ASK, asking.encode(question), within=within)
+    except UnicodeEncodeError:
+        raise Refused(422, "The text has half a character in it (a lone surrogate); take that out.") from None
     except NobodyThere:
         raise NobodyAnswers from None
     except Unreachable as error:

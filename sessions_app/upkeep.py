@@ -8,7 +8,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -21,9 +20,9 @@ from mesh import events
 from mesh.bus import Bus, BusError
 from mesh.roster import Beat
 from mesh.sessions import Record, SessionStore
-from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
+from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
-from sessions_app.actions import end_in_place_of_its_transport
+from sessions_app.actions import end_in_place_of_its_transport, note_end
 from sessions_app.attendance import Attendance
 from sessions_app.database import DatabaseAway, DatabaseThread
 from sessions_app.models import Session, State
@@ -166,15 +165,7 @@ class Upkeep:
         ):
             self.ended[reason] += 1
             log.warning("session ended for its transport", extra={"session": session.id, "reason": reason})
-            await self._note_end(session.id, reason, State.FAILED if failed else State.ENDED)
-
-    async def _note_end(self, session: str, reason: str, state: State) -> None:
-        """What the transports tell about the session. While Valkey is away the record is left to expire."""
-        with suppress(StoreUnavailable):
-            if record := await self._records.get(session):
-                now = timezone.now().isoformat()
-                ended = {"state": state.value, "reason": reason, "participants": [], "updated_at": now}
-                await self._records.put(session, record | ended, DEFAULT_TTL)
+            await note_end(self._records, session.id, reason, State.FAILED if failed else State.ENDED)
 
     # -- purge --------------------------------------------------------------------------------------------
 

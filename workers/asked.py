@@ -1,9 +1,11 @@
 """The transport's other door: what the web process asks by NATS, answered as the HTTP API would."""
 
 import logging
+from typing import Annotated
 from uuid import uuid4
 
 import msgspec
+from pydantic import Field
 
 from mesh import asking
 from mesh.asking import Changed, Declined, Done, Opened
@@ -28,10 +30,14 @@ Answer = Opened | Changed | Done | Declined
 
 
 class Names(Body):
-    """What people call a session, its caller and the reason of its end."""
+    """What people call a session and its caller."""
 
-    name: Name = ""
-    caller: Name = ""
+    name: Name
+    caller: Name
+
+
+class Ending(Body):
+    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")]
 
 
 class Asked:
@@ -62,7 +68,7 @@ class Asked:
             case asking.Say(text=text):
                 await steering.say(self._desk, record, text)
             case asking.End(reason=reason):
-                await steering.end(self._desk, record["session_id"], reason)
+                await steering.end(self._desk, record["session_id"], validated(Ending, {"reason": reason}).reason)
             case asking.ChangeConfig(config=document):
                 return Changed(revision=await steering.change_config(self._desk, record, document))
         return Done()

@@ -112,8 +112,7 @@ def read_config(desk: Desk, document: object, path: str) -> AgentConfig:
     try:
         return desk.parse_config(document)
     except ConfigError as error:
-        problems = (Problem(f"{path}.{each.path}" if each.path else path, each.message) for each in error.problems)
-        raise unprocessable(*problems) from None
+        raise unprocessable(*error.below(path)) from None
 
 
 def transport_of(config: AgentConfig) -> str:

@@ -106,7 +106,7 @@ class Transport:
             running = [tasks.create_task(loop) for loop in loops]
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
-            self.draining = True
+            await self.take_nothing_new()
             if self.has_company():
                 await site.stop()  # who comes back finds the others
             await self.drain()
@@ -137,9 +137,13 @@ class Transport:
         self._others.lost(time.monotonic())
         return self._others.has_another("transport")
 
+    async def take_nothing_new(self) -> None:
+        """Other transports answer the questions and open the sessions from here on."""
+        await self._questions.finish()
+        self.draining = True
+
     async def drain(self) -> None:
         """Callers who can come back go on at another transport, if there is one; for the others it is the end."""
-        await self._questions.close()
         moves = self.has_company()
         calls, running = list(self.calls.values()), list(self._running.values())
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))

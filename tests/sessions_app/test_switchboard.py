@@ -1,7 +1,7 @@
 """What the web process asks the transports: a real transport at the other end of a real NATS."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -9,17 +9,16 @@ from pytest_django import Settings
 from mesh.roster import Beat
 from sessions_app import switchboard
 from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
-from tests.servers import running_nats
+from tests.servers import RunningServer
 from tests.workers.lines import Process, transport_process
 from tests.world import make_document
 
 
 @pytest.fixture
-def bus_url(tmp_path: Path, settings: Settings) -> Iterator[str]:
-    """A NATS of its own: no other test's transport takes its questions."""
-    with running_nats(tmp_path) as server:
-        settings.NATS_URL = server.url
-        yield server.url
+def bus_url(own_nats: RunningServer, settings: Settings) -> str:
+    """No other test's transport takes the questions."""
+    settings.NATS_URL = own_nats.url
+    return own_nats.url
 
 
 @pytest.fixture
@@ -64,8 +63,25 @@ async def test_an_ended_session_takes_no_config(process: Process) -> None:
         await switchboard.change_config(workspace="bicycles", session=opened.session, config=changed)
 
 
-async def test_what_is_wrong_with_a_document_is_named(process: Process) -> None:
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        (make_document(greeting=3), "config.greeting"),
+        (make_document(greeting="\ud800"), "config.greeting"),
+        (make_document(greeting="a" * 300_000), "config"),
+        (make_document(turn={"stop_ms": float("nan")}), "config.turn.stop_ms"),
+        (make_document(limits={"max_duration_s": 2**70}), "config.limits.max_duration_s"),
+        ("text", "config"),
+    ],
+    ids=["number", "surrogate", "long", "nan", "huge", "text"],
+)
+async def test_what_is_wrong_with_a_document_is_named(process: Process, document: Any, path: str) -> None:
     with pytest.raises(Refused) as refused:
-        await switchboard.open_session(workspace="bicycles", config=make_document(greeting=3))
+        await switchboard.open_session(workspace="bicycles", config=document)
     assert refused.value.status == 422
-    assert [detail.path for detail in refused.value.detail] == ["config.greeting"]
+    assert [detail.path for detail in refused.value.detail] == [path]
+
+
+async def test_half_a_character_is_refused(process: Process) -> None:
+    with pytest.raises(Refused, match="half a character"):
+        await switchboard.say(workspace="bicycles", session="s1", text="\ud800")
