@@ -78,7 +78,7 @@ def _unescaped(line: str) -> str:
 class OptionForm(forms.Form):
     """One model's options. `stored` is what the document says of them, whatever else may stand there."""
 
-    model: ClassVar[type[BaseModel]]
+    options_model: ClassVar[type[BaseModel]]  # not `model`: that is the name of an option
 
     def __init__(self, stored: Mapping[str, JsonValue], **settings: Any) -> None:
         self.stored = stored
@@ -89,7 +89,7 @@ class OptionForm(forms.Form):
     def options(self) -> dict[str, JsonValue]:
         """What the document says from now on: everything that was not changed stays as it was."""
         merged = dict(self.stored)
-        for name in self.model.model_fields:
+        for name in self.options_model.model_fields:
             if name not in self.fields or not self._is_touched(name):
                 continue
             value = self._value(name)
@@ -101,7 +101,7 @@ class OptionForm(forms.Form):
 
     def option_fields(self) -> list[tuple[forms.BoundField, forms.BoundField | None]]:
         """Each option's field, and the box that belongs to it where there is one."""
-        names = [name for name in self.model.model_fields if name in self.fields]
+        names = [name for name in self.options_model.model_fields if name in self.fields]
         return [(self[name], self[name + NOTHING] if name + NOTHING in self.fields else None) for name in names]
 
     def how_many_set(self) -> int:
@@ -134,7 +134,7 @@ def option_form(model: type[BaseModel], *, exclude: frozenset[str] = frozenset()
             fields[name + NOTHING] = forms.BooleanField(
                 label=f"Send no {_words(name).lower()} at all", required=False, widget=UnfoldBooleanWidget()
             )
-    return type(f"{model.__name__}Form", (OptionForm,), {**fields, "model": model})
+    return type(f"{model.__name__}Form", (OptionForm,), {**fields, "options_model": model})
 
 
 # -- one field -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts_app.models import Right, User
-from accounts_app.scoping import WithinWorkspaces
+from accounts_app.scoping import WithinWorkspaces, allows
 from mesh.config import ConfigError, Problem, load_json
 from pipelines_app import drafts
 from pipelines_app.actions import (
@@ -144,6 +144,7 @@ class AgentPages(WithinWorkspaces):
             "agent": agent,
             "state": State.of(agent),
             "may_change": self.has_change_permission(request, agent),
+            "may_add_keys": allows(request, Right.MANAGE, agent),
             "call_url": f"/call/{agent.workspace.slug}/{agent.slug}/",
         }
 
@@ -238,14 +239,14 @@ class AgentPages(WithinWorkspaces):
         try:
             version = publish_agent(agent=agent, by=request.user, note=note)
         except ConfigError as error:
-            messages.error(request, f"Not published: {agent}: {told(error.problems)}")
+            messages.error(request, f"Not published: {agent.name}: {told(error.problems)}")
             return
         if version == before:
             messages.info(
-                request, f"Nothing new to publish: new calls of {agent} run version {version.number} already."
+                request, f"Nothing new to publish: new calls of {agent.name} run version {version.number} already."
             )
         else:
-            messages.success(request, f"Published. New calls of {agent} run version {version.number}.")
+            messages.success(request, f"Published. New calls of {agent.name} run version {version.number}.")
 
     def back_to(self, word: str, agent: Agent) -> HttpResponse:
         return redirect(reverse(f"admin:pipelines_app_agent_{word}", args=[agent.pk]))
@@ -257,9 +258,9 @@ def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
     try:
         newest = roll_back_agent(agent=agent, number=number, by=request.user)
     except ConfigError as error:
-        messages.error(request, f"Not published: {agent} version {number}: {told(error.problems)}")
+        messages.error(request, f"Not published: {agent.name}, version {number}: {told(error.problems)}")
     else:
-        messages.success(request, f"Published. New calls of {agent} run version {newest.number}: {newest.note}.")
+        messages.success(request, f"Published. New calls of {agent.name} run version {newest.number}: {newest.note}.")
 
 
 def tell_draft(request: HttpRequest, agent: Agent) -> None:

@@ -4,12 +4,11 @@ A draft may be wrong anywhere, so reading is forgiving: what is not of the expec
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
 
-from connectors_app import registry
 from connectors_app.base import Role
 from pipelines_app.flows import VOICE_LOOP, Flow, FlowStep
 
@@ -24,15 +23,14 @@ PREFERRED = {
 }
 
 
-def first_document(environ: Mapping[str, str], flow: Flow = VOICE_LOOP) -> Document:
+def first_document(usable: Callable[[Role], Sequence[str]], flow: Flow = VOICE_LOOP) -> Document:
     """What a new agent starts with: a voice loop with providers that can be used here."""
     document: Document = {"system_prompt": "You are a helpful assistant. Answer briefly: your answers are spoken."}
     document = with_flow(document, flow.slug, flow.steps)
     for role in Role:
-        usable = registry.usable(role, environ)
-        document = with_chain(
-            document, role, [next((name for name in PREFERRED[role] if name in usable), OFFLINE[role])]
-        )
+        found = usable(role)
+        first = next((name for name in PREFERRED[role] if name in found), OFFLINE[role])
+        document = with_chain(document, role, [first])
     return with_transport(document, "websocket")
 
 

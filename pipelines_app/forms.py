@@ -16,6 +16,7 @@ from unfold.widgets import (
 
 from accounts_app.models import Workspace
 from connectors_app.base import Role
+from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, TextField, option_form
 from mesh.config import AgentConfig, ConfigError, Problem
 from pipelines_app import drafts
@@ -23,7 +24,7 @@ from pipelines_app.actions import check_document
 from pipelines_app.drawing import Arrow, Picture, draw
 from pipelines_app.flows import READY_MADE, Flow
 from pipelines_app.models import Agent, Pipeline
-from pipelines_app.providers import ProviderList
+from pipelines_app.providers import Keys, ProviderList
 
 TRANSPORTS = {
     "websocket": "Browser and own programs (websocket)",
@@ -125,7 +126,8 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.is_new = self.instance.pk is None
-        self.document = drafts.first_document(self.environ) if self.is_new else self._draft()
+        keys = Keys(self.environ, self._own_keys())
+        self.document = drafts.first_document(keys.usable) if self.is_new else self._draft()
         self.problems: tuple[Problem, ...] = ()
         self.flows = self._flows()
         self._set_initial()
@@ -134,7 +136,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
             name: make(drafts.section(self.document, name), data=posted, prefix=name) for name, make in SECTIONS.items()
         }
         in_use = drafts.roles(self.chosen_flow().steps)
-        self.providers = [ProviderList(role, self.document, self.environ, role in in_use, posted) for role in Role]
+        self.providers = [ProviderList(role, self.document, keys, role in in_use, posted) for role in Role]
 
     def _draft(self) -> drafts.Document:
         draft = self.instance.draft
@@ -148,6 +150,10 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
             | {f"row:{row.pk}": row.flow() for row in rows}
             | {f"ready:{flow.slug}": flow for flow in READY_MADE}
         )
+
+    def _own_keys(self) -> frozenset[str]:
+        found = Credential.objects.in_use().filter(workspace__in=self._workspaces())
+        return frozenset(found.values_list("provider", flat=True))
 
     def _workspaces(self) -> Any:
         return self.workspaces if self.is_new else [self.instance.workspace_id]

@@ -111,9 +111,7 @@ class PipelineAdmin(WithinWorkspaces):
         names = ["workspace", "name", "slug", "description"]
         return names if obj else [*names, "start_from"]
 
-    def get_form(
-        self, request: HttpRequest, obj: Pipeline | None = None, change: bool = False, **settings: Any
-    ) -> Any:
+    def get_form(self, request: HttpRequest, obj: Pipeline | None = None, change: bool = False, **settings: Any) -> Any:
         return super().get_form(request, obj, change=change, form=PipelineForm if obj else NewPipelineForm, **settings)
 
     def save_model(self, request: HttpRequest, obj: Pipeline, form: Any, change: bool) -> None:

@@ -1,7 +1,7 @@
 """The ordered providers of one role in the agent's form: each with the form of its own options."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from django.http import QueryDict
@@ -17,6 +17,22 @@ TITLES = {
     Role.LLM: ("Thinking", "Finds the answer."),
     Role.TTS: ("Speaking", "Says the answer."),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What there is to use providers with: the settings of the installation, and the workspace's own credentials."""
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+
+    def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
+        """The providers that cannot be used yet, with the names of the settings that each still needs."""
+        missing = registry.missing(role, self.environ)
+        return {slug: names for slug, names in missing.items() if slug not in self.own}
+
+    def usable(self, role: Role) -> tuple[str, ...]:
+        return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
 
 
 @cache
@@ -44,7 +60,7 @@ class ProviderList:
         self,
         role: Role,
         document: drafts.Document,
-        environ: Mapping[str, str],
+        keys: "Keys",
         is_used: bool,
         posted: QueryDict | None,
     ) -> None:
@@ -56,7 +72,7 @@ class ProviderList:
         order = posted.getlist(f"{role}-order") if posted and self.is_posted else drafts.chain(document, role)
         self.order = tuple(dict.fromkeys(order))
         self.error = ""
-        missing = registry.missing(role, environ)
+        missing = keys.missing(role)
         self.cards = [
             self._card(slug, ", ".join(missing.get(slug, ())), posted)
             for slug in dict.fromkeys((*self.order, *_by_label(role)))

@@ -1,0 +1,41 @@
+"""An operator changes an agent in the admin and publishes it; the next call runs what was published."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Site
+from tests.browser.screenshots import screenshot
+from tests.world import make_document
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
+
+
+@pytest.fixture
+def shop(site: Site, tmp_path: Path) -> None:
+    """A published agent that runs without a key, with a second model to fall back on."""
+    connectors = {"stt": "pocketsphinx", "llm": "script", "tts": "espeak", "transport": "websocket"}
+    document = make_document(connectors={role: {"primary": name} for role, name in connectors.items()})
+    document["connectors"]["llm"]["fallback"] = ["openai"]
+    file = tmp_path / "shop.json"
+    file.write_text(json.dumps(document))
+    site.system.manage("agents", "import", str(file), "--slug", "shop", "--name", "Shop", "--publish")
+
+
+@pytest.mark.usefixtures("shop")
+async def test_the_next_call_greets_anew(signed_in_page: Page) -> None:
+    page = signed_in_page
+    await page.goto("/admin/pipelines_app/agent/")
+    await page.get_by_role("link", name="Shop", exact=True).click()
+    await page.get_by_label("System prompt").fill("You sell bicycles.")
+    await page.get_by_label("Greeting").fill("Good morning from the bicycle shop.")
+    await page.get_by_role("button", name="Move OpenAI up").click()
+    await page.get_by_label("Note for this version").fill("A friendlier start")
+    await screenshot(page, "agent-edited")
+    await page.get_by_role("button", name="Save and publish").click()
+    await expect(page.get_by_text("Published. New calls of Shop run version 2.")).to_be_visible()
+    await page.get_by_role("link", name="Call", exact=True).click()
+    await page.get_by_role("button", name="Call Shop").click()
+    await expect(page.locator("li.agent").first).to_contain_text("Good morning from the bicycle shop")
