@@ -2,65 +2,119 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts_app.actions import create_api_key
-from accounts_app.models import APIKey, Membership, User, Workspace
-from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, WithinWorkspaces
+from accounts_app.models import APIKey, Membership, Right, User, Workspace
+from accounts_app.scoping import WORKSPACE_FILTER, TabularRows, WithinWorkspaces, own_rows
 
-admin.site.site_header = admin.site.site_title = "MeshAG"
-admin.site.index_title = "Admin"
-admin.site.unregister(Group)
+admin.site.unregister(Group)  # roles in workspaces say who may do what
 
-RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
+DRAWN = "drawn"
+"""Where a new key's text waits for the answer that shows it, in memory only."""
 
-
-@admin.register(Group)
-class GroupAdmin(ForSuperusers, DjangoGroupAdmin):
-    """Who could change a group could give themselves every permission."""
+RIGHTS = ("is_active", "is_staff", "is_superuser")
 
 
 @admin.register(User)
 class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
+    """Without Django's groups and permissions: they have no effect here."""
+
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "email", "is_staff", "is_active", "last_login"]
+    list_display = ["username", "full_name", "email", "is_staff", "is_active", "last_login"]
     list_filter = ["is_staff", "is_active"]
+    filter_horizontal = []
+    readonly_fields = ["last_login", "date_joined"]
+    fieldsets = [
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Access", {"fields": RIGHTS, "description": "What people may do in a workspace is their role in it."}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    ]
+
+    @display(description="name")
+    def full_name(self, person: User) -> str:
+        return person.get_full_name()
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        return [] if request.user.is_superuser else [*RIGHTS, "last_login", "date_joined"]
+        return [*self.readonly_fields, *([] if request.user.is_superuser else RIGHTS)]
+
+    def get_inlines(self, request: HttpRequest, obj: User | None = None) -> Any:
+        return [MembershipsOfPerson] if obj and request.user.is_superuser else []
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is None:
+            return super().has_view_permission(request)
+        seen: bool = own_rows(User.objects.all(), request.user).filter(pk=obj.pk).exists()
+        return seen
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser
 
-    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_change(request, obj)
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is None:
+            return super().has_change_permission(request)
+        return isinstance(request.user, User) and request.user.may_change(obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_change(request, obj)
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj != request.user and self.has_change_permission(request, obj)
 
 
-def _may_change(request: HttpRequest, person: User | None) -> bool:
-    return person is None or (isinstance(request.user, User) and request.user.may_change(person))
+class MembershipsOfPerson(TabularRows):
+    model = Membership
+    fields = ["workspace", "role"]
+    extra = 0
+    verbose_name_plural = "workspaces"
+
+
+class Members(TabularRows):
+    model = Membership
+    fields = ["user", "role"]
+    autocomplete_fields = ["user"]
+    extra = 0
+    verbose_name_plural = "members"
 
 
 @admin.register(Workspace)
 class WorkspaceAdmin(WithinWorkspaces):
-    list_display = ["slug", "name", "retention_days", "created_at"]
+    list_display = ["name", "slug", "people", "retention", "created_at"]
     search_fields = ["slug", "name"]
+    ordering = ["slug"]
+    fields = ["name", "slug", "retention_days"]
+    inlines = [Members]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(people=Count("memberships", distinct=True))
+        return rows
+
+    @admin.display(description="members", ordering="people")
+    def people(self, workspace: Any) -> int:
+        count: int = workspace.people
+        return count
+
+    @admin.display(description="sessions are kept", ordering="retention_days")
+    def retention(self, workspace: Workspace) -> str:
+        return f"{workspace.retention_days} days" if workspace.retention_days else "for ever"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Workspace | None = None) -> list[str]:
         return ["slug"] if obj else []  # the events of running sessions carry it
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.is_superuser
 
 
@@ -69,7 +123,7 @@ class MembershipAdmin(WithinWorkspaces):
     list_display = ["user", "workspace", "role", "created_at"]
     list_filter = ["role", WORKSPACE_FILTER]
     search_fields = ["user__username", "workspace__slug"]
-    raw_id_fields = ["user", "workspace"]
+    autocomplete_fields = ["user"]
     list_select_related = ["user", "workspace"]
 
 
@@ -77,15 +131,23 @@ class MembershipAdmin(WithinWorkspaces):
 class APIKeyAdmin(WithinWorkspaces):
     """A new key's text is shown once; the digest never."""
 
-    list_display = ["name", "prefix", "workspace", "created_at", "expires_at", "last_used_at", "revoked_at"]
+    right = Right.MANAGE
+    list_display = ["name", "prefix", "workspace", "state", "created_at", "expires_at", "last_used_at"]
     list_filter = [WORKSPACE_FILTER]
     search_fields = ["name", "prefix"]
     list_select_related = ["workspace"]
-    readonly_fields = ["prefix", "created_by", "created_at", "last_used_at"]
+    readonly_fields = ["prefix", "created_by", "created_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
 
-    def get_exclude(self, request: HttpRequest, obj: APIKey | None = None) -> list[str]:
-        return [] if obj else ["revoked_at"]
+    @display(description="state", label={"in use": "success", "expired": "warning", "revoked": "danger"})
+    def state(self, key: APIKey) -> str:
+        return key.state
+
+    def get_fields(self, request: HttpRequest, obj: APIKey | None = None) -> Any:
+        return ["workspace", "name", "expires_at", *(self.readonly_fields if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: APIKey | None = None) -> Any:
+        return ["workspace", *self.readonly_fields] if obj else []
 
     def save_model(self, request: HttpRequest, obj: APIKey, form: ModelForm, change: bool) -> None:
         if change:
@@ -95,9 +157,16 @@ class APIKeyAdmin(WithinWorkspaces):
         key, secret = create_api_key(workspace=obj.workspace, name=obj.name, by=request.user, expires_at=obj.expires_at)
         obj.pk = key.pk
         obj.refresh_from_db()
-        messages.warning(request, f"Copy the key now, it is not shown again: {secret}")
+        vars(obj)[DRAWN] = secret
 
-    @admin.action(description="Revoke", permissions=["change"])
+    @method_decorator(never_cache)
+    def response_add(self, request: HttpRequest, obj: APIKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The page itself shows the text: a message would lie in a cookie until it is read."""
+        facts = {"title": "Copy the new key", "key": obj, "secret": vars(obj)[DRAWN], "opts": self.opts}
+        template = "admin/accounts_app/apikey/drawn.html"
+        return TemplateResponse(request, template, self.admin_site.each_context(request) | facts)
+
+    @admin.action(description="Revoke: they stop working at once", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[APIKey]) -> None:
         for key in keys:
             key.revoke()

@@ -62,7 +62,7 @@ class User(AbstractUser):
         return User.objects.filter(Q(pk=self.pk) | Q(pk__in=fellows.values("user")))
 
     def may_change(self, other: "User") -> bool:
-        """Oneself, and who has no rights in the admin and belongs to no workspace besides one's own.
+        """Oneself, and who has no rights in the admin and belongs to no workspace besides those that one manages.
 
         Who sets somebody's password becomes that person, so nobody with more rights is in other staff's hands.
         """
@@ -70,7 +70,8 @@ class User(AbstractUser):
             return True
         if other.is_superuser or other.is_staff:
             return False
-        return not other.memberships.exclude(workspace__in=Workspace.objects.for_user(self)).exists()
+        managed = Workspace.objects.for_user(self, Right.MANAGE)
+        return other.memberships.exists() and not other.memberships.exclude(workspace__in=managed).exists()
 
 
 class OwnedQuerySet(models.QuerySet[Row]):
@@ -176,12 +177,17 @@ class APIKey(models.Model):
     """A program's way into one workspace. Only a digest is kept; the text is shown once, when it is drawn."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=120, help_text="What uses the key, such as “Booking system”.")
     prefix = models.CharField(max_length=8, editable=False, db_index=True)
     secret_hash = models.CharField(max_length=64, editable=False, unique=True)
     created_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(
+        "expires",
+        null=True,
+        blank=True,
+        help_text="From then on it no longer works. Empty: it works until it is revoked.",
+    )
     last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
@@ -213,6 +219,13 @@ class APIKey(models.Model):
         if self.last_used_at is None or now - self.last_used_at > _USED_AGAIN_AFTER:
             self.last_used_at = now
             self.save(update_fields=["last_used_at"])
+
+    @property
+    def state(self) -> str:
+        """As people read it: in use, expired or revoked."""
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.expires_at and self.expires_at <= timezone.now() else "in use"
 
     def revoke(self) -> None:
         self.revoked_at = self.revoked_at or timezone.now()
