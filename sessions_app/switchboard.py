@@ -105,7 +105,7 @@ async def _ask(question: asking.AnyQuestion, kind: type[Answer], *, within: floa
     except Unreachable as error:
         raise TransportAway(f"{error}. See /doctor/.") from None
     except BusError:
-        raise TransportAway(f"No transport has answered within {within:.0f} seconds; see /doctor/.") from None
+        raise TransportAway(f"No transport has answered within {within:g} seconds; see /doctor/.") from None
     return _read(payload, kind)
 
 

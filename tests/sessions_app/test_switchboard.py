@@ -1,11 +1,14 @@
 """What the web process asks the transports: a real transport at the other end of a real NATS."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
+from mesh import subjects
+from mesh.bus import Bus
 from mesh.roster import Beat
 from sessions_app import switchboard
 from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
@@ -45,6 +48,15 @@ async def test_without_nats_the_transport_is_away(settings: Settings) -> None:
     settings.NATS_URL = "nats://127.0.0.1:1"
     with pytest.raises(TransportAway, match="NATS"):
         await switchboard.say(workspace="bicycles", session="s1", text="Hello.")
+
+
+async def test_a_stuck_transport_is_away_in_time(bus: Bus, bus_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switchboard, "END_WITHIN", 0.05)
+    await bus.serve(subjects.TRANSPORT_ASK, lambda _: asyncio.get_running_loop().create_future(), queue="transports")
+    await bus.round_trip()
+    with pytest.raises(TransportAway, match="has answered within") as away:
+        await switchboard.end(workspace="bicycles", session="s1")
+    assert not isinstance(away.value, NobodyAnswers)
 
 
 async def test_a_stranger_finds_no_session(process: Process) -> None:
