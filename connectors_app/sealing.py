@@ -29,7 +29,7 @@ class Sealing:
             self._keys = [Fernet(key) for key in keys]
         except ValueError:
             raise BadSetting(
-                f"{SETTING}: each key must be 32 bytes in URL-safe base64, the newest first, with commas between"
+                f"{SETTING} must be keys of 32 bytes each in URL-safe base64, the newest first, with commas between"
             ) from None
 
     @classmethod

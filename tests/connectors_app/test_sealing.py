@@ -55,7 +55,7 @@ def test_what_was_never_sealed_does_not_open(sealed: str) -> None:
 
 @pytest.mark.parametrize("key", ["hunter2", "é" * 32, "A" * 44])
 def test_a_wrong_key_is_not_repeated(key: str) -> None:
-    with pytest.raises(BadSetting, match="MESHAG_CREDENTIAL_KEYS: each key must be 32 bytes") as told:
+    with pytest.raises(BadSetting, match="MESHAG_CREDENTIAL_KEYS must be keys of 32 bytes") as told:
         Sealing([key])
     assert key not in str(told.value)
 

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
+from connectors_app.sealing import draw_key
 from mesh.environment import BadSetting, Environment
 from meshag_site.environment import read_env_file, read_runtime, secret_key
 
@@ -176,6 +177,20 @@ def test_a_given_key_leaves_no_file(load: Load, tmp_path: Path) -> None:
     assert not (tmp_path / "secret-key").exists()
 
 
+# -- the key of credentials --------------------------------------------------------------------------------
+
+
+def test_each_installation_draws_a_key_for_credentials(load: Load, tmp_path: Path) -> None:
+    sealed = load()["CREDENTIAL_SEALING"].seal("deepgram", {"DEEPGRAM_API_KEY": "secret"})
+    assert load()["CREDENTIAL_SEALING"].open("deepgram", sealed) == {"DEEPGRAM_API_KEY": "secret"}
+    assert stat.S_IMODE((tmp_path / "credential-keys").stat().st_mode) == 0o600
+
+
+def test_given_keys_for_credentials_leave_no_file(load: Load, tmp_path: Path) -> None:
+    load(MESHAG_CREDENTIAL_KEYS=f"{draw_key()}, {draw_key()}")
+    assert not (tmp_path / "credential-keys").exists()
+
+
 # -- wrong values ----------------------------------------------------------------------------------------
 
 
@@ -231,6 +246,7 @@ def test_a_public_https_url_passes_every_check(tmp_path: Path) -> None:
     [
         ("MESHAG_DEBUG", "maybe"),
         ("LOG_LEVEL", "loud"),
+        ("MESHAG_CREDENTIAL_KEYS", "secret"),
         ("MESHAG_SECRET_KEY", "abc"),
         ("MESHAG_PUBLIC_URL", "https://x/path"),
         ("DATABASE_URL", "mysql://x"),

@@ -1,0 +1,107 @@
+"""How a workspace's own credentials come to a session: asked of the bridge, told to its stages, never waited for."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mesh import subjects
+from mesh.events import SessionUpdated
+from mesh.subjects import Stage
+from tests.unsupervised import document
+from tests.workers import lines
+from tests.workers.lines import Process, transport_process
+from tests.workers.stages import SECONDS, Extra, played
+from workers import transport
+from workers.stage import Seat
+
+
+class Bridge:
+    """Answers what it is told to, or not at all."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+        self.asked: list[object] = []
+
+    async def __call__(self, payload: bytes) -> bytes:
+        self.asked.append(json.loads(payload))
+        if self.answer is None:
+            await asyncio.Event().wait()
+        return json.dumps(self.answer).encode()
+
+
+@pytest.fixture
+async def process(nats_url: str, valkey_url: str) -> AsyncIterator[Process]:
+    async with transport_process(nats_url, valkey_url) as process:
+        yield process
+
+
+async def serve(process: Process, bridge: Bridge) -> None:
+    await process.transport.bus.serve(subjects.BRIDGE_CREDENTIALS, bridge)
+    await process.transport.bus.round_trip()
+
+
+async def test_the_bridge_is_asked_for_keyed_providers(process: Process) -> None:
+    await serve(process, bridge := Bridge({"sealed": {"openai": "sealed"}}))
+    found = await process.transport.own_credentials("bicycles", {"script", "openai", "nobody"})
+    assert found == {"openai": "sealed"}
+    assert bridge.asked == [{"workspace": "bicycles", "providers": ["openai"]}]
+
+
+async def test_offline_providers_need_no_bridge(process: Process) -> None:
+    await serve(process, bridge := Bridge(None))
+    assert await process.transport.own_credentials("bicycles", {"script", "espeak"}) == {}
+    assert not bridge.asked
+
+
+@pytest.mark.parametrize("answer", [None, {"error": "The database does not answer.", "unavailable": True}])
+async def test_a_bridge_that_is_away_is_left_alone(
+    process: Process, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(transport, "CREDENTIAL_SECONDS", 0.1)
+    await serve(process, bridge := Bridge(answer))
+    for _ in range(3):
+        assert await process.transport.own_credentials("bicycles", {"openai"}) is None
+    assert len(bridge.asked) == 1
+
+
+async def test_without_any_bridge_nobody_waits(process: Process) -> None:
+    async with asyncio.timeout(0.9):
+        assert await process.transport.own_credentials("bicycles", {"openai"}) is None
+
+
+async def test_a_stage_takes_changed_credentials(process: Process) -> None:
+    made: list[Extra] = []
+
+    def make(seat: Seat) -> Extra:
+        made.append(Extra(seat))
+        return made[-1]
+
+    async with played(process.transport.bus, process.transport.valkey, Stage.LLM, make) as stage:
+        updated = SessionUpdated(config=document(), revision="2", credentials={"openai": "sealed"})
+        await stage.say(updated)
+        async with asyncio.timeout(SECONDS):
+            while await made[0].heard.get() != updated:
+                pass
+        assert made[0].credentials == {"openai": "sealed"}
+
+
+async def test_a_call_tells_changed_credentials(process: Process) -> None:
+    """A changed configuration may name a provider that the one before did not."""
+    session = await process.create()
+    wire, call = await process.call(session)
+    config = call.config.model_copy(update={"greeting": "Anew."})
+    await process.transport.configs.store_config(session, config, credentials={"openai": "sealed"})
+    await call._reread()
+    async with asyncio.timeout(lines.DEADLINE):
+        while not (told := await _updates(process, session)):
+            pass
+    assert [update.credentials for update in told] == [{"openai": "sealed"}]
+    wire.lose()
+    call.end("ended")
+
+
+async def _updates(process: Process, session: str) -> list[SessionUpdated]:
+    history = await process.transport.bus.history(session)
+    return [stored.event for stored in history if isinstance(stored.event, SessionUpdated)]
