@@ -20,7 +20,7 @@ from mesh.subjects import Stage
 from pipelines_app.models import AgentVersion
 from sessions_app import switchboard
 from sessions_app.models import Session, State
-from sessions_app.switchboard import NobodyAnswers, TransportAway
+from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
 
 APPEND_WITHIN = 5.0
 BROWSER = "websocket"
@@ -65,12 +65,18 @@ def change_session_config(*, session: Session, config: Any) -> str:
 
 
 def end_session(*, session: Session, reason: str = "ended") -> None:
-    """Also when it is over, or no transport is there; raises switchboard.TransportAway and .Refused."""
+    """Also when it is over, or nobody has it any more; raises switchboard.TransportAway and .Refused."""
     try:
         async_to_sync(switchboard.end)(workspace=session.workspace.slug, session=session.id, reason=reason)
     except NobodyAnswers:
-        if not session.is_over:
-            async_to_sync(_end_without_transport)(session, reason)
+        pass
+    except Refused as refused:
+        if refused.status != 404:  # Valkey has forgotten a session that the rows still have
+            raise
+    else:
+        return
+    if not session.is_over:
+        async_to_sync(_end_without_transport)(session, reason)
 
 
 async def _end_without_transport(session: Session, reason: str) -> None:

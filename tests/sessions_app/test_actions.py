@@ -145,6 +145,24 @@ async def test_a_transport_that_stops_ends_its_own_call(process: Process, row: C
     assert [ended.reason for ended in await facts(process.transport.bus, session, SessionEnded)] == ["ended"]
 
 
+async def test_a_call_that_valkey_forgot_is_ended(process: Process, row: Callable[[str], Session]) -> None:
+    session = await process.create()
+    wire, _ = await process.call(session)
+    await process.transport.sessions.delete(session)
+    await asyncio.to_thread(actions.end_session, session=row(session))
+    await wire.until("ended")
+    assert len(await facts(process.transport.bus, session, SessionEnded)) == 1
+
+
+async def test_a_wrong_reason_ends_nothing(
+    process: Process, workspace: Workspace, row: Callable[[str], Session]
+) -> None:
+    opened = await asyncio.to_thread(actions.start_session, workspace=workspace, document=make_document())
+    with pytest.raises(Refused, match="reason"):
+        await asyncio.to_thread(actions.end_session, session=row(opened.session), reason="I say so!")
+    assert await facts(process.transport.bus, opened.session, SessionEnded) == []
+
+
 async def test_what_is_over_is_not_ended_alone(bus: Bus, row: Callable[[str], Session]) -> None:
     session = row("over")
     session.state = State.ENDED
