@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mesh import logs
 from mesh.environment import Environment
+from meshag_site.admin_look import UNFOLD as UNFOLD
 from meshag_site.environment import database, read_env_file, read_runtime, sealing, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -36,11 +37,11 @@ if PUBLIC_URL.startswith("https:"):
 # -- Django ----------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "unfold.contrib.inlines",
-    "django.contrib.admin",
+    "meshag_site.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,72 +1,276 @@
 """Sessions in the admin: to be read. Events write them, and nobody else."""
 
+import json
+from datetime import timedelta
+from typing import Any
+
 from django.contrib import admin
-from django.db import models
-from django.http import HttpRequest
-from unfold.admin import TabularInline
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.decorators import action, display
 
-from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, WithinWorkspaces
-from sessions_app.models import BridgeCursor, Incident, Session, TranscriptEntry, Turn, Usage
+from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, ReadOnly, TabularRows, WithinWorkspaces
+from sessions_app.models import (
+    OVER,
+    BridgeCursor,
+    Incident,
+    Session,
+    State,
+    TranscriptEntry,
+    Turn,
+    TurnState,
+    Usage,
+)
+
+STATES = {State.LIVE: "success", State.CREATED: "info", State.ENDING: "warning", State.FAILED: "danger"}
+TURN_STATES = {
+    TurnState.ANSWERED: "success",
+    TurnState.ANSWERING: "info",
+    TurnState.INTERRUPTED: "warning",
+    TurnState.FAILED: "danger",
+}
+MICROS = 1_000_000
+SHORT = 90
+ON_A_TAB = 50
 
 
-class ReadOnly:
-    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
+def tell_short(text: str) -> str:
+    return Truncator(text).chars(SHORT)
 
 
-class TranscriptInline(ReadOnly, TabularInline):
+def tell_time(time: timedelta) -> str:
+    minutes, seconds = divmod(round(time.total_seconds()), 60)
+    return f"{minutes}:{seconds:02}"
+
+
+def tell_cost(usage: Usage) -> str:
+    """A provider without a price costs nothing that we know of."""
+    return f"{usage.micros / MICROS:.6f}" if usage.price_version or usage.micros else "no price"
+
+
+def tell_marks(turn: Turn) -> str:
+    """When each thing happened, in milliseconds since the caller's last sound."""
+    marks = sorted(turn.waterfall.items(), key=lambda mark: mark[1])
+    return ", ".join(f"{name.replace('_', ' ')} {round(ms)} ms" for name, ms in marks)
+
+
+class Rows(ReadOnly, TabularRows):
+    """A tab of a session's page."""
+
+    tab = True
+    extra = 0
+    hide_title = True
+    per_page = ON_A_TAB
+
+
+class Transcript(Rows):
     model = TranscriptEntry
-    fields = ("at", "speaker", "text", "turn", "interrupted", "provider")
+    fields = ["at", "speaker", "text", "turn", "interrupted", "provider"]
+    verbose_name_plural = "transcript"
+
+
+class Turns(Rows):
+    model = Turn
+    fields = ["number", "state", "cause", "text", "reply", "marks"]
+    readonly_fields = ["marks"]
+    verbose_name_plural = "turns"
+
+    @display(description="times")
+    def marks(self, turn: Turn) -> str:
+        return tell_marks(turn)
+
+
+class Incidents(Rows):
+    model = Incident
+    fields = ["at", "kind", "role", "provider", "successor", "error", "detail"]
+    verbose_name_plural = "incidents"
+
+
+class UsageRows(Rows):
+    model = Usage
+    fields = ["at", "role", "provider", "model", "quantity", "unit", "estimated", "cost"]
+    readonly_fields = ["cost"]
+    verbose_name_plural = "usage"
+
+    @display(description="cost")
+    def cost(self, usage: Usage) -> str:
+        return tell_cost(usage)
+
+
+class GoingOn(admin.SimpleListFilter):
+    title = "going on"
+    parameter_name = "now"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("live", "Live now"), ("over", "Over")]
+
+    def queryset(self, request: HttpRequest, sessions: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return sessions
+        return sessions.exclude(state__in=OVER) if self.value() == "live" else sessions.filter(state__in=OVER)
 
 
 @admin.register(Session)
 class SessionAdmin(ReadOnly, WithinWorkspaces):
-    list_display = ("id", "name", "workspace", "state", "reason", "transport", "caller", "created_at", "duration")
-    list_filter = ("state", "transport", WORKSPACE_FILTER)
-    search_fields = ("id", "name", "caller", "called", "call_id")
-    list_select_related = ("workspace",)
-    date_hierarchy = "created_at"
-    inlines = (TranscriptInline,)
+    list_display = ["title", "status", "agent", "workspace", "transport", "caller", "created_at", "length", "reason"]
+    list_filter = [
+        GoingOn,
+        "state",
+        "transport",
+        ("agent_version__agent", admin.RelatedOnlyFieldListFilter),
+        ("created_at", RangeDateFilter),
+        WORKSPACE_FILTER,
+    ]
+    list_filter_submit = True
+    search_fields = ["id", "name", "caller", "called", "call_id"]
+    search_help_text = "A session's id or name, a number, or the telephone company's id of the call"
+    list_select_related = ["workspace", "agent_version__agent"]
+    actions_detail = ["open_live_page"]
+    inlines = [Transcript, Turns, Incidents, UsageRows]
+    readonly_fields = ["status", "agent", "length", "audio", "configuration"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": (
+                    ("status", "reason"),
+                    "detail",
+                    ("agent", "agent_version", "workspace"),
+                    ("transport", "caller", "called"),
+                    ("created_at", "live_at", "ended_at", "length"),
+                )
+            },
+        ),
+        ("Configuration", {"classes": ["tab"], "fields": ("configuration",)}),
+        (
+            "Technical",
+            {
+                "classes": ["tab"],
+                "fields": (
+                    ("id", "call_id", "revision"),
+                    ("audio", "rate", "turn"),
+                    ("owner", "epoch", "last_sequence", "purged_at"),
+                ),
+            },
+        ),
+    ]
+
+    @display(description="state", ordering="state", label=STATES)
+    def status(self, session: Session) -> tuple[str, str]:
+        return session.state, session.get_state_display()
+
+    @display(description="agent", ordering="agent_version__agent__name", empty_value="given inline")
+    def agent(self, session: Session) -> str | None:
+        return session.agent_version.agent.name if session.agent_version else None
+
+    @display(description="duration")
+    def length(self, session: Session) -> str:
+        return tell_time(session.duration)
+
+    @display(description="length of the audio")
+    def audio(self, session: Session) -> str:
+        return tell_time(timedelta(milliseconds=session.media_ms))
+
+    @display(description="configuration document")
+    def configuration(self, session: Session) -> SafeString:
+        document = json.dumps(session.config, indent=2, ensure_ascii=False)
+        return format_html('<pre class="document">{}</pre>', document)
+
+    @action(description="Open its page", icon="open_in_new", permissions=["view"], url_path="page")
+    def open_live_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return redirect("sessions:detail", object_id)
+
+
+class OfSession(ReadOnly, WithinWorkspaces):
+    """A list of rows of all sessions."""
+
+    list_select_related = ["session"]
+    show_full_result_count = False
 
 
 @admin.register(Turn)
-class TurnAdmin(ReadOnly, WithinWorkspaces):
-    list_display = ("session", "number", "state", "cause", "text", "reply", "started_at")
-    list_filter = ("state", "cause", WORKSPACE_FILTER)
-    search_fields = ("session__id", "text", "reply")
-    list_select_related = ("session",)
+class TurnAdmin(OfSession):
+    list_display = ["session", "number", "status", "said", "answered", "cause", "started_at"]
+    list_filter = ["state", "cause", ("started_at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter_submit = True
+    search_fields = ["session__id", "text", "reply"]
+    search_help_text = "Words of the caller or of the agent, or a session's id"
+    readonly_fields = ["marks"]
+    fields = ["session", ("number", "state", "cause"), "text", "reply", ("started_at", "ended_at"), "marks"]
+
+    @display(description="state", ordering="state", label=TURN_STATES)
+    def status(self, turn: Turn) -> tuple[str, str]:
+        return turn.state, turn.get_state_display()
+
+    @display(description="the caller said")
+    def said(self, turn: Turn) -> str:
+        return tell_short(turn.text)
+
+    @display(description="the agent said")
+    def answered(self, turn: Turn) -> str:
+        return tell_short(turn.reply)
+
+    @display(description="since the caller's last sound")
+    def marks(self, turn: Turn) -> str:
+        return tell_marks(turn)
 
 
 @admin.register(TranscriptEntry)
-class TranscriptEntryAdmin(ReadOnly, WithinWorkspaces):
-    list_display = ("session", "at", "speaker", "text", "interrupted")
-    list_filter = ("speaker", WORKSPACE_FILTER)
-    search_fields = ("session__id", "text")
-    list_select_related = ("session",)
+class TranscriptEntryAdmin(OfSession):
+    list_display = ["session", "at", "speaker", "words", "interrupted"]
+    list_filter = ["speaker", "interrupted", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter_submit = True
+    search_fields = ["session__id", "text"]
+    search_help_text = "Words that were said, or a session's id"
+    fields = ["session", ("at", "speaker", "turn"), "text", ("interrupted", "provider")]
+
+    @display(description="text")
+    def words(self, entry: TranscriptEntry) -> str:
+        return tell_short(entry.text)
 
 
 @admin.register(Usage)
-class UsageAdmin(ReadOnly, WithinWorkspaces):
-    list_display = ("session", "at", "role", "provider", "model", "quantity", "unit", "micros")
-    list_filter = ("role", "provider", "unit", WORKSPACE_FILTER)
-    search_fields = ("session__id", "model")
-    list_select_related = ("session",)
+class UsageAdmin(OfSession):
+    list_display = ["at", "session", "role", "provider", "model", "quantity", "unit", "estimated", "cost"]
+    list_filter = ["role", "provider", "unit", "estimated", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter_submit = True
+    search_fields = ["session__id", "model"]
+    readonly_fields = ["cost"]
+    fields = [
+        ("session", "turn", "at"),
+        ("role", "provider", "model"),
+        ("quantity", "unit", "estimated"),
+        ("cost", "price_version"),
+    ]
+
+    @display(description="cost", ordering="micros")
+    def cost(self, usage: Usage) -> str:
+        return tell_cost(usage)
 
 
 @admin.register(Incident)
-class IncidentAdmin(ReadOnly, WithinWorkspaces):
-    list_display = ("session", "at", "kind", "role", "provider", "successor", "error", "detail")
-    list_filter = ("kind", "role", "provider", WORKSPACE_FILTER)
-    search_fields = ("session__id", "detail")
-    list_select_related = ("session",)
+class IncidentAdmin(OfSession):
+    list_display = ["at", "session", "kind", "role", "provider", "successor", "error", "what"]
+    list_filter = ["kind", "role", "provider", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter_submit = True
+    search_fields = ["session__id", "detail"]
+    fields = [
+        ("session", "turn", "at"),
+        ("kind", "role", "error"),
+        ("provider", "successor", "ms"),
+        "detail",
+    ]
+
+    @display(description="detail")
+    def what(self, incident: Incident) -> str:
+        return tell_short(incident.detail)
 
 
 @admin.register(BridgeCursor)
 class BridgeCursorAdmin(ReadOnly, ForSuperusers):
-    list_display = ("stream", "sequence", "stream_created", "moved_at")
+    list_display = ["stream", "sequence", "stream_created", "moved_at"]

@@ -135,8 +135,8 @@ def test_managers_see_their_workspaces_credentials(workspace: Workspace, other_w
 def test_who_does_not_manage_sees_none(workspace: Workspace, role: Role) -> None:
     credential = make_credential(workspace)
     client = make_staff(workspace, role)
-    assert "Main" not in client.get(reverse(LIST)).content.decode()
-    assert client.get(reverse(CHANGE, args=[credential.pk])).status_code == 302
+    assert client.get(reverse(LIST)).status_code == 403
+    assert client.get(reverse(CHANGE, args=[credential.pk])).status_code == 403
     client.post(reverse(ADD), form(workspace, name="Mine"))
     assert Credential.objects.get() == credential
 
@@ -154,8 +154,8 @@ def test_only_superusers_set_an_address(workspace: Workspace) -> None:
 def test_people_without_staff_rights_see_nothing(owner: User, workspace: Workspace) -> None:
     credential = make_credential(workspace)
     for address in (reverse(LIST), reverse(ADD), reverse(CHANGE, args=[credential.pk])):
-        for client in (signed_in(owner), Client()):
-            assert client.get(address)["Location"].startswith("/admin/login/")
+        assert signed_in(owner).get(address).status_code == 403
+        assert Client().get(address)["Location"].startswith("/admin/login/")
 
 
 def test_the_list_does_not_grow_in_queries(

@@ -44,7 +44,7 @@ def test_what_is_not_there_has_a_page(owner: User, path: str) -> None:
 def test_what_is_not_allowed_has_a_page(teammate: User) -> None:
     teammate.is_staff = True
     teammate.save()
-    response = signed_in(teammate).get("/admin/accounts_app/user/")
+    response = signed_in(teammate).get("/admin/accounts_app/apikey/")
     assert (response.status_code, b"<h1>Not allowed</h1>" in response.content) == (403, True)
 
 
