@@ -116,6 +116,20 @@ async def test_a_request_is_answered(bus: Bus) -> None:
     assert await bus.request(subscription._inner.subject, b"hello", within=2) == b"HELLO"
 
 
+async def test_a_finished_server_answers_what_is_on_its_way(bus: Bus, nats_url: str) -> None:
+    async def agree(payload: bytes) -> bytes:
+        return b"yes"
+
+    subject = f"ask.{uuid4().hex}"
+    serving = await bus.serve(subject, agree, queue="askers")
+    async with await Bus.connect(nats_url) as client:
+        questions = [asyncio.create_task(client.request(subject, b"?", within=2)) for _ in range(200)]
+        await client.round_trip()
+        await serving.finish()
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+    assert {answer if isinstance(answer, bytes) else type(answer) for answer in answers} <= {b"yes", NobodyThere}
+
+
 async def test_no_server_is_a_clear_error() -> None:
     with pytest.raises(Unreachable, match="NATS_URL"):
         await Bus.connect(f"nats://127.0.0.1:{free_port()}")
