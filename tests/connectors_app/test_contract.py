@@ -56,6 +56,23 @@ def test_a_wired_provider_says_what_it_needs(role: Role, slug: str) -> None:
 
 
 @pytest.mark.parametrize(("role", "slug"), all_of(*Role))
+def test_all_roles_declare_the_same_settings(role: Role, slug: str) -> None:
+    """A workspace has one credential for all of them."""
+    cls = registry.get(role, slug)
+    credential = registry.with_credentials().get(slug)
+    names = ("key_setting", "base_url_setting", "default_base_url", "more_settings", "label")
+    assert credential is not None or not cls.missing_settings({})
+    assert credential is None or [getattr(credential, name) for name in names] == [getattr(cls, name) for name in names]
+
+
+@pytest.mark.parametrize("slug", registry.with_credentials())
+def test_declared_settings_are_all_a_provider_needs(slug: str) -> None:
+    cls = registry.with_credentials()[slug]
+    declared = {cls.key_setting, cls.base_url_setting, *(setting.name for setting in cls.more_settings)}
+    assert not cls.missing_settings(dict.fromkeys(declared, "given"))
+
+
+@pytest.mark.parametrize(("role", "slug"), all_of(*Role))
 async def test_a_good_key_passes_the_check(role: Role, slug: str, environ: dict[str, str]) -> None:
     async with made(role, slug, environ) as connector:
         await connector.warm()
