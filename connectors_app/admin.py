@@ -9,6 +9,12 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from accounts_app.models import Right, User
 from accounts_app.scoping import WORKSPACE_FILTER, WithinWorkspaces
@@ -25,7 +31,7 @@ class KeyField(forms.CharField):
 
     def __init__(self, **options: Any) -> None:
         attributes = {"autocomplete": "new-password", "spellcheck": "false"}
-        super().__init__(widget=forms.PasswordInput(attrs=attributes, render_value=False), **options)
+        super().__init__(widget=UnfoldAdminPasswordWidget(attributes), **options)
 
     def clean(self, value: Any) -> str:
         key: str = super().clean(value)
@@ -37,8 +43,13 @@ class KeyField(forms.CharField):
 class CredentialForm(forms.ModelForm):
     """Settings of a provider beside key and address are fields of their own, named as in the environment."""
 
-    key = KeyField(required=False, max_length=LONGEST_KEY)
-    in_use = forms.BooleanField(required=False, initial=True, help_text=Credential.is_active.field.help_text)
+    key = KeyField(required=False, max_length=LONGEST_KEY, help_text="It is sealed, and never shown again.")
+    in_use = forms.BooleanField(
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="A provider has one credential in use: this one takes the place of the others.",
+    )
 
     class Meta:
         model = Credential
@@ -49,7 +60,7 @@ class CredentialForm(forms.ModelForm):
         if self.instance.pk:
             self.initial |= self.instance.more_settings | {"in_use": self.instance.is_active}
             if self.instance.key_set_at:
-                self.fields["key"].help_text = f"{self.instance.told}. Leave it empty to keep it."
+                self.fields["key"].help_text = f"Now: {self.instance.told}. Leave it empty to keep it."
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -104,6 +115,7 @@ def _setting_field(setting: Setting, of: str) -> forms.CharField:
         f"^(?:{setting.pattern})\\Z",
         label=setting.label,
         required=False,
+        widget=UnfoldAdminTextInputWidget(),
         help_text=f"{of} only. {setting.help}" if of else setting.help,
         error_messages={"invalid": f"This does not look like one. {setting.help}"},
     )
@@ -118,12 +130,19 @@ def _more_fields(credential: Credential | None) -> dict[str, forms.CharField]:
     return {setting.name: _setting_field(setting, "") for setting in own.more_settings} if own else {}
 
 
+def provided_by_environment() -> list[str]:
+    """The providers that work without a row, for every workspace."""
+    return [one.label for one in registry.with_credentials().values() if not one.missing_settings(os.environ)]
+
+
 def provider_choices() -> list[tuple[str, str]]:
-    """Those that the environment has a key for say so: they work without a row."""
-    return [
-        (slug, connector.label if connector.missing_settings(os.environ) else f"{connector.label} (in the environment)")
-        for slug, connector in registry.with_credentials().items()
-    ]
+    return [(slug, connector.label) for slug, connector in registry.with_credentials().items()]
+
+
+def _say_environment() -> str:
+    if labels := provided_by_environment():
+        return f"The environment has keys for {', '.join(labels)}, for every workspace. A credential comes before them."
+    return "The environment has no provider keys."
 
 
 @admin.register(Credential)
@@ -132,22 +151,28 @@ class CredentialAdmin(WithinWorkspaces):
 
     right = Right.MANAGE
     form = CredentialForm
-    list_display = ["name", "provider", "workspace", "key", "is_active", "updated_at"]
+    list_display = ["name", "of_provider", "workspace", "key", "is_active", "updated_at"]
+    list_before_template = "admin/connectors_app/credential/environment.html"
     list_filter = [WORKSPACE_FILTER, "provider", "is_active"]
     search_fields = ["name", "provider"]
     list_select_related = ["workspace"]
+
+    @admin.display(description="provider", ordering="provider")
+    def of_provider(self, credential: Credential) -> str:
+        return credential.connector.label if credential.connector else f"{credential.provider} (not in this version)"
 
     @admin.display(description="key")
     def key(self, credential: Credential) -> str:
         return credential.told
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> Any:
-        shown = ["workspace", "provider", "name", "key", "base_url", *_more_fields(obj), "in_use"]
+        provider = "of_provider" if obj else "provider"
+        shown = ["workspace", provider, "name", "key", "base_url", *_more_fields(obj), "in_use"]
         shown += ["created_by", "created_at", "updated_at"] if obj else []
         return [name for name in shown if obj or name != "base_url" or request.user.is_superuser]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> list[str]:
-        fixed = ["workspace", "provider", "created_by", "created_at", "updated_at"] if obj else []
+        fixed = ["workspace", "of_provider", "created_by", "created_at", "updated_at"] if obj else []
         return fixed if request.user.is_superuser else [*fixed, "base_url"]
 
     def get_form(self, request: HttpRequest, obj: Credential | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -158,8 +183,11 @@ class CredentialAdmin(WithinWorkspaces):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name != "provider":
             return field
-        help_text = "One that is in the environment works without a credential, which comes before the environment's."
-        return forms.ChoiceField(choices=[("", "---------"), *provider_choices()], help_text=help_text)
+        choices = [("", "---------"), *provider_choices()]
+        return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), help_text=_say_environment())
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {**(extra_context or {}), "environment": _say_environment()})
 
     @method_decorator(sensitive_post_parameters("key"))
     def changeform_view(self, *args: Any, **kwargs: Any) -> Any:
