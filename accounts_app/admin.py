@@ -20,6 +20,11 @@ from accounts_app.scoping import WORKSPACE_FILTER, TabularRows, WithinWorkspaces
 
 admin.site.unregister(Group)  # roles in workspaces say who may do what
 
+MEANINGS = {
+    "is_active": "Whether they can sign in at all. Take this away instead of deleting somebody who has left.",
+    "is_staff": "Whether they can open the admin, where their role in a workspace says what they may do.",
+    "is_superuser": "Whether they may do everything, in every workspace.",
+}
 DRAWN = "drawn"
 """Where a new key's text waits for the answer that shows it, in memory only."""
 
@@ -40,13 +45,16 @@ class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
     fieldsets = [
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Access", {"fields": RIGHTS, "description": "What people may do in a workspace is their role in it."}),
+        ("Access", {"fields": RIGHTS}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     ]
 
     @display(description="name")
     def full_name(self, person: User) -> str:
         return person.get_full_name()
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **settings: Any) -> Any:
+        return super().get_form(request, obj, change=change, help_texts=MEANINGS, **settings)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         return [*self.readonly_fields, *([] if request.user.is_superuser else RIGHTS)]
@@ -76,6 +84,7 @@ class MembershipsOfPerson(TabularRows):
     model = Membership
     fields = ["workspace", "role"]
     extra = 0
+    hide_title = True
     verbose_name_plural = "workspaces"
 
 
@@ -84,6 +93,7 @@ class Members(TabularRows):
     fields = ["user", "role"]
     autocomplete_fields = ["user"]
     extra = 0
+    hide_title = True
     verbose_name_plural = "members"
 
 

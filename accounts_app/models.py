@@ -100,10 +100,17 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
 class Workspace(models.Model):
     """The owner of everything: agents, sessions and keys belong to a workspace, never to a person."""
 
-    slug = models.CharField(max_length=64, unique=True, validators=[validate_slug])
+    slug = models.CharField(
+        "short name",
+        max_length=64,
+        unique=True,
+        validators=[validate_slug],
+        help_text="In addresses and events: small letters, digits and hyphens. It stays for ever.",
+    )
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(auto_now_add=True)
     retention_days = models.PositiveIntegerField(
+        "keep sessions for, in days",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(36_500)],
@@ -145,7 +152,7 @@ class Membership(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user_id} in {self.workspace_id}: {self.role}"
+        return f"{self.user} in {self.workspace}: {self.role}"
 
 
 def digest(secret: str) -> str:

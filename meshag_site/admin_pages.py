@@ -126,7 +126,7 @@ def _has_draft(agent: Agent) -> bool:
 def _most_frequent(incidents: QuerySet[Incident]) -> list[dict[str, Any]]:
     kinds = incidents.order_by().values("kind", "role", "provider").annotate(times=Count("id")).order_by("-times")
     names = dict(Incident.Kind.choices)
-    return [row | {"name": names[row["kind"]]} for row in kinds[:MOST_SHOWN]]
+    return [row | {"name": names[row["kind"]].capitalize()} for row in kinds[:MOST_SHOWN]]
 
 
 @dataclass(frozen=True, slots=True)

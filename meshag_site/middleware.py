@@ -31,6 +31,10 @@ ADMIN_POLICY = "; ".join(
 )
 """The admin's menus and tabs are Alpine's, which evaluates what their attributes say and binds `style`."""
 
+DEVICES = "camera=(), display-capture=(), geolocation=(), payment=(), usb=(), microphone=({})"
+"""Only the call page listens."""
+
+
 def connecting(policy: str, origins: Iterable[str]) -> str:
     """The policy of a page whose scripts also talk to these origins."""
     return policy.replace("connect-src 'self'", " ".join(("connect-src 'self'", *origins)))
@@ -69,12 +73,14 @@ class CountRequests(Passage):
 
 
 class ContentSecurityPolicy(Passage):
-    """A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept."""
+    """What pages may load and use. A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept."""
 
     def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         policy = ADMIN_POLICY if request.path.startswith(reverse("admin:index")) else CONTENT_POLICY
         policy = connecting(policy, getattr(response, "may_connect_to", ()))
         response.headers.setdefault("Content-Security-Policy", policy)
+        talks = request.path.startswith(reverse("calls:default"))
+        response.headers.setdefault("Permissions-Policy", DEVICES.format("self" if talks else ""))
         return response
 
 

@@ -27,12 +27,17 @@ from sessions_app.models import (
     Usage,
 )
 
-STATES = {State.LIVE: "success", State.CREATED: "info", State.ENDING: "warning", State.FAILED: "danger"}
+STATES = {
+    State.LIVE.label: "success",
+    State.CREATED.label: "info",
+    State.ENDING.label: "warning",
+    State.FAILED.label: "danger",
+}
 TURN_STATES = {
-    TurnState.ANSWERED: "success",
-    TurnState.ANSWERING: "info",
-    TurnState.INTERRUPTED: "warning",
-    TurnState.FAILED: "danger",
+    TurnState.ANSWERED.label: "success",
+    TurnState.ANSWERING.label: "info",
+    TurnState.INTERRUPTED.label: "warning",
+    TurnState.FAILED.label: "danger",
 }
 MICROS = 1_000_000
 SHORT = 90
@@ -51,6 +56,10 @@ def tell_time(time: timedelta) -> str:
 def tell_cost(usage: Usage) -> str:
     """A provider without a price costs nothing that we know of."""
     return f"{usage.micros / MICROS:.6f}" if usage.price_version or usage.micros else "no price"
+
+
+def tell_count(usage: Usage) -> str:
+    return "estimated" if usage.estimated else "by the provider"
 
 
 def tell_marks(turn: Turn) -> str:
@@ -93,9 +102,13 @@ class Incidents(Rows):
 
 class UsageRows(Rows):
     model = Usage
-    fields = ["at", "role", "provider", "model", "quantity", "unit", "estimated", "cost"]
-    readonly_fields = ["cost"]
+    fields = ["at", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
+    readonly_fields = ["counted", "cost"]
     verbose_name_plural = "usage"
+
+    @display(description="counted")
+    def counted(self, usage: Usage) -> str:
+        return tell_count(usage)
 
     @display(description="cost")
     def cost(self, usage: Usage) -> str:
@@ -128,7 +141,7 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
     ]
     list_filter_submit = True
     search_fields = ["id", "name", "caller", "called", "call_id"]
-    search_help_text = "A session's id or name, a number, or the telephone company's id of the call"
+    search_help_text = "Id, name or number"
     list_select_related = ["workspace", "agent_version__agent"]
     actions_detail = ["open_live_page"]
     inlines = [Transcript, Turns, Incidents, UsageRows]
@@ -140,9 +153,11 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
                 "fields": (
                     ("status", "reason"),
                     "detail",
-                    ("agent", "agent_version", "workspace"),
-                    ("transport", "caller", "called"),
-                    ("created_at", "live_at", "ended_at", "length"),
+                    ("agent", "agent_version"),
+                    ("workspace", "transport"),
+                    ("caller", "called"),
+                    ("created_at", "live_at"),
+                    ("ended_at", "length"),
                 )
             },
         ),
@@ -152,17 +167,19 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
             {
                 "classes": ["tab"],
                 "fields": (
-                    ("id", "call_id", "revision"),
-                    ("audio", "rate", "turn"),
-                    ("owner", "epoch", "last_sequence", "purged_at"),
+                    ("id", "call_id"),
+                    ("revision", "turn"),
+                    ("audio", "rate"),
+                    ("owner", "epoch"),
+                    ("last_sequence", "purged_at"),
                 ),
             },
         ),
     ]
 
     @display(description="state", ordering="state", label=STATES)
-    def status(self, session: Session) -> tuple[str, str]:
-        return session.state, session.get_state_display()
+    def status(self, session: Session) -> str:
+        return session.get_state_display()
 
     @display(description="agent", ordering="agent_version__agent__name", empty_value="given inline")
     def agent(self, session: Session) -> str | None:
@@ -192,20 +209,25 @@ class OfSession(ReadOnly, WithinWorkspaces):
     list_select_related = ["session"]
     show_full_result_count = False
 
+    @display(description="session", ordering="session")
+    def call(self, row: Any) -> str:
+        """Usage outlives its session."""
+        return row.session.title if row.session else "deleted"
+
 
 @admin.register(Turn)
 class TurnAdmin(OfSession):
-    list_display = ["session", "number", "status", "said", "answered", "cause", "started_at"]
+    list_display = ["call", "number", "status", "said", "answered", "cause", "started_at"]
     list_filter = ["state", "cause", ("started_at", RangeDateFilter), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "text", "reply"]
-    search_help_text = "Words of the caller or of the agent, or a session's id"
+    search_help_text = "Words, or a session's id"
     readonly_fields = ["marks"]
-    fields = ["session", ("number", "state", "cause"), "text", "reply", ("started_at", "ended_at"), "marks"]
+    fields = ["session", ("number", "state"), "text", "reply", "cause", ("started_at", "ended_at"), "marks"]
 
     @display(description="state", ordering="state", label=TURN_STATES)
-    def status(self, turn: Turn) -> tuple[str, str]:
-        return turn.state, turn.get_state_display()
+    def status(self, turn: Turn) -> str:
+        return turn.get_state_display()
 
     @display(description="the caller said")
     def said(self, turn: Turn) -> str:
@@ -222,12 +244,12 @@ class TurnAdmin(OfSession):
 
 @admin.register(TranscriptEntry)
 class TranscriptEntryAdmin(OfSession):
-    list_display = ["session", "at", "speaker", "words", "interrupted"]
+    list_display = ["call", "at", "speaker", "words", "interrupted"]
     list_filter = ["speaker", "interrupted", ("at", RangeDateFilter), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "text"]
-    search_help_text = "Words that were said, or a session's id"
-    fields = ["session", ("at", "speaker", "turn"), "text", ("interrupted", "provider")]
+    search_help_text = "Words, or a session's id"
+    fields = ["session", ("at", "speaker"), "text", ("turn", "interrupted"), "provider"]
 
     @display(description="text")
     def words(self, entry: TranscriptEntry) -> str:
@@ -236,17 +258,23 @@ class TranscriptEntryAdmin(OfSession):
 
 @admin.register(Usage)
 class UsageAdmin(OfSession):
-    list_display = ["at", "session", "role", "provider", "model", "quantity", "unit", "estimated", "cost"]
+    list_display = ["at", "call", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
     list_filter = ["role", "provider", "unit", "estimated", ("at", RangeDateFilter), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "model"]
-    readonly_fields = ["cost"]
+    readonly_fields = ["counted", "cost"]
     fields = [
-        ("session", "turn", "at"),
-        ("role", "provider", "model"),
-        ("quantity", "unit", "estimated"),
-        ("cost", "price_version"),
+        ("session", "turn"),
+        ("at", "role"),
+        ("provider", "model"),
+        ("quantity", "unit"),
+        ("counted", "cost"),
+        "price_version",
     ]
+
+    @display(description="counted", ordering="estimated")
+    def counted(self, usage: Usage) -> str:
+        return tell_count(usage)
 
     @display(description="cost", ordering="micros")
     def cost(self, usage: Usage) -> str:
@@ -255,15 +283,17 @@ class UsageAdmin(OfSession):
 
 @admin.register(Incident)
 class IncidentAdmin(OfSession):
-    list_display = ["at", "session", "kind", "role", "provider", "successor", "error", "what"]
+    list_display = ["at", "call", "kind", "role", "provider", "successor", "error", "what"]
     list_filter = ["kind", "role", "provider", ("at", RangeDateFilter), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "detail"]
     fields = [
-        ("session", "turn", "at"),
-        ("kind", "role", "error"),
-        ("provider", "successor", "ms"),
+        ("session", "turn"),
+        ("at", "kind"),
+        ("role", "error"),
+        ("provider", "successor"),
         "detail",
+        "ms",
     ]
 
     @display(description="detail")
