@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from mesh import subjects
 from mesh.bus import Bus, BusError, Unreachable
 from mesh.events import Stored
 from mesh.readiness import NotReady
+from mesh.store import Valkey
 from sessions_app import answers
 from sessions_app.answers import Answer
 from sessions_app.database import DatabaseAway, DatabaseThread
@@ -26,6 +27,8 @@ from sessions_app.fold import Folded, fold
 from sessions_app.models import BridgeCursor, CursorMoved
 from sessions_app.nudges import Nudges
 from sessions_app.operations import Family, serve_pages
+from sessions_app.scene import Scenes
+from sessions_app.scene_store import SceneStore
 from sessions_app.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,9 @@ class Bridge:
         self._database = DatabaseThread()
         self._desk = DatabaseThread()
         """For answers, so that they need not wait while rows wait for another writer."""
-        self._nudges = Nudges(get_channel_layer())
+        self._scenes = Scenes()
+        self._valkey = Valkey(options.valkey_url)
+        self._nudges = Nudges(get_channel_layer(), self._scenes, SceneStore(self._valkey))
         self._bus: Bus | None = None
         self._upkeep: Upkeep | None = None
         self._place: int | None = None
@@ -116,6 +121,8 @@ class Bridge:
         try:
             async with self._make_upkeep(bus) as self._upkeep, asyncio.TaskGroup() as tasks:
                 await bus.subscribe(subjects.worker_beat("transport"), self._upkeep.hear)
+                await bus.subscribe(subjects.stt_interim("*"), self._hear_interim)
+                await bus.subscribe(subjects.llm_delta("*"), self._read_delta)
                 await bus.serve(subjects.BRIDGE_KEY, self._answering(answers.answer_key), queue="bridge")
                 await bus.serve(subjects.BRIDGE_AGENT, self._answering(answers.answer_agent), queue="bridge")
                 await bus.serve(
@@ -128,6 +135,7 @@ class Bridge:
             with suppress(TimeoutError, BusError, DatabaseAway, CursorMoved):
                 async with asyncio.timeout(FINISH_WITHIN):
                     await self._write_the_rest(bus)
+            await self._valkey.close()
 
     def _make_upkeep(self, bus: Bus) -> Upkeep:
         return Upkeep(
@@ -164,7 +172,8 @@ class Bridge:
 
     async def _write(self, batch: Sequence[Stored], cursor: BridgeCursor) -> None:
         folded = await self._database.run(fold, batch, cursor)
-        self._nudges.add(folded.sequences)
+        self._scenes.fold(batch, folded.sequences, time.monotonic())
+        self._nudges.add(folded.sequences, folded.workspaces)
         self._folded.events += folded.events
         self._folded.skipped += folded.skipped
         self._batches += 1
@@ -190,6 +199,16 @@ class Bridge:
         if self._bus is None or self._place is None or not self.serving.is_set():
             return False
         return not await self._bus.read(after=self._place, limit=1)
+
+    # -- words that no row holds yet ----------------------------------------------------------------------
+
+    def _hear_interim(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        self._scenes.hear_interim(subject.rpartition(".")[2], payload, time.monotonic())
+        self._nudges.stir()
+
+    def _read_delta(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        self._scenes.read_delta(subject.rpartition(".")[2], payload, time.monotonic())
+        self._nudges.stir()
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -232,6 +251,9 @@ class Bridge:
         yield _counter("batches_folded", "Transactions that wrote rows", self._batches)
         yield _counters("events_skipped", "Events without a row", "why", self._folded.skipped)
         yield _counter("nudges_sent", "Nudges to live pages", self._nudges.sent)
+        yield GaugeMetricFamily(
+            "meshag_bridge_scenes", "Sessions that go on, as pages see them", value=len(self._scenes)
+        )
         yield _counter("nudges_lost", "Nudges that Valkey did not take", self._nudges.lost)
         answered = CounterMetricFamily("meshag_bridge_answers", "Answered questions", labels=["question", "outcome"])
         for labels, count in self._answered.items():

@@ -1,110 +1,100 @@
 """The live end of a session's page."""
 
-from dataclasses import dataclass, field
+import asyncio
 from urllib.parse import parse_qs
 
+import msgspec
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.template.loader import render_to_string
+from django.conf import settings
 
-from accounts_app.models import User
+from mesh.store import StoreUnavailable, Valkey
 from mesh.subjects import SESSION_ID
-from sessions_app.models import Look, Session, TranscriptEntry, fingerprint
+from sessions_app import rendering
 from sessions_app.nudges import Nudge, group
+from sessions_app.rendering import News
+from sessions_app.scene import Phase, Scene
+from sessions_app.scene_store import SceneStore
 
-MAY_CHANGE = 30
-"""So many of the latest entries are looked at again at each nudge: a sentence goes on while it is spoken."""
-
-Looks = dict[int, Look]
+LOOK_EVERY = 3.0
+"""Seconds after which a page looks by itself, so that lost nudges heal."""
 
 
 class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """Shows at each nudge what is new and what has changed.
+    """Shows the whole session at first, then at each nudge what is new and what has changed.
 
-    A socket that comes back after an outage finds a page of which it knows nothing. So at first it shows the whole
-    transcript in place of what the page has, unless this is what the page was made with (`?shown=`).
+    A socket that comes back after an outage finds a page of which it knows nothing. So at first it shows everything in
+    place of what the page has, unless this is what the page was made with (`?shown=`).
     """
 
-    looks: Looks
-    """The latest entries as they were sent, by their ids."""
+    looking: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         self.session_id: str = self.scope["url_route"]["kwargs"]["session_id"]
         if not SESSION_ID.fullmatch(self.session_id):
             await self.close()
             return
+        self.turn_taking, self.scene_html = asyncio.Lock(), ""
         await self.channel_layer.group_add(group(self.session_id), self.channel_name)
-        query = parse_qs(self.scope["query_string"].decode(errors="replace"))
-        news = await database_sync_to_async(render_page)(self.user, self.session_id, query.get("shown", [""])[0])
+        shown = parse_qs(self.scope["query_string"].decode(errors="replace")).get("shown", [""])[0]
+        scene = await self.kept_scene()  # before the rows: what is newer comes as a nudge
+        news = await database_sync_to_async(rendering.render_page)(self.scope["user"], self.session_id, shown)
         if news is None:
             await self.close()
             return
         await self.accept()
-        await self.show(news)
+        await self.show(news, scene)
+        self.looking = asyncio.create_task(self.look_now_and_then())
 
     async def disconnect(self, code: int) -> None:
+        if self.looking:
+            self.looking.cancel()
         if SESSION_ID.fullmatch(self.session_id):
             await self.channel_layer.group_discard(group(self.session_id), self.channel_name)
 
     async def session_nudge(self, nudge: Nudge) -> None:
-        news = await database_sync_to_async(render_news)(self.user, self.session_id, self.looks)
+        scene = msgspec.convert(nudge.get("scene", {}), Scene)
+        async with self.turn_taking:
+            if nudge.get("sequence", scene.sequence or self.page.sequence) != self.page.sequence:
+                await self.refresh(scene)
+            else:
+                await self.show_scene(scene)
+
+    session_scene = session_nudge
+
+    async def look_now_and_then(self) -> None:
+        while not self.page.is_over:
+            await asyncio.sleep(LOOK_EVERY)
+            async with self.turn_taking:
+                await self.refresh(await self.kept_scene())
+
+    async def refresh(self, scene: Scene | None) -> None:
+        news = await database_sync_to_async(rendering.render_news)(self.scope["user"], self.session_id, self.page)
         if news is None:
             await self.close()
         else:
-            await self.show(news)
+            await self.show(news, scene, moved=news.page.sequence != self.page.sequence)
 
-    async def show(self, news: "News") -> None:
-        self.looks = dict(list(news.looks.items())[-MAY_CHANGE:])
-        await self.send(news.html)
+    async def show(self, news: News, scene: Scene | None, *, moved: bool = True) -> None:
+        """Words of a scene that is older than the rows may stand in them: these it shows only where they stood."""
+        self.page, self.session = news.page, news.session
+        if news.html:
+            await self.send(news.html)
+        fits = scene is not None and scene.goes_with(self.page.sequence)
+        if moved or fits:
+            await self.show_scene(scene if scene and fits else Scene(phase=scene.phase if scene else Phase.WAITING))
 
-    @property
-    def user(self) -> User:
-        user: User = self.scope["user"]
-        return user
+    async def show_scene(self, scene: Scene) -> None:
+        html = rendering.render_scene(scene, self.session)
+        if html != self.scene_html:
+            self.scene_html = html
+            await self.send(html)
 
-
-@dataclass(frozen=True, slots=True)
-class News:
-    html: str
-    looks: Looks
-
-
-def render_page(user: User, session_id: str, shown: str) -> News | None:
-    """All of the session; its transcript only when the page does not show just that. None when it is not theirs."""
-    session = _session_for(user, session_id)
-    if session is None:
-        return None
-    entries = list(session.transcript.all())
-    changes = Changes() if shown == fingerprint(entries) else Changes(swap="innerHTML", new=entries)
-    return News(_render(session, changes), {entry.id: entry.look for entry in entries})
-
-
-def render_news(user: User, session_id: str, looks: Looks) -> News | None:
-    """The session's state, and its entries that are not there yet or look different; None when it is not theirs."""
-    session = _session_for(user, session_id)
-    if session is None:
-        return None
-    entries = list(session.transcript.after(min(looks, default=1) - 1))
-    new = [entry for entry in entries if entry.id not in looks]
-    changed = [entry for entry in entries if entry.id in looks and looks[entry.id] != entry.look]
-    html = _render(session, Changes(swap="beforeend" if new else "", new=new, changed=changed))
-    return News(html, {entry.id: entry.look for entry in entries})
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Of a transcript: `swap` says where the new entries go; nowhere when it is empty."""
-
-    swap: str = ""
-    new: list[TranscriptEntry] = field(default_factory=list)
-    changed: list[TranscriptEntry] = field(default_factory=list)
-
-
-def _session_for(user: User, session_id: str) -> Session | None:
-    sessions = Session.objects.for_user(user).select_related("agent_version__agent")
-    return sessions.filter(id=session_id).first()
-
-
-def _render(session: Session, changes: Changes) -> str:
-    context = {"session": session, "incidents": session.latest_incidents(), "changes": changes, "live": True}
-    return render_to_string("sessions_app/_news.html", context)
+    async def kept_scene(self) -> Scene | None:
+        valkey = Valkey(settings.VALKEY_URL)  # which is asked too seldom to hold a connection for each page
+        try:
+            return await SceneStore(valkey).get(self.session_id)
+        except StoreUnavailable:
+            return None
+        finally:
+            await valkey.close()

@@ -55,11 +55,14 @@ class Folded:
     events: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     sequences: dict[str, int] = field(default_factory=dict)
+    workspaces: dict[str, int] = field(default_factory=dict)
+    """Whose these sessions are."""
 
     def add(self, other: "Folded") -> None:
         self.events += other.events
         self.skipped += other.skipped
         self.sequences |= other.sequences
+        self.workspaces |= other.workspaces
 
 
 def fold(batch: Sequence[Stored], cursor: BridgeCursor) -> Folded:
@@ -129,6 +132,7 @@ class Rows:
         else:
             session.owner = self._owners.get(session.id, session.owner)
             session.last_sequence = self.folded.sequences[session.id] = stored.sequence
+            self.folded.workspaces[session.id] = session.workspace_id
             if stored.stage == Stage.SESSION:
                 session.epoch = max(session.epoch, stored.epoch)
             self._changed_sessions[session.id] = session

@@ -2,10 +2,14 @@
 
 from django.urls import path
 
-from sessions_app import views
+from sessions_app import controls, starting, views
 
 app_name = "sessions"
 urlpatterns = [
     path("", views.session_list, name="list"),
+    path("new/", starting.new, name="new"),
     path("<str:session_id>/", views.detail, name="detail"),
+    path("<str:session_id>/say/", controls.say, name="say"),
+    path("<str:session_id>/end/", controls.end, name="end"),
+    path("<str:session_id>/config/", controls.config, name="config"),
 ]

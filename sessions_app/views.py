@@ -1,40 +1,49 @@
-"""The pages of sessions: the latest ones, and one as it goes on."""
+"""The pages of sessions: the list, and one as it goes on."""
+
+from collections.abc import Mapping
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from sessions_app.models import Session, fingerprint
-
-ON_A_PAGE = 50
-LAST_PAGE = 10_000
+from accounts_app.models import Right
+from pipelines_app.models import Agent
+from sessions_app import rendering
+from sessions_app.choice import Choice
+from sessions_app.models import Session
 
 
 @login_required
 @require_safe
 def session_list(request: HttpRequest) -> HttpResponse:
-    """No page counts all rows: one row more than is shown tells whether there are older ones."""
-    page = _page(request.GET.get("page", ""))
-    sessions = Session.objects.for_user(request.user).select_related("agent_version__agent")
-    rows = list(sessions[(page - 1) * ON_A_PAGE : page * ON_A_PAGE + 1])
-    older = page + 1 if len(rows) > ON_A_PAGE and page < LAST_PAGE else None
-    context = {"sessions": rows[:ON_A_PAGE], "newer": page - 1, "older": older}
+    choice = Choice.read(request.GET)
+    sessions, has_older = choice.rows(request.user)
+    agents = Agent.objects.for_user(request.user).filter(published__isnull=False).values_list("slug", "name").distinct()
+    context = {"sessions": sessions, "choice": choice, "has_older": has_older, "agents": agents}
     return render(request, "sessions_app/list.html", context)
-
-
-def _page(text: str) -> int:
-    """The first one for whatever is no page number."""
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
-    return min(max(number, 1), LAST_PAGE)
 
 
 @login_required
 @require_safe
 def detail(request: HttpRequest, session_id: str) -> HttpResponse:
-    sessions = Session.objects.for_user(request.user).select_related("agent_version__agent")
+    sessions = Session.objects.for_user(request.user).select_related("agent_version__agent", "workspace")
     session = get_object_or_404(sessions, id=session_id)
-    entries = list(session.transcript.all())
-    incidents = session.latest_incidents()
-    context = {"session": session, "entries": entries, "incidents": incidents, "shown": fingerprint(entries)}
+    said, turns = rendering.said_in(session), rendering.turns_of(session)
+    context: Mapping[str, object] = {
+        "session": session,
+        "said": said,
+        "turns": turns,
+        "shown": rendering.fingerprint(said, turns),
+        "may_run": Session.objects.for_user(request.user, Right.RUN).filter(pk=session.pk).exists(),
+    }
     return render(request, "sessions_app/detail.html", context)
+
+
+def session_to_run(request: HttpRequest, session_id: str) -> Session:
+    """Raises Http404 for a stranger, PermissionDenied for a mere onlooker."""
+    session = get_object_or_404(Session.objects.for_user(request.user).select_related("workspace"), id=session_id)
+    if not Session.objects.for_user(request.user, Right.RUN).filter(pk=session.pk).exists():
+        raise PermissionDenied
+    return session

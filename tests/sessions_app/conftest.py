@@ -57,4 +57,5 @@ async def bus(own_nats: RunningServer) -> AsyncIterator[Bus]:
 @pytest.fixture
 def channels_on_valkey(settings: Settings, valkey_url: str) -> None:
     backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.VALKEY_URL = valkey_url
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [valkey_url], "prefix": "test"}}}

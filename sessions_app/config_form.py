@@ -1,0 +1,93 @@
+"""A session's configuration document as a form: the parts that are changed most, and the whole of it."""
+
+import copy
+import json
+from typing import Any
+
+from django import forms
+
+from mesh.config import ConfigError, Limits, TurnOptions, load_json, read
+from sessions_app.switchboard import Refused, TransportAway
+
+WHOLE = "document"
+PARTS = {"turn": TurnOptions, "limits": Limits}
+
+
+def _number_fields() -> dict[str, forms.Field]:
+    """From what the document's own types declare: names, ranges and words."""
+    fields: dict[str, forms.Field] = {}
+    for part, model in PARTS.items():
+        for name, info in model.model_fields.items():
+            kind = {int: forms.IntegerField, float: forms.FloatField}.get(info.annotation or str, forms.CharField)
+            label = (info.title or name).replace("_", " ").capitalize()
+            fields[f"{part}.{name}"] = kind(
+                required=kind is not forms.CharField, label=label, help_text=info.description
+            )
+    return fields
+
+
+class ConfigForm(forms.Form):
+    """Only what was changed in the simple fields is put into the document; the document is what holds."""
+
+    system_prompt = forms.CharField(required=False, label="System prompt", widget=forms.Textarea(attrs={"rows": 8}))
+    greeting = forms.CharField(required=False, help_text="Said first, when a call begins.")
+
+    def __init__(self, data: Any, *, document: dict[str, Any]) -> None:
+        super().__init__(data, initial=_flat(document) | {WHOLE: json.dumps(document, indent=2, ensure_ascii=False)})
+        self.fields.update(_number_fields())
+        area = forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "mono"})
+        self.fields[WHOLE] = forms.CharField(label="The whole document", widget=area, required=False)
+        self.document: dict[str, Any] = document
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        try:
+            self.document = self._merged(cleaned)
+            read(self.document)
+        except ConfigError as error:
+            for problem in error.problems[:20]:
+                self._complain(problem.path, problem.message)
+        return cleaned
+
+    def refuse(self, error: TransportAway | Refused) -> None:
+        """What the transport says, next to what it is about."""
+        for detail in getattr(error, "detail", ())[:20]:
+            self._complain(detail.path, detail.message)
+        if not self.errors:
+            self.add_error(None, str(error))
+
+    def _merged(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """The written document, with those simple fields that were changed."""
+        loaded = load_json(cleaned[WHOLE])
+        read(loaded)
+        assert isinstance(loaded, dict)
+        document = copy.deepcopy(loaded)
+        for name in self.changed_data:
+            if name != WHOLE:
+                _put(document, name.split("."), cleaned[name])
+        return document
+
+    def _complain(self, path: str, message: str) -> None:
+        field = path if path in self.fields else WHOLE
+        self.add_error(field, f"{path}: {message}" if path and field == WHOLE else message)
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    """What the simple fields show: what the document says, else what holds without it."""
+    values: dict[str, Any] = {
+        "system_prompt": document.get("system_prompt", ""),
+        "greeting": document.get("greeting", ""),
+    }
+    for part, model in PARTS.items():
+        said = document.get(part)
+        for name, info in model.model_fields.items():
+            values[f"{part}.{name}"] = said.get(name, info.default) if isinstance(said, dict) else info.default
+    return values
+
+
+def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        document = document.setdefault(part, {})
+    document[path[-1]] = value

@@ -1,0 +1,103 @@
+"""The page on which a session is started for somebody who comes by a program of their own."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from accounts_app.models import Right, User, Workspace
+from mesh.asking import Opened
+from mesh.config import ConfigError, load_json
+from pipelines_app.models import Agent
+from sessions_app.actions import start_session
+from sessions_app.addresses import socket_origin
+from sessions_app.switchboard import Refused, TransportAway
+
+OWN = "own"
+MOST_AGENTS = 200
+
+
+class StartForm(forms.Form):
+    """Of an agent that is published, or of a document that is written here."""
+
+    agent = forms.ChoiceField(label="Agent")
+    name = forms.CharField(max_length=200, required=False, help_text="For you, to find the session again.")
+    captions = forms.BooleanField(required=False, initial=True, label="Send captions to the caller")
+    workspace = forms.ModelChoiceField(Workspace.objects.none(), required=False, to_field_name="slug", empty_label=None)
+    document = forms.CharField(
+        required=False,
+        label="Configuration document",
+        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "mono"}),
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        agents = Agent.objects.for_user(user, Right.RUN).filter(published__isnull=False)
+        self.agents = {
+            f"{agent.workspace.slug}/{agent.slug}": agent
+            for agent in agents.select_related("published", "workspace")[:MOST_AGENTS]
+        }
+        self.workspaces = list(Workspace.objects.for_user(user, Right.RUN))
+        choices = [
+            (key, f"{agent.name} ({key}), version {agent.published.number}")
+            for key, agent in self.agents.items()
+            if agent.published
+        ]
+        agent_field, workspace_field = self.fields["agent"], self.fields["workspace"]
+        assert isinstance(agent_field, forms.ChoiceField) and isinstance(workspace_field, forms.ModelChoiceField)
+        agent_field.choices = [*choices, (OWN, "None: I write a document")]
+        workspace_field.queryset = Workspace.objects.for_user(user, Right.RUN)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if cleaned.get("agent") == OWN and not self.errors:
+            try:
+                cleaned["parsed"] = load_json(cleaned["document"])
+            except ConfigError as error:
+                self.add_error("document", str(error))
+            cleaned["workspace"] = cleaned["workspace"] or self.workspaces[0]
+        return cleaned
+
+    def refuse(self, error: TransportAway | Refused) -> None:
+        for detail in getattr(error, "detail", ())[:20]:
+            path = detail.path.removeprefix("config").lstrip(".")
+            self.add_error("document" if self.cleaned_data["agent"] == OWN else None, f"{path}: {detail.message}")
+        if not self.errors:
+            self.add_error(None, str(error))
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    user = request.user
+    assert isinstance(user, User)
+    form = StartForm(user, request.POST or None, initial={"agent": request.GET.get("agent", "")})
+    if not form.workspaces:
+        raise PermissionDenied
+    context: dict[str, Any] = {"form": form}
+    if request.method == "POST" and form.is_valid():
+        try:
+            context |= _room(request, form, _start(form, user))
+        except (TransportAway, Refused) as error:
+            form.refuse(error)
+    return render(request, "sessions_app/new.html", context)
+
+
+def _start(form: StartForm, user: User) -> Opened:
+    chosen = form.cleaned_data
+    who: dict[str, Any] = {"name": chosen["name"], "captions": chosen["captions"], "caller": user.get_username()}
+    if agent := form.agents.get(chosen["agent"]):
+        return start_session(workspace=agent.workspace, version=agent.published, **who)
+    return start_session(workspace=chosen["workspace"], document=chosen["parsed"], **who)
+
+
+def _room(request: HttpRequest, form: StartForm, opened: Opened) -> dict[str, Any]:
+    return {
+        "opened": opened,
+        "room": socket_origin(request) + opened.path,
+        "agent": form.agents.get(form.cleaned_data["agent"]),
+    }

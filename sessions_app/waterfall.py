@@ -1,0 +1,39 @@
+"""Where the time of a turn went: its marks as bars, each from where the one before ended. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LABELS = {
+    "transcript": "Final transcript",
+    "turn_end": "End of turn decided",
+    "first_token": "First word of the model",
+    "first_sentence": "First sentence",
+    "first_audio": "First audio of the voice",
+    "first_sample": "First sound sent",
+}
+WIDTH = 1000
+"""Units of the drawing; its size is the page's affair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    label: str
+    ms: int
+    """Since the caller's last sound."""
+    took: int
+    x: int
+    width: int
+
+
+def bars(marks: Mapping[str, object]) -> list[Bar]:
+    """In the order of time. What happened before the caller had finished is at 0."""
+    known = [(name, marks[name]) for name in LABELS if name in marks]
+    times = sorted(((max(ms, 0), name) for name, ms in known if isinstance(ms, int)), key=lambda mark: mark[0])
+    longest = max((ms for ms, _ in times), default=0) or 1
+    drawn: list[Bar] = []
+    before = 0
+    for ms, name in times:
+        x = before * WIDTH // longest
+        drawn.append(Bar(LABELS[name], ms, ms - before, x, max(ms * WIDTH // longest - x, 4)))
+        before = ms
+    return drawn
