@@ -19,6 +19,8 @@ from pipelines_app.models import Agent, AgentVersion, Pipeline, PipelineStep
 
 DEMO_AGENT = "demo"
 DEMO_DOCUMENT = "config/demo-agent.json"
+ASSISTANT_AGENT = "assistant"
+ASSISTANT_DOCUMENT = "config/assistant-agent.json"
 
 
 class NeverPublished(LookupError):
@@ -252,11 +254,20 @@ def ensure_pipelines(*, workspace: Workspace) -> bool:
 
 def ensure_demo_agent() -> bool:
     """The agent that can be called without any key. False when it is already there, however it was changed."""
+    return _ensure_agent(slug=DEMO_AGENT, name="Demo", file=DEMO_DOCUMENT, may_be_default=True)
+
+
+def ensure_assistant_agent() -> bool:
+    """The agent that needs an OpenAI key and nothing else. False when it is already there."""
+    return _ensure_agent(slug=ASSISTANT_AGENT, name="Assistant", file=ASSISTANT_DOCUMENT, may_be_default=False)
+
+
+def _ensure_agent(*, slug: str, name: str, file: str, may_be_default: bool) -> bool:
     workspace = ensure_default_workspace()
     agents = Agent.objects.for_workspace(workspace)
-    if agents.filter(slug=DEMO_AGENT).exists():
+    if agents.filter(slug=slug).exists():
         return False
-    document = config.load_json(Path(settings.BASE_DIR, DEMO_DOCUMENT).read_bytes())
-    identity = Identity(name="Demo", default=not agents.filter(is_default=True).exists())
-    import_agent(workspace=workspace, slug=DEMO_AGENT, document=document, publish=True, identity=identity)
+    document = config.load_json(Path(settings.BASE_DIR, file).read_bytes())
+    identity = Identity(name=name, default=may_be_default and not agents.filter(is_default=True).exists())
+    import_agent(workspace=workspace, slug=slug, document=document, publish=True, identity=identity)
     return True

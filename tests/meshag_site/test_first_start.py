@@ -23,6 +23,15 @@ def test_first_start_draws_the_credentials(tmp_path: Path) -> None:
     assert Agent.objects.filter(slug="demo").exists()
 
 
+@pytest.mark.parametrize(("key", "agents"), [("", ["demo"]), ("sk-test", ["assistant", "demo"])])
+def test_a_key_for_openai_brings_the_assistant(
+    key: str, agents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    prepare_database(GivenCredentials(), tmp_path)
+    assert list(Agent.objects.order_by("slug").values_list("slug", flat=True)) == agents
+
+
 def test_credentials_are_kept_for_their_owner_only(tmp_path: Path) -> None:
     first = prepare_database(GivenCredentials(), tmp_path)
     for name, secret in ((PASSWORD_FILE, first.password), (KEY_FILE, first.api_key)):

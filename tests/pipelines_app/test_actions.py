@@ -198,6 +198,14 @@ def test_the_demo_agent_is_made_once(db: None, demo_file: Path) -> None:
     assert AgentVersion.objects.get().config == make_document()
 
 
+def test_the_assistant_is_made_once_beside_the_demo(db: None) -> None:
+    assert actions.ensure_demo_agent() and actions.ensure_assistant_agent()
+    assert not actions.ensure_assistant_agent()
+    default = actions.resolve_agent()
+    assert default is not None and default.agent.slug == "demo"
+    assert Agent.objects.get(slug="assistant").published is not None
+
+
 def test_the_demo_agent_displaces_nobody(default_agent: AgentVersion, demo_file: Path) -> None:
     assert actions.ensure_demo_agent()
     assert actions.resolve_agent() == default_agent
