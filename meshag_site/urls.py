@@ -7,9 +7,10 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from meshag_site import health
+from sessions_app import calls
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="sessions:list"), name="home"),
+    path("", calls.home, name="home"),
     path("login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", auth.LogoutView.as_view(), name="logout"),
     path("call/", include("sessions_app.call_urls")),

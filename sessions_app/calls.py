@@ -4,7 +4,7 @@ import os
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts_app.models import DEFAULT_WORKSPACE
@@ -14,10 +14,17 @@ from sessions_app.actions import start_session
 from sessions_app.addresses import socket_origin
 from sessions_app.introductions import Introduction, introduce
 from sessions_app.switchboard import Refused, TransportAway
-from sessions_app.visitors import SignInNeeded, agent_for, agents_for
+from sessions_app.visitors import SignInNeeded, agent_for, agents_for, is_open_to
 
 MOST_OTHERS = 50
 NOTHING_KNOWN = Introduction((), (), ())
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """A newcomer at this machine finds an agent to talk with; everybody else the sessions, after signing in."""
+    is_new = not request.user.is_authenticated and is_open_to(request)
+    return redirect("calls:default" if is_new else "sessions:list")
 
 
 @require_safe
