@@ -14,7 +14,6 @@ from weakref import WeakValueDictionary
 import msgspec
 from aiohttp import web
 
-from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
@@ -30,6 +29,7 @@ from workers.call import Call, Line
 from workers.casting import Casting
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.documents import find_config
+from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
 from workers.opening import OVER, OVER_NOW, check_provider
@@ -41,11 +41,6 @@ log = logging.getLogger(__name__)
 
 APPEND_SECONDS = 3.0
 """For an event that a request waits for."""
-BRIDGE_SECONDS = 3.0
-CREDENTIAL_SECONDS = 1.0
-AWAY_SECONDS = 3.0
-KEY_SECONDS = 5.0
-"""How long an API key's answer is remembered: a revoked key works no longer than this."""
 DRAIN_SECONDS = 6.0
 """How long a process that is stopped waits for what is being said."""
 END_SECONDS = 6.0
@@ -78,9 +73,7 @@ class Transport:
         self.calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
-        self._keys: dict[str, tuple[float, str | None]] = {}
-        self._ask_again = 0.0
-        """When a bridge that did not answer is asked for credentials again."""
+        self._inquiries = Inquiries(bus)
         self._unwritten: dict[str, Record] = {}
         """By session: changes of its record that wait for Valkey."""
         self._records: dict[str, Record] = {}
@@ -242,48 +235,13 @@ class Transport:
         return {role: self.casting.roster.providers(role) for role in Role}
 
     async def bridge_key(self, key: str) -> str | None:
-        known = self._keys.get(key)
-        if known and time.monotonic() - known[0] < KEY_SECONDS:
-            return known[1]
-        answer = await self._ask_bridge(subjects.BRIDGE_KEY, {"key": key})
-        workspace = answer.get("workspace")
-        self._keys = {k: v for k, v in self._keys.items() if time.monotonic() - v[0] < KEY_SECONDS}
-        self._keys[key] = (time.monotonic(), workspace)
-        return workspace
+        return await self._inquiries.workspace_of(key)
 
     async def bridge_agent(self, workspace: str | None, slug: str, number: str) -> AgentAnswer | None:
-        asked = {"workspace": workspace, "slug": slug, "number": number}
-        answer = await self._ask_bridge(subjects.BRIDGE_AGENT, asked)
-        if "config" not in answer:
-            return None
-        return AgentAnswer(answer["workspace"], answer["agent"], answer["version"], answer["config"])
+        return await self._inquiries.agent(workspace, slug, number)
 
     async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
-        """Without the bridge calls go on with the environment's, and not every one waits to find that out."""
-        asked = sorted(registry.with_credentials().keys() & set(providers))
-        if not asked or time.monotonic() < self._ask_again:
-            return None if asked else {}
-        question = {"workspace": workspace, "providers": asked}
-        try:
-            answer = await self._ask_bridge(subjects.BRIDGE_CREDENTIALS, question, within=CREDENTIAL_SECONDS)
-        except Unavailable as error:
-            self._ask_again = time.monotonic() + AWAY_SECONDS
-            log.warning("no credentials but the environment's", extra={"error": str(error)})
-            return None
-        sealed: dict[str, str] = answer.get("sealed", {})
-        return sealed
-
-    async def _ask_bridge(
-        self, subject: str, question: Mapping[str, Any], within: float = BRIDGE_SECONDS
-    ) -> dict[str, Any]:
-        try:
-            payload = await self.bus.request(subject, json.dumps(question).encode(), within=within)
-        except BusError:
-            raise Unavailable("The bridge does not answer; is `manage.py bridge` running?") from None
-        answer: dict[str, Any] = json.loads(payload)
-        if answer.get("unavailable"):
-            raise Unavailable(answer["error"])
-        return answer
+        return await self._inquiries.credentials(workspace, providers)
 
     async def create(self, spec: SessionSpec) -> None:
         if self.draining:

@@ -4,16 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
-from mesh import subjects
-from mesh.events import SessionUpdated
+from mesh import asking, subjects
+from mesh.events import SessionCreated, SessionUpdated
+from mesh.roster import Beat
 from mesh.subjects import Stage
 from tests.unsupervised import document
-from tests.workers import lines
+from tests.workers import desks, lines
 from tests.workers.lines import Process, transport_process
 from tests.workers.stages import SECONDS, Extra, played
-from workers import transport
+from workers import inquiries
+from workers.asked import Asked
 from workers.stage import Seat
 
 
@@ -59,11 +62,26 @@ async def test_offline_providers_need_no_bridge(process: Process) -> None:
 async def test_a_bridge_that_is_away_is_left_alone(
     process: Process, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
-    monkeypatch.setattr(transport, "CREDENTIAL_SECONDS", 0.1)
+    monkeypatch.setattr(inquiries, "CREDENTIAL_SECONDS", 0.1)
     await serve(process, bridge := Bridge(answer))
     for _ in range(3):
         assert await process.transport.own_credentials("bicycles", {"openai"}) is None
     assert len(bridge.asked) == 1
+
+
+async def test_sessions_asked_for_by_nats_have_them(process: Process) -> None:
+    for role in ("stt", "llm", "tts"):
+        process.transport.casting.roster.hear(Beat(id=role, role=role, providers=("offline",)), float("inf"))
+    sealed = {"openai": "sealed-for-openai", "elevenlabs": "sealed-for-elevenlabs"}
+    await serve(process, Bridge({"sealed": sealed}))
+    question = asking.Open(workspace="bicycles", config=desks.document())
+    answer = await Asked(process.transport)(asking.encode(question))
+    opened = msgspec.json.decode(answer, type=asking.Opened)
+    entry = await process.transport.configs.get_entry(opened.session)
+    assert entry is not None and entry.credentials == sealed
+    created = (await process.transport.bus.history(opened.session))[0].event
+    assert isinstance(created, SessionCreated) and created.credentials == sealed
+    assert b"sealed" not in answer
 
 
 async def test_without_any_bridge_nobody_waits(process: Process) -> None:

@@ -52,6 +52,13 @@ async def signed(valkey_url: str) -> AsyncIterator[Front]:
         yield opened
 
 
+async def test_a_call_has_its_workspaces_credentials(line: Front) -> None:
+    line.desk.own = {"default": {"openai": "sealed"}, "elsewhere": {"openai": "another"}}
+    async with line.client.post("/twilio", data=call()) as response:
+        await stream_of(response)
+    assert line.desk.created[-1].credentials == {"openai": "sealed"}
+
+
 async def test_a_call_is_led_into_its_socket(line: Front) -> None:
     form = call()
     async with line.client.post("/twilio", data=form) as response:
