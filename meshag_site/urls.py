@@ -7,13 +7,14 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from meshag_site import health
-from sessions_app import calls
+from sessions_app.home import home
 
 urlpatterns = [
-    path("", calls.home, name="home"),
+    path("", home, name="home"),
     path("login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", auth.LogoutView.as_view(), name="logout"),
     path("call/", include("sessions_app.call_urls")),
+    path("agents/", include("pipelines_app.urls")),
     path("sessions/", include("sessions_app.urls")),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),

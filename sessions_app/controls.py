@@ -52,7 +52,7 @@ def end(request: HttpRequest, session_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def config(request: HttpRequest, session_id: str) -> HttpResponse:
     session = session_to_run(request, session_id)
-    form = ConfigForm(request.POST or None, document=session.config)
+    form = ConfigForm(request.POST if request.method == "POST" else None, document=session.config)
     if request.method == "POST" and form.is_valid():
         try:
             actions.change_session_config(session=session, config=form.document)

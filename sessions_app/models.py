@@ -3,8 +3,6 @@
 Every row is made from canonical events by `fold.py`. Nothing else writes them, so the stream can always be read again.
 """
 
-import hashlib
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -116,9 +114,6 @@ class Session(models.Model):
         """What people call it."""
         return self.name or f"Session {self.id[:8]}"
 
-    def latest_incidents(self) -> list["Incident"]:
-        return list(self.incidents.order_by("-id")[:20])
-
     def go_live(self, *, at: datetime, rate: int) -> None:
         if self.state == State.CREATED:
             self.state = State.LIVE
@@ -195,10 +190,6 @@ class Speaker(models.TextChoices):
     SYSTEM = "system"
 
 
-Look = tuple[str, bool]
-"""What can still change of an entry: its text, and whether the caller broke in."""
-
-
 class TranscriptQuerySet(OwnedQuerySet["TranscriptEntry"]):
     def after(self, position: int) -> Self:
         """Those stored later than the entry of that id. Ids, unlike sequences, go on when a stream is lost."""
@@ -241,16 +232,6 @@ class TranscriptEntry(SessionRow):
 
     def __str__(self) -> str:
         return f"{self.speaker} in {self.session_id}"
-
-    @property
-    def look(self) -> Look:
-        return self.text, self.interrupted
-
-
-def fingerprint(entries: Iterable[TranscriptEntry]) -> str:
-    """The same for the same entries with the same looks."""
-    looks = [(entry.id, *entry.look) for entry in entries]
-    return hashlib.sha256(repr(looks).encode()).hexdigest()[:16]
 
 
 class UsageQuerySet(OwnedQuerySet["Usage"]):

@@ -75,7 +75,9 @@ class StartForm(forms.Form):
 def new(request: HttpRequest) -> HttpResponse:
     user = request.user
     assert isinstance(user, User)
-    form = StartForm(user, request.POST or None, initial={"agent": request.GET.get("agent", "")})
+    form = StartForm(
+        user, request.POST if request.method == "POST" else None, initial={"agent": request.GET.get("agent", "")}
+    )
     if not form.workspaces:
         raise PermissionDenied
     context: dict[str, Any] = {"form": form}

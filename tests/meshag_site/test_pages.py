@@ -110,12 +110,6 @@ def test_signing_out_is_a_post(owner: User) -> None:
     assert "_auth_user_id" not in client.session
 
 
-def test_home_is_the_list_of_sessions(owner: User) -> None:
-    response = signed_in(owner).get("/", follow=True)
-    assert response.redirect_chain == [("/sessions/", 302)]
-    assert response.status_code == 200
-
-
 def test_a_visitor_is_asked_to_sign_in(client: Client, db: None) -> None:
     response = client.get("/", follow=True)
     assert response.request["PATH_INFO"] == "/login"
