@@ -1,43 +1,35 @@
 """The call page: talk with an agent in the browser. The voice goes straight to the transport."""
 
 import os
+from collections import defaultdict
+from collections.abc import Sequence
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts_app.models import DEFAULT_WORKSPACE
+from connectors_app.models import Credential
 from mesh.config import ConfigError
 from pipelines_app.models import Agent
 from sessions_app.actions import start_session
 from sessions_app.addresses import socket_origin
 from sessions_app.introductions import Introduction, introduce
 from sessions_app.switchboard import Refused, TransportAway
-from sessions_app.visitors import SignInNeeded, agent_for, agents_for, is_open_to
+from sessions_app.visitors import SignInNeeded, agent_for, agents_for
 
 MOST_OTHERS = 50
 NOTHING_KNOWN = Introduction((), (), ())
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    """A newcomer at this machine finds an agent to talk with; everybody else the sessions, after signing in."""
-    is_new = not request.user.is_authenticated and is_open_to(request)
-    return redirect("calls:default" if is_new else "sessions:list")
-
-
-@require_safe
 def default(request: HttpRequest) -> HttpResponseBase:
-    """The default agent of the default workspace, else of another one, else the first agent that can be called."""
+    """A default agent, of the oldest workspace first, else whichever can be called."""
     try:
-        agents = list(agents_for(request)[:MOST_OTHERS])
+        agent = agents_for(request).order_by("-is_default", "workspace", "slug").first()
     except SignInNeeded:
         return redirect_to_login(request.get_full_path())
-    if not agents:
-        return render(request, "sessions_app/no_call.html")
-    agents.sort(key=lambda agent: (not agent.is_default, agent.workspace.slug != DEFAULT_WORKSPACE))
-    return _page(request, agents[0])
+    return _page(request, agent) if agent else render(request, "sessions_app/no_call.html")
 
 
 @require_safe
@@ -50,10 +42,11 @@ def page(request: HttpRequest, workspace: str, slug: str) -> HttpResponseBase:
 
 def _page(request: HttpRequest, agent: Agent) -> HttpResponse:
     others = [other for other in agents_for(request)[:MOST_OTHERS] if other.pk != agent.pk]
+    introduction, *its = _introductions([agent, *others])
     context = {
         "agent": agent,
-        "introduction": _introduction(agent),
-        "others": [(other, _introduction(other)) for other in others],
+        "introduction": introduction,
+        "others": list(zip(others, its, strict=True)),
         "local_url": f"http://localhost:{request.get_port()}{request.path}",
     }
     response = render(request, "sessions_app/call.html", context)
@@ -61,10 +54,18 @@ def _page(request: HttpRequest, agent: Agent) -> HttpResponse:
     return response
 
 
-def _introduction(agent: Agent) -> Introduction:
+def _introductions(agents: Sequence[Agent]) -> list[Introduction]:
+    kept = Credential.objects.in_use().filter(workspace__in={agent.workspace_id for agent in agents})
+    keyed = defaultdict[int, set[str]](set)
+    for workspace, provider in kept.values_list("workspace_id", "provider"):
+        keyed[workspace].add(provider)
+    return [_introduction(agent, keyed[agent.workspace_id]) for agent in agents]
+
+
+def _introduction(agent: Agent, keyed: set[str]) -> Introduction:
     assert agent.published
     try:
-        return introduce(agent.published, os.environ)
+        return introduce(agent.published, os.environ, keyed)
     except ConfigError:  # an older version of us has let it pass; the start of a call says what is wrong
         return NOTHING_KNOWN
 

@@ -1,6 +1,6 @@
 """What a caller is told of an agent: who hears, thinks and speaks, what is understood, what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from connectors_app import registry
@@ -28,14 +28,17 @@ class Introduction:
     """Settings without which nobody can hear, think or speak."""
 
 
-def introduce(version: AgentVersion, environ: Mapping[str, str]) -> Introduction:
-    """Raises mesh.config.ConfigError where the version is no longer valid."""
+def introduce(version: AgentVersion, environ: Mapping[str, str], keyed: Container[str] = ()) -> Introduction:
+    """`keyed`: providers for which the workspace has a key of its own.
+
+    Raises mesh.config.ConfigError where the version is no longer valid.
+    """
     document = config.read(version.config)
     roles = [role for role in Role if role in document.roles()]
     return Introduction(
         parts=tuple(Part(VERBS[role], _labels(document, role)) for role in roles),
         sentences=_sentences(document),
-        lacking=tuple(dict.fromkeys(setting for role in roles for setting in _lacking(document, role, environ))),
+        lacking=tuple(dict.fromkeys(setting for role in roles for setting in _lacking(document, role, environ, keyed))),
     )
 
 
@@ -54,7 +57,8 @@ def _sentences(document: AgentConfig) -> tuple[str, ...]:
     return recognizer.sentences(registry.make_options(recognizer, document.options(Role.STT, *first)))
 
 
-def _lacking(document: AgentConfig, role: Role, environ: Mapping[str, str]) -> tuple[str, ...]:
+def _lacking(document: AgentConfig, role: Role, environ: Mapping[str, str], keyed: Container[str]) -> tuple[str, ...]:
     """What the first provider needs, when no other one can stand in for it."""
-    chain, missing = document.chain(role), registry.missing(role, environ)
+    chain = document.chain(role)
+    missing = {slug: names for slug, names in registry.missing(role, environ).items() if slug not in keyed}
     return missing[chain[0]] if chain and all(slug in missing for slug in chain) else ()
