@@ -49,6 +49,11 @@ class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
         ("Dates", {"fields": ("last_login", "date_joined")}),
     ]
 
+    add_fieldsets = [
+        (None, {"fields": ("username", "password1", "password2")}),
+        ("Access", {"fields": ("email", "is_staff"), "description": "Workspaces are given on the next page."}),
+    ]
+
     @display(description="name")
     def full_name(self, person: User) -> str:
         return person.get_full_name()

@@ -1,13 +1,14 @@
 """Sessions in the admin: to be read. Events write them, and nobody else."""
 
 import json
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -48,14 +49,22 @@ def tell_short(text: str) -> str:
     return Truncator(text).chars(SHORT)
 
 
-def tell_time(time: timedelta) -> str:
-    minutes, seconds = divmod(round(time.total_seconds()), 60)
+def tell_time(length: timedelta) -> str:
+    minutes, seconds = divmod(round(length.total_seconds()), 60)
     return f"{minutes}:{seconds:02}"
 
 
 def tell_cost(usage: Usage) -> str:
     """A provider without a price costs nothing that we know of."""
     return f"{usage.micros / MICROS:.6f}" if usage.price_version or usage.micros else "no price"
+
+
+def tell_cut(entry: TranscriptEntry) -> str:
+    return "by the caller" if entry.interrupted else ""
+
+
+def tell_kind(incident: Incident) -> str:
+    return incident.get_kind_display().capitalize()
 
 
 def tell_count(usage: Usage) -> str:
@@ -76,11 +85,21 @@ class Rows(ReadOnly, TabularRows):
     hide_title = True
     per_page = ON_A_TAB
 
+    @display(description="at")
+    def clock(self, row: Any) -> str:
+        """Within a call the seconds matter, and the day is on the first tab."""
+        return f"{timezone.localtime(row.at):%H:%M:%S}"
+
 
 class Transcript(Rows):
     model = TranscriptEntry
-    fields = ["at", "speaker", "text", "turn", "interrupted", "provider"]
+    fields = ["clock", "speaker", "text", "cut", "turn", "provider"]
+    readonly_fields = ["clock", "cut"]
     verbose_name_plural = "transcript"
+
+    @display(description="cut short")
+    def cut(self, entry: TranscriptEntry) -> str:
+        return tell_cut(entry)
 
 
 class Turns(Rows):
@@ -96,14 +115,19 @@ class Turns(Rows):
 
 class Incidents(Rows):
     model = Incident
-    fields = ["at", "kind", "role", "provider", "successor", "error", "detail"]
+    fields = ["clock", "happened", "role", "provider", "successor", "error", "detail"]
+    readonly_fields = ["clock", "happened"]
     verbose_name_plural = "incidents"
+
+    @display(description="what happened")
+    def happened(self, incident: Incident) -> str:
+        return tell_kind(incident)
 
 
 class UsageRows(Rows):
     model = Usage
-    fields = ["at", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
-    readonly_fields = ["counted", "cost"]
+    fields = ["clock", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
+    readonly_fields = ["clock", "counted", "cost"]
     verbose_name_plural = "usage"
 
     @display(description="counted")
@@ -113,6 +137,27 @@ class UsageRows(Rows):
     @display(description="cost")
     def cost(self, usage: Usage) -> str:
         return tell_cost(usage)
+
+
+class Days(RangeDateFilter):
+    """From the first day's beginning to the last one's end. What is no day is passed over."""
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        if first := self._day("from"):
+            rows = rows.filter(**{f"{self.field_path}__gte": _start_of(first)})
+        if last := self._day("to"):
+            rows = rows.filter(**{f"{self.field_path}__lt": _start_of(last + timedelta(days=1))})
+        return rows
+
+    def _day(self, end: str) -> date | None:
+        try:
+            return date.fromisoformat(self.used_parameters.get(f"{self.field_path}_{end}", ""))
+        except ValueError:
+            return None
+
+
+def _start_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time()))
 
 
 class GoingOn(admin.SimpleListFilter):
@@ -136,7 +181,7 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
         "state",
         "transport",
         ("agent_version__agent", admin.RelatedOnlyFieldListFilter),
-        ("created_at", RangeDateFilter),
+        ("created_at", Days),
         WORKSPACE_FILTER,
     ]
     list_filter_submit = True
@@ -218,7 +263,7 @@ class OfSession(ReadOnly, WithinWorkspaces):
 @admin.register(Turn)
 class TurnAdmin(OfSession):
     list_display = ["call", "number", "status", "said", "answered", "cause", "started_at"]
-    list_filter = ["state", "cause", ("started_at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter = ["state", "cause", ("started_at", Days), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "text", "reply"]
     search_help_text = "Words, or a session's id"
@@ -244,12 +289,17 @@ class TurnAdmin(OfSession):
 
 @admin.register(TranscriptEntry)
 class TranscriptEntryAdmin(OfSession):
-    list_display = ["call", "at", "speaker", "words", "interrupted"]
-    list_filter = ["speaker", "interrupted", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_display = ["call", "at", "speaker", "words", "cut"]
+    list_filter = ["speaker", "interrupted", ("at", Days), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "text"]
     search_help_text = "Words, or a session's id"
-    fields = ["session", ("at", "speaker"), "text", ("turn", "interrupted"), "provider"]
+    fields = ["session", ("at", "speaker"), "text", ("turn", "cut"), "provider"]
+    readonly_fields = ["cut"]
+
+    @display(description="cut short", ordering="interrupted")
+    def cut(self, entry: TranscriptEntry) -> str:
+        return tell_cut(entry)
 
     @display(description="text")
     def words(self, entry: TranscriptEntry) -> str:
@@ -259,7 +309,7 @@ class TranscriptEntryAdmin(OfSession):
 @admin.register(Usage)
 class UsageAdmin(OfSession):
     list_display = ["at", "call", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
-    list_filter = ["role", "provider", "unit", "estimated", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_filter = ["role", "provider", "unit", "estimated", ("at", Days), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "model"]
     readonly_fields = ["counted", "cost"]
@@ -283,18 +333,23 @@ class UsageAdmin(OfSession):
 
 @admin.register(Incident)
 class IncidentAdmin(OfSession):
-    list_display = ["at", "call", "kind", "role", "provider", "successor", "error", "what"]
-    list_filter = ["kind", "role", "provider", ("at", RangeDateFilter), WORKSPACE_FILTER]
+    list_display = ["at", "call", "happened", "role", "provider", "successor", "error", "what"]
+    list_filter = ["kind", "role", "provider", ("at", Days), WORKSPACE_FILTER]
     list_filter_submit = True
     search_fields = ["session__id", "detail"]
+    readonly_fields = ["happened"]
     fields = [
         ("session", "turn"),
-        ("at", "kind"),
+        ("at", "happened"),
         ("role", "error"),
         ("provider", "successor"),
         "detail",
         "ms",
     ]
+
+    @display(description="what happened", ordering="kind")
+    def happened(self, incident: Incident) -> str:
+        return tell_kind(incident)
 
     @display(description="detail")
     def what(self, incident: Incident) -> str:

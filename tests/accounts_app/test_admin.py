@@ -50,3 +50,31 @@ def test_operators_revoke_keys(operator: User, workspace: Workspace) -> None:
     form = {"action": "revoke", "_selected_action": [key.pk]}
     signed_in(operator).post(reverse("admin:accounts_app_apikey_changelist"), form)
     assert APIKey.objects.verify(secret) is None
+
+
+def test_operators_add_people(operator: User) -> None:
+    client, address = signed_in(operator), reverse("admin:accounts_app_user_add")
+    assert 'name="password1"' in client.get(address).content.decode()
+    form = {"username": "ada", "password1": "vf8-Kd2-pq", "password2": "vf8-Kd2-pq"}
+    page = client.post(address, form | {"email": "ada@example.com", "is_staff": "on"}, follow=True)
+    ada = User.objects.get(username="ada")
+    assert ada.check_password("vf8-Kd2-pq") and ada.is_staff and ada.email == "ada@example.com"
+    assert 'name="memberships-0-role"' in page.content.decode() or "Add another" in page.content.decode()
+
+
+def test_a_new_keys_page_is_not_kept(operator: User, workspace: Workspace) -> None:
+    form = {"workspace": workspace.pk, "name": "CRM"}
+    page = signed_in(operator).post(reverse("admin:accounts_app_apikey_add"), form)
+    assert page.status_code == 200 and "no-store" in page["Cache-Control"]
+    assert not page.cookies.get("messages")
+
+
+def test_a_revoked_key_says_so(operator: User, workspace: Workspace) -> None:
+    create_api_key(workspace=workspace, name="CRM")[0].revoke()
+    page = signed_in(operator).get(reverse("admin:accounts_app_apikey_changelist")).content.decode()
+    assert "revoked" in page and "in use" not in page
+
+
+def test_the_only_workspace_is_chosen_already(operator: User, workspace: Workspace) -> None:
+    page = signed_in(operator).get(reverse("admin:accounts_app_apikey_add")).content.decode()
+    assert f'<option value="{workspace.pk}" selected>' in page
