@@ -53,4 +53,5 @@ def save(client: Client, agent: Agent, **changes: Any) -> Any:
 
 def _values(form: BaseForm) -> dict[str, Any]:
     values = {field.html_name: field.value() for field in form}
-    return {name: "on" if value is True else value for name, value in values.items() if value not in (None, False)}
+    filled = {name: value for name, value in values.items() if value is not None and value is not False}
+    return {name: "on" if value is True else value for name, value in filled.items()}
