@@ -11,7 +11,6 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import action, display
 
@@ -27,6 +26,7 @@ from sessions_app.models import (
     TurnState,
     Usage,
 )
+from sessions_app.wording import tell_cost, tell_count, tell_cut, tell_kind, tell_marks, tell_short, tell_time
 
 STATES = {
     State.LIVE.label: "success",
@@ -40,41 +40,7 @@ TURN_STATES = {
     TurnState.INTERRUPTED.label: "warning",
     TurnState.FAILED.label: "danger",
 }
-MICROS = 1_000_000
-SHORT = 90
 ON_A_TAB = 50
-
-
-def tell_short(text: str) -> str:
-    return Truncator(text).chars(SHORT)
-
-
-def tell_time(length: timedelta) -> str:
-    minutes, seconds = divmod(round(length.total_seconds()), 60)
-    return f"{minutes}:{seconds:02}"
-
-
-def tell_cost(usage: Usage) -> str:
-    """A provider without a price costs nothing that we know of."""
-    return f"{usage.micros / MICROS:.6f}" if usage.price_version or usage.micros else "no price"
-
-
-def tell_cut(entry: TranscriptEntry) -> str:
-    return "by the caller" if entry.interrupted else ""
-
-
-def tell_kind(incident: Incident) -> str:
-    return incident.get_kind_display().capitalize()
-
-
-def tell_count(usage: Usage) -> str:
-    return "estimated" if usage.estimated else "by the provider"
-
-
-def tell_marks(turn: Turn) -> str:
-    """When each thing happened, in milliseconds since the caller's last sound."""
-    marks = sorted(turn.waterfall.items(), key=lambda mark: mark[1])
-    return ", ".join(f"{name.replace('_', ' ')} {round(ms)} ms" for name, ms in marks)
 
 
 class Rows(ReadOnly, TabularRows):
@@ -243,9 +209,13 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
         document = json.dumps(session.config, indent=2, ensure_ascii=False)
         return format_html('<pre class="document">{}</pre>', document)
 
-    @action(description="Open its page", icon="open_in_new", permissions=["view"], url_path="page")
+    @action(description="Open its page", icon="open_in_new", permissions=["visit"], url_path="page")
     def open_live_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return redirect("sessions:detail", object_id)
+
+    def has_visit_permission(self, request: HttpRequest, session_id: str) -> bool:
+        """The page is for members, and superusers may be none."""
+        return Session.objects.for_user(request.user).filter(pk=session_id).exists()
 
 
 class OfSession(ReadOnly, WithinWorkspaces):

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db import models
 from pytest_django import DjangoAssertNumQueries
 
-from accounts_app.models import User, Workspace
+from accounts_app.models import Membership, User, Workspace
 from pipelines_app.actions import import_agent
 from pipelines_app.models import AgentVersion
 from sessions_app.models import Incident, Session, TranscriptEntry, Turn, Usage
@@ -98,9 +98,14 @@ def test_a_session_has_a_tab_for_everything(operator: User, workspace: Workspace
     assert "final 210 ms" in page
 
 
-def test_a_session_leads_to_its_live_page(operator: User, workspace: Workspace, story: Story, write: Write) -> None:
+def test_a_session_leads_members_to_its_live_page(
+    operator: User, workspace: Workspace, story: Story, write: Write
+) -> None:
     write(tell_a_call(story))
     client = signed_in(operator)
+    assert f"{SESSIONS}s1/page/" not in client.get(PAGE).content.decode()
+    assert client.get(f"{SESSIONS}s1/page/").status_code == 403
+    Membership.objects.create(user=operator, workspace=workspace)
     assert f"{SESSIONS}s1/page/" in client.get(PAGE).content.decode()
     assert client.get(f"{SESSIONS}s1/page/")["Location"] == "/sessions/s1/"
 
