@@ -9,10 +9,10 @@ from typing import Self
 
 from django.core.management import call_command
 
-from accounts_app.actions import FIRST_OPERATOR, create_first_api_key, create_first_operator
+from accounts_app.actions import FIRST_OPERATOR, create_first_api_key, create_first_operator, ensure_default_workspace
 from accounts_app.models import APIKey, User, digest
 from mesh.environment import Environment
-from pipelines_app.actions import ensure_assistant_agent, ensure_demo_agent
+from pipelines_app.actions import ensure_assistant_agent, ensure_demo_agent, ensure_pipelines
 
 PASSWORD_FILE = "admin-password"
 KEY_FILE = "api-key"
@@ -62,6 +62,7 @@ def prepare_database(given: GivenCredentials, data_dir: Path) -> FirstCredential
         create=lambda secret: create_first_api_key(secret=secret),
     )
     ensure_demo_agent()
+    ensure_pipelines(workspace=ensure_default_workspace())
     if Environment(os.environ).text("OPENAI_API_KEY"):
         ensure_assistant_agent()
     notices.append(_password_notice(given.password, data_dir / PASSWORD_FILE))

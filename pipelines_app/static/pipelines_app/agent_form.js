@@ -8,6 +8,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (news) news.textContent = text;
   }
 
+  function shownName(card) {
+    return "needsKey" in card.dataset ? `${card.dataset.label} (no key yet)` : card.dataset.label;
+  }
 
   function showOrder(section) {
     const cards = [...section.querySelectorAll("[data-chosen] > [data-provider]")];
@@ -18,7 +21,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     const others = [...section.querySelectorAll("[data-others] > [data-provider]")];
     const select = section.querySelector("[data-candidates]");
-    select.replaceChildren(...others.map((card) => new Option(card.dataset.label, card.dataset.provider)));
+    select.replaceChildren(...others.map((card) => new Option(shownName(card), card.dataset.provider)));
     select.parentElement.hidden = others.length === 0;
   }
 
