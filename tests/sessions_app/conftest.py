@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -54,8 +55,13 @@ async def bus(own_nats: RunningServer) -> AsyncIterator[Bus]:
         yield bus
 
 
+def on_valkey(url: str) -> dict[str, Any]:
+    """CHANNEL_LAYERS as the site has them."""
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    return {"default": {"BACKEND": backend, "CONFIG": {"hosts": [url], "prefix": "test"}}}
+
+
 @pytest.fixture
 def channels_on_valkey(settings: Settings, valkey_url: str) -> None:
-    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
     settings.VALKEY_URL = valkey_url
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": {"hosts": [valkey_url], "prefix": "test"}}}
+    settings.CHANNEL_LAYERS = on_valkey(valkey_url)

@@ -65,6 +65,24 @@ def test_the_caller_is_a_caller(owner: User, workspace: Workspace) -> None:
     assert '<td data-label="Caller">–</td>' in signed_in(owner).get(URL).content.decode()
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("state=live", {"bicycles-0", "bicycles-1"}),
+        ("q=bicycles-1", {"bicycles-1"}),
+        ("q=4930", {"bicycles-0", "bicycles-1"}),
+        ("q=%00", {"bicycles-0", "bicycles-1"}),
+        ("agent=shop", {"bicycles-0", "bicycles-1"}),
+        ("agent=nobody", set()),
+        ("state=live&q=nothing", set()),
+    ],
+)
+def test_the_list_can_be_narrowed(query: str, found: set[str], owner: User, version: AgentVersion) -> None:
+    make_sessions(version.agent.workspace, 2, caller="+4930123456", agent_version=version)
+    page = signed_in(owner).get(f"{URL}?{query}")
+    assert {session.id for session in page.context["sessions"]} == found
+
+
 def test_signed_out_means_sign_in(client: Client, db: None) -> None:
     assert client.get(URL).headers["Location"] == f"/login?next={URL}"
 

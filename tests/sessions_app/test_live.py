@@ -3,19 +3,27 @@
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from pytest_django import Settings
 
 from accounts_app.models import Membership, User
 from mesh import events
+from mesh.store import Valkey
 from mesh.subjects import Stage
 from meshag_site.asgi import application
 from sessions_app.nudges import group
-from tests.sessions_app.stories import Story, Write, created, interrupted, played, tell_a_call
+from sessions_app.scene import Phase, Scene
+from sessions_app.scene_store import SceneStore
+from tests.servers import running_valkey
+from tests.sessions_app.conftest import on_valkey
+from tests.sessions_app.stories import Story, Write, created, final, interrupted, played, tell_a_call
 from tests.world import signed_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("channels_on_valkey")]
@@ -200,3 +208,131 @@ async def test_who_leaves_the_workspace_sees_no_more(owner: User, story: Story, 
     async with asyncio.timeout(5):
         assert (await page.socket.receive_output(timeout=5))["type"] == "websocket.close"
     await page.socket.disconnect()
+
+
+async def show(scene: Scene, sequence: int | None = None) -> None:
+    """As the bridge does between two events, or with one."""
+    message = {"type": "session.scene", "scene": msgspec.to_builtins(scene)}
+    if sequence is not None:
+        message |= {"type": "session.nudge", "sequence": sequence}
+    await get_channel_layer().group_send(group("s1"), message)
+
+
+async def test_words_pass_by_until_they_are_rows(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await show(Scene(phase=Phase.LISTENING, sequence=story.sequence, caller="A table"))
+    await page.until(lambda page: page.passing == {"caller": "A table"} and page.phase == "listening")
+    await sync_to_async(write)(story.tell(final("A table for two."), stage=Stage.STT))
+    await show(Scene(phase=Phase.THINKING, sequence=story.sequence), story.sequence)
+    await page.until(lambda page: page.transcript == ["A table for two."] and not page.passing)
+    await page.socket.disconnect()
+
+
+async def test_words_that_may_be_rows_are_not_shown(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await show(Scene(sequence=story.sequence, caller="A table for two"))
+    await page.until(lambda page: bool(page.passing))
+    before = story.sequence
+    await sync_to_async(write)(story.tell(final("A table for two."), stage=Stage.STT))
+    await show(Scene(sequence=before + 1, caller=""), before + 1)
+    await page.until(lambda page: bool(page.entries) and not page.passing)
+    await show(Scene(sequence=before, caller="A table for two"))
+    await show(Scene(sequence=before + 1, phase=Phase.THINKING))
+    await page.until(lambda page: page.phase == "thinking")
+    assert not page.passing
+    await page.socket.disconnect()
+
+
+async def test_who_comes_in_mid_sentence_sees_it(owner: User, story: Story, write: Write, valkey_url: str) -> None:
+    await sync_to_async(write)(story.tell(created(), played(0, "Hello.")))
+    await keep(valkey_url, Scene(phase=Phase.SPEAKING, sequence=story.sequence, agent="How can", coming="I help"))
+    page = await opened(await sync_to_async(Page)(owner))
+    assert page.transcript == ["Hello."] and page.phase == "speaking"
+    assert page.passing == {"agent": 'How can <span class="coming">I help</span>'}
+    await page.socket.disconnect()
+
+
+async def test_an_older_scene_waits_for_the_next(owner: User, story: Story, write: Write, valkey_url: str) -> None:
+    await sync_to_async(write)(story.tell(created(), played(0, "How can I help?")))
+    await keep(valkey_url, Scene(phase=Phase.SPEAKING, sequence=1, agent="How can I help?"))
+    page = await opened(await sync_to_async(Page)(owner))
+    assert page.transcript == ["How can I help?"] and not page.passing
+    await page.socket.disconnect()
+
+
+async def test_two_visitors_see_the_same(owner: User, teammate: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), played(0, "One.")))
+    pages = [await opened(await sync_to_async(Page)(person)) for person in (owner, teammate)]
+    await sync_to_async(write)(story.tell(played(1, "Two.")))
+    await show(Scene(sequence=story.sequence, agent="Three."), story.sequence)
+    for page in pages:
+        await page.until(lambda page: page.transcript == ["One.", "Two."] and page.passing == {"agent": "Three."})
+        await page.socket.disconnect()
+
+
+async def test_a_lost_nudge_heals_by_itself(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await sync_to_async(write)(story.tell(played(0, "One."), events.SessionEnded(reason="hangup")))
+    await page.until(lambda page: page.transcript == ["One."] and page.state == "ended")
+    await page.socket.disconnect()
+
+
+async def test_failures_stand_at_their_place(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), played(0, "One.")))
+    page = await opened(await sync_to_async(Page)(owner))
+    switched = events.ProviderSwitched(role="tts", before="elevenlabs", after="openai")
+    await sync_to_async(write)(story.tell(switched, stage=Stage.TTS))
+    await sync_to_async(write)(story.tell(played(1, "Two.")))
+    await show(Scene(sequence=story.sequence), story.sequence)
+    await page.until(lambda page: "incident" in page.html)
+    assert page.html.index("goes on with openai") < page.html.index("Two.")
+    await page.socket.disconnect()
+
+
+async def test_a_late_word_is_put_in_its_place(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    early = story.tell(final("Early."), stage=Stage.STT)
+    await sync_to_async(write)(story.tell(played(0, "Late.")))
+    page = await opened(await sync_to_async(Page)(owner))
+    late = [msgspec.structs.replace(one, sequence=story.sequence + 5) for one in early]
+    await sync_to_async(write)(late)
+    await show(Scene(), story.sequence + 5)
+    await page.until(lambda page: page.transcript == ["Early.", "Late."])
+    await page.socket.disconnect()
+
+
+async def test_a_turn_shows_where_its_time_went(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created(), events.TurnStarted(turn=1)))
+    page = await opened(await sync_to_async(Page)(owner))
+    timed = events.TurnTimed(turn=1, generation=1, marks={"transcript": 210, "first_sample": 640})
+    await sync_to_async(write)(story.tell(timed))
+    await show(Scene(sequence=story.sequence), story.sequence)
+    await page.until(lambda page: "640 ms" in page.html)
+    assert 'id="turn-1"' in page.html and 'hx-swap-oob="true"' in page.html
+    await page.socket.disconnect()
+
+
+async def test_a_restarted_channel_layer_loses_nothing(
+    owner: User, story: Story, write: Write, settings: Settings, tmp_path: Path
+) -> None:
+    with running_valkey(tmp_path) as valkey:
+        settings.VALKEY_URL = valkey.url
+        settings.CHANNEL_LAYERS = on_valkey(valkey.url)
+        await sync_to_async(write)(story.tell(created(), played(0, "One.")))
+        page = await opened(await sync_to_async(Page)(owner))
+        valkey.kill()
+        await sync_to_async(write)(story.tell(played(1, "Two.")))
+        await page.until(lambda page: page.transcript == ["One.", "Two."])
+        valkey.start()
+        await sync_to_async(write)(story.tell(played(2, "Three.")))
+        await page.until(lambda page: page.transcript == ["One.", "Two.", "Three."])
+        await page.socket.disconnect()
+
+
+async def keep(valkey_url: str, scene: Scene) -> None:
+    valkey = Valkey(valkey_url)
+    await SceneStore(valkey).put({"s1": scene})
+    await valkey.close()
