@@ -156,6 +156,7 @@ def test_the_overview_does_not_grow_in_queries(
     for number in range(5):
         make_session(workspace, f"s{number}")
         Agent.objects.create(workspace=workspace, slug=f"a{number}", name="A", draft=make_document())
+    client.get(INDEX)  # Django keeps the ids of content types
     with django_assert_num_queries(9):
         client.get(INDEX)
 

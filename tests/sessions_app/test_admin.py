@@ -73,6 +73,7 @@ def test_lists_do_not_grow_in_queries(
 ) -> None:
     make_calls(version.agent.workspace, version)
     client = signed_in(operator)
+    client.get(f"/admin/sessions_app/{page}/")  # Django keeps the ids of content types
     with django_assert_num_queries(queries):
         assert client.get(f"/admin/sessions_app/{page}/").status_code == 200
 
@@ -85,6 +86,7 @@ def test_a_session_page_does_not_grow_in_queries(
     for number in range(2, 20):
         Turn.objects.create(workspace=workspace, session=session, number=number, started_at=NOON)
     client = signed_in(operator)
+    client.get(f"{SESSIONS}c0/change/")  # Django keeps the ids of content types
     with django_assert_num_queries(13):
         assert client.get(f"{SESSIONS}c1/change/").status_code == 200
 
