@@ -50,7 +50,7 @@ class Nudges:
 
     def __init__(self, layer: BaseChannelLayer, scenes: Scenes | None = None, store: SceneStore | None = None) -> None:
         self._layer = layer
-        self._scenes = scenes or Scenes()
+        self._scenes = Scenes() if scenes is None else scenes
         self._store = store
         self._waiting: dict[str, int] = {}
         self._workspaces: dict[int, set[str]] = {}

@@ -18,11 +18,13 @@ from accounts_app.actions import create_api_key
 from accounts_app.models import Workspace
 from mesh import events, subjects
 from mesh.bus import Bus, Fenced
+from mesh.store import Valkey
 from mesh.subjects import Stage
 from pipelines_app.models import AgentVersion
 from sessions_app.bridge import Bridge, Options
 from sessions_app.models import Session, State, TranscriptEntry
 from sessions_app.nudges import group
+from sessions_app.scene_store import SceneStore
 from tests.servers import RunningServer
 from tests.sessions_app.stories import created, final, played
 
@@ -64,7 +66,7 @@ class Onlooker:
 
     async def until(self, sequence: int) -> None:
         async with asyncio.timeout(SOON):
-            while (await self.layer.receive(self.channel))["sequence"] < sequence:
+            while (await self.layer.receive(self.channel)).get("sequence", 0) < sequence:
                 pass
 
 
@@ -204,3 +206,17 @@ async def test_metrics_count_what_happened(bridge: Bridge, bus: Bus) -> None:
     }
     assert samples["meshag_bridge_events_folded_total"] == 2
     assert samples["meshag_bridge_sequence"] == 2
+
+
+async def test_words_that_are_no_row_reach_the_pages(bridge: Bridge, bus: Bus, valkey_url: str) -> None:
+    page = await Onlooker().join()
+    await open_session(bus)
+    told = {"utterance": 1, "epoch": 1, "text": "A table"}
+    await bus.publish(subjects.stt_interim("s1"), json.dumps(told).encode())
+    async with asyncio.timeout(SOON):
+        while (await page.layer.receive(page.channel)).get("scene", {}).get("caller") != "A table":
+            pass
+    valkey = Valkey(valkey_url)
+    kept = await SceneStore(valkey).get("s1")
+    await valkey.close()
+    assert kept and kept.caller == "A table"
