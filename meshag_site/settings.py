@@ -26,6 +26,7 @@ if PUBLIC_URL:
     ALLOWED_HOSTS.append(urlsplit(PUBLIC_URL).hostname or "")
     CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
+CSRF_COOKIE_HTTPONLY = True  # pages carry the token themselves
 if PUBLIC_URL.startswith("https:"):
     SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -87,6 +88,7 @@ ASGI_APPLICATION = "meshag_site.asgi.application"
 DATABASES = {"default": database(env, f"sqlite:///{DATA_DIR / 'meshag.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+FORMAT_MODULE_PATH = "meshag_site.formats"
 TIME_ZONE = "UTC"
 
 AUTH_USER_MODEL = "accounts_app.User"
