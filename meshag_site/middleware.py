@@ -73,7 +73,10 @@ class CountRequests(Passage):
 
 
 class ContentSecurityPolicy(Passage):
-    """What pages may load and use. A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept."""
+    """What pages may load and use.
+
+    A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept.
+    """
 
     def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         policy = ADMIN_POLICY if request.path.startswith(reverse("admin:index")) else CONTENT_POLICY
