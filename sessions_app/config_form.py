@@ -33,7 +33,9 @@ class ConfigForm(forms.Form):
     greeting = forms.CharField(required=False, help_text="Said first, when a call begins.")
 
     def __init__(self, data: Any, *, document: dict[str, Any]) -> None:
-        super().__init__(data, initial=_flat(document) | {WHOLE: json.dumps(document, indent=2, ensure_ascii=False)})
+        super().__init__(
+            data, label_suffix="", initial=_flat(document) | {WHOLE: json.dumps(document, indent=2, ensure_ascii=False)}
+        )
         self.fields.update(_number_fields())
         area = forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "mono"})
         self.fields[WHOLE] = forms.CharField(label="The whole document", widget=area, required=False)

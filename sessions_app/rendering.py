@@ -192,5 +192,15 @@ def _incident_piece(incident: Incident) -> Piece:
 
 def _turn_piece(turn: Turn, usage: Sequence[Usage]) -> Piece:
     drawn = bars(turn.waterfall)
-    context = {"turn": turn, "bars": drawn, "response": drawn[-1].ms if drawn else None, "usage": usage}
+    context = {"turn": turn, "bars": drawn, "response": drawn[-1].ms if drawn else None, "used": _used(usage)}
     return Piece.make(f"turn-{turn.number}", (turn.number,), "sessions_app/_turn.html", **context)
+
+
+def _used(usage: Sequence[Usage]) -> list[str]:
+    """What each provider was asked for: all its attempts together."""
+    sums: dict[str, dict[str, int]] = {}
+    for use in usage:
+        units = sums.setdefault(f"{use.role}: {use.provider} {use.model}".strip(), {})
+        unit = f"{use.unit.replace('_', ' ')}{' (about)' if use.estimated else ''}"
+        units[unit] = units.get(unit, 0) + use.quantity
+    return [f"{who}, {', '.join(f'{count} {unit}' for unit, count in units.items())}" for who, units in sums.items()]

@@ -1,5 +1,6 @@
 """The page on which a session is started for somebody who comes by a program of their own."""
 
+import time
 from typing import Any
 
 from django import forms
@@ -15,10 +16,12 @@ from mesh.config import ConfigError, load_json
 from pipelines_app.models import Agent
 from sessions_app.actions import start_session
 from sessions_app.addresses import socket_origin
+from sessions_app.models import Session
 from sessions_app.switchboard import Refused, TransportAway
 
 OWN = "own"
 MOST_AGENTS = 200
+ROW_WITHIN = 2.0
 
 
 class StartForm(forms.Form):
@@ -35,7 +38,7 @@ class StartForm(forms.Form):
     )
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         agents = Agent.objects.for_user(user, Right.RUN).filter(published__isnull=False)
         self.agents = {
             f"{agent.workspace.slug}/{agent.slug}": agent
@@ -49,7 +52,7 @@ class StartForm(forms.Form):
         ]
         agent_field, workspace_field = self.fields["agent"], self.fields["workspace"]
         assert isinstance(agent_field, forms.ChoiceField) and isinstance(workspace_field, forms.ModelChoiceField)
-        agent_field.choices = [*choices, (OWN, "None: I write a document")]
+        agent_field.choices = [*choices, (OWN, "None: the document below")]
         workspace_field.queryset = Workspace.objects.for_user(user, Right.RUN)
 
     def clean(self) -> dict[str, Any]:
@@ -83,7 +86,9 @@ def new(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         try:
-            context |= _room(request, form, _start(form, user))
+            opened = _start(form, user)
+            _wait_for_row(opened.session)
+            context |= _room(request, form, opened)
         except (TransportAway, Refused) as error:
             form.refuse(error)
     return render(request, "sessions_app/new.html", context)
@@ -95,6 +100,13 @@ def _start(form: StartForm, user: User) -> Opened:
     if agent := form.agents.get(chosen["agent"]):
         return start_session(workspace=agent.workspace, version=agent.published, **who)
     return start_session(workspace=chosen["workspace"], document=chosen["parsed"], **who)
+
+
+def _wait_for_row(session: str) -> None:
+    """The link to its page leads nowhere before the bridge has written it; that takes a fraction of a second."""
+    deadline = time.monotonic() + ROW_WITHIN
+    while not Session.objects.filter(pk=session).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _room(request: HttpRequest, form: StartForm, opened: Opened) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""A session's page while a call goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests import speech
+from tests.browser.conftest import PATIENCE, SAID, watched
+from tests.browser.screenshots import screenshot
+from tests.callers import WebsocketCaller
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
+
+COLLECT = """() => {
+  const look = (item) => window.pass(item.className, item.innerText);
+  new MutationObserver(() => document.querySelectorAll("#scene li").forEach(look))
+    .observe(document.body, { subtree: true, childList: true });
+}"""
+
+
+class Passing:
+    """Words that are not final pass by: what was ever shown of them is kept."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[str, str]] = []
+        self._stirred = asyncio.Event()
+
+    def take(self, who: str, words: str) -> None:
+        self._seen.append((who, words))
+        self._stirred.set()
+
+    async def until(self, who: str, words: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE / 1000):
+                while not any(who == speaker and words in text for speaker, text in self._seen):
+                    self._stirred.clear()
+                    await self._stirred.wait()
+        except TimeoutError:
+            raise AssertionError(f"{words!r} of the {who} was not among {self._seen}") from None
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def passing(signed_in_page: Page) -> Passing:
+    passing = Passing()
+    await signed_in_page.expose_function("pass", passing.take)
+    return passing
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def caller(signed_in_page: Page, passing: Passing) -> AsyncIterator[WebsocketCaller]:
+    """In the room of a session that the page has started; the page shows that session."""
+    page = signed_in_page
+    await page.goto("/agents/")
+    await page.get_by_role("link", name="Start a session of Demo").click()
+    await page.get_by_role("button", name="Start").click()
+    room, token = [await page.get_by_label(name).input_value() for name in ("Room URL", "Token")]
+    await screenshot(page, "session-started")
+    await page.get_by_role("link", name="Watch the session").click()
+    await expect(page.locator("#scene")).to_contain_text("Waiting for the caller")
+    await page.evaluate(COLLECT)
+    async with aiohttp.ClientSession() as client, WebsocketCaller(client, room, token) as caller:
+        yield caller
+
+
+async def said(page: Page) -> list[str]:
+    return await page.locator("#said li p").all_inner_texts()
+
+
+async def test_everybody_sees_the_same_call(
+    signed_in_page: Page, caller: WebsocketCaller, passing: Passing, troubles: list[str]
+) -> None:
+    page = signed_in_page
+    await expect(page.locator("#said li.agent").first).to_be_visible()  # the greeting was heard
+    await caller.say(speech.speak(SAID, caller.rate))
+    await expect(page.locator("#said li.caller")).to_contain_text("appointment")
+    late = await watched(page.context, troubles)
+    await late.goto(page.url)
+    await passing.until("caller", "appointment")
+    await passing.until("agent", "day")
+    await screenshot(late, "session-live")
+
+    await page.get_by_label("Let the agent say").fill("Please hold the line.")
+    await page.get_by_role("button", name="Say").click()
+    for shown in (page, late):
+        await expect(shown.locator("#said li.agent").last).to_contain_text("Please hold the line.")
+    assert await said(late) == await said(page)
+    await late.reload()
+    assert await said(late) == await said(page)
+    await expect(late.locator("#turns .waterfall")).to_contain_text("First sound sent")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="End the session").click()
+    await expect(late.locator("#state .badge")).to_have_text("ended")
+    await expect(late.get_by_role("button", name="Say")).to_have_count(0)
+    await screenshot(late, "session-over")
