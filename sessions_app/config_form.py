@@ -5,24 +5,26 @@ import json
 from typing import Any
 
 from django import forms
+from pydantic import BaseModel
 
 from mesh.config import ConfigError, Limits, TurnOptions, load_json, read
 from sessions_app.switchboard import Refused, TransportAway
 
 WHOLE = "document"
-PARTS = {"turn": TurnOptions, "limits": Limits}
+PARTS: dict[str, type[BaseModel]] = {"turn": TurnOptions, "limits": Limits}
 
 
-def _number_fields() -> dict[str, forms.Field]:
-    """From what the document's own types declare: names, ranges and words."""
+def _part_fields() -> dict[str, forms.Field]:
+    """From what the document's own types declare: names and words; their ranges are checked with the document."""
     fields: dict[str, forms.Field] = {}
     for part, model in PARTS.items():
         for name, info in model.model_fields.items():
-            kind = {int: forms.IntegerField, float: forms.FloatField}.get(info.annotation or str, forms.CharField)
-            label = (info.title or name).replace("_", " ").capitalize()
-            fields[f"{part}.{name}"] = kind(
-                required=kind is not forms.CharField, label=label, help_text=info.description
-            )
+            label, text = name.replace("_", " ").capitalize(), info.description or ""
+            if info.annotation is str:
+                fields[f"{part}.{name}"] = forms.CharField(required=False, label=label, help_text=text)
+            else:
+                kind = forms.IntegerField if info.annotation is int else forms.FloatField
+                fields[f"{part}.{name}"] = kind(label=label, help_text=text)
     return fields
 
 
@@ -36,7 +38,7 @@ class ConfigForm(forms.Form):
         super().__init__(
             data, label_suffix="", initial=_flat(document) | {WHOLE: json.dumps(document, indent=2, ensure_ascii=False)}
         )
-        self.fields.update(_number_fields())
+        self.fields.update(_part_fields())
         area = forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "mono"})
         self.fields[WHOLE] = forms.CharField(label="The whole document", widget=area, required=False)
         self.document: dict[str, Any] = document

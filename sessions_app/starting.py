@@ -37,8 +37,8 @@ class StartForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false", "class": "mono"}),
     )
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+    def __init__(self, user: User, data: Any = None, *, chosen: str = "") -> None:
+        super().__init__(data, label_suffix="", initial={"agent": chosen})
         agents = Agent.objects.for_user(user, Right.RUN).filter(published__isnull=False)
         self.agents = {
             f"{agent.workspace.slug}/{agent.slug}": agent
@@ -78,9 +78,8 @@ class StartForm(forms.Form):
 def new(request: HttpRequest) -> HttpResponse:
     user = request.user
     assert isinstance(user, User)
-    form = StartForm(
-        user, request.POST if request.method == "POST" else None, initial={"agent": request.GET.get("agent", "")}
-    )
+    posted = request.POST if request.method == "POST" else None
+    form = StartForm(user, posted, chosen=request.GET.get("agent", ""))
     if not form.workspaces:
         raise PermissionDenied
     context: dict[str, Any] = {"form": form}
