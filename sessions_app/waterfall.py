@@ -13,6 +13,7 @@ LABELS = {
 }
 WIDTH = 1000
 """Units of the drawing; its size is the page's affair."""
+THINNEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def bars(marks: Mapping[str, object]) -> list[Bar]:
     drawn: list[Bar] = []
     before = 0
     for ms, name in times:
-        x = before * WIDTH // longest
-        drawn.append(Bar(LABELS[name], ms, ms - before, x, max(ms * WIDTH // longest - x, 4)))
+        x = min(before * WIDTH // longest, WIDTH - THINNEST)
+        drawn.append(Bar(LABELS[name], ms, ms - before, x, max(ms * WIDTH // longest - x, THINNEST)))
         before = ms
     return drawn

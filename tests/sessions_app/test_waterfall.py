@@ -10,7 +10,7 @@ def test_each_bar_begins_where_one_ended() -> None:
 
 
 def test_bars_stay_in_the_picture() -> None:
-    assert all(bar.x + bar.width <= WIDTH + 4 for bar in bars({"transcript": 3, "first_sample": 7919}))
+    assert all(bar.x + bar.width <= WIDTH for bar in bars({"transcript": 3, "first_audio": 7919, "first_sample": 7919}))
 
 
 def test_words_before_the_end_are_at_zero() -> None:
