@@ -1,4 +1,4 @@
-// Small comforts of every page: times in the reader's own zone, and buttons that copy.
+// Small comforts of every page: times in the reader's own zone, buttons that copy, and a word when live news stop.
 
 const looks = {
   time: { timeStyle: "medium" },
@@ -32,3 +32,11 @@ showTimes(document);
 for (const name of ["htmx:wsAfterMessage", "htmx:afterSettle"]) {
   document.body.addEventListener(name, () => showTimes(document));
 }
+
+const GOING_AWAY = 1001; // htmx itself comes back after every other end that is not meant for good
+
+document.body.addEventListener("htmx:wsOpen", () => document.body.classList.remove("cut-off"));
+document.body.addEventListener("htmx:wsClose", ({ detail }) => {
+  if (detail.event.code !== 1000) document.body.classList.add("cut-off");
+  if (detail.event.code === GOING_AWAY) setTimeout(() => detail.socketWrapper.reconnect(), 1000 + 2000 * Math.random());
+});
