@@ -80,9 +80,12 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         self.page, self.session = news.page, news.session
         if news.html:
             await self.send(news.html)
-        fits = scene is not None and scene.goes_with(self.page.sequence)
-        if moved or fits:
-            await self.show_scene(scene if scene and fits else Scene(phase=scene.phase if scene else Phase.WAITING))
+        if news.page.is_over:
+            await self.show_scene(Scene(phase=Phase.OVER))
+        elif scene and scene.goes_with(news.page.sequence):
+            await self.show_scene(scene)
+        elif moved:
+            await self.show_scene(Scene(phase=scene.phase if scene else Phase.WAITING))
 
     async def show_scene(self, scene: Scene) -> None:
         html = rendering.render_scene(scene, self.session)

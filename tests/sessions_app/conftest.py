@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pytest_django import Settings
+from redis import Redis
 
 from accounts_app.models import Workspace
 from mesh.bus import Bus
@@ -63,5 +64,8 @@ def on_valkey(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 def channels_on_valkey(settings: Settings, valkey_url: str) -> None:
+    """Of the sessions of other tests nothing is left there."""
+    with Redis.from_url(valkey_url) as valkey:
+        valkey.delete("scene:s1")
     settings.VALKEY_URL = valkey_url
     settings.CHANNEL_LAYERS = on_valkey(valkey_url)

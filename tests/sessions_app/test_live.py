@@ -169,7 +169,7 @@ async def test_a_page_that_has_all_is_left_alone(owner: User, story: Story, writ
     html = await sync_to_async(lambda: signed_in(owner).get("/sessions/s1/").content.decode())()
     (shown,) = re.findall(r'ws-connect="/live/sessions/s1/\?shown=(\w+)"', html)
     page = await opened(await sync_to_async(Page)(owner, shown=shown))
-    assert not page.entries and (page.state, page.phase) == ("ended", "waiting")
+    assert not page.entries and (page.state, page.phase) == ("ended", "over")
     await page.socket.disconnect()
 
 
@@ -259,6 +259,14 @@ async def test_an_older_scene_waits_for_the_next(owner: User, story: Story, writ
     await keep(valkey_url, Scene(phase=Phase.SPEAKING, sequence=1, agent="How can I help?"))
     page = await opened(await sync_to_async(Page)(owner))
     assert page.transcript == ["How can I help?"] and not page.passing
+    await page.socket.disconnect()
+
+
+async def test_nothing_passes_by_after_the_end(owner: User, story: Story, write: Write, valkey_url: str) -> None:
+    await sync_to_async(write)(tell_a_call(story))
+    await keep(valkey_url, Scene(phase=Phase.SPEAKING, sequence=story.sequence, agent="Left behind"))
+    page = await opened(await sync_to_async(Page)(owner))
+    assert page.phase == "over" and not page.passing
     await page.socket.disconnect()
 
 
