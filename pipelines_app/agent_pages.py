@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from accounts_app.models import Right, User
 from accounts_app.scoping import WithinWorkspaces, allows
-from mesh.config import ConfigError, Problem, load_json
+from mesh.config import ConfigError, Problem, load_json, revision
 from pipelines_app import drafts
 from pipelines_app.actions import (
     NeverPublished,
@@ -28,6 +28,7 @@ from pipelines_app.actions import (
 )
 from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
+from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
 
 DRAFT = "draft"
@@ -83,6 +84,17 @@ class DocumentForm(forms.Form):
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 30, "spellcheck": "false"}),
     )
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, agent: Agent, data: QueryDict | None = None) -> None:
+        text = json.dumps(agent.draft, indent=2, ensure_ascii=False)
+        self.revision = revision(agent.draft)
+        super().__init__(data, initial={"document": text, "seen": self.revision})
+
+    def clean_seen(self) -> None:
+        if self.cleaned_data["seen"] not in ("", self.revision):
+            raise forms.ValidationError(CHANGED_MEANWHILE)
 
     def clean_document(self) -> dict[str, Any]:
         try:
@@ -181,8 +193,7 @@ class AgentPages(WithinWorkspaces):
 
     def document_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         agent = self.find(request, object_id, to_change=request.method == "POST")
-        text = json.dumps(agent.draft, indent=2, ensure_ascii=False)
-        form = DocumentForm(request.POST or None, initial={"document": text})
+        form = DocumentForm(agent, request.POST or None)
         if request.method == "POST" and form.is_valid():
             agent.draft = form.cleaned_data["document"]
             agent.save(update_fields=["draft", "updated_at"])

@@ -1,7 +1,7 @@
 """The form of an agent: its document taken apart into fields, and put together again when it is saved."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from accounts_app.models import Workspace
 from connectors_app.base import Role
 from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, TextField, option_form
-from mesh.config import AgentConfig, ConfigError, Problem
+from mesh.config import AgentConfig, ConfigError, Problem, revision
 from pipelines_app import drafts
 from pipelines_app.actions import check_document
 from pipelines_app.drawing import Arrow, Picture, draw
@@ -38,6 +38,12 @@ SECTIONS = {
 }
 """The parts of the document that are options of our own: each key with its form."""
 TITLES = {"turn": "Taking turns", "limits": "Limits", "speech": "Speech"}
+
+
+CHANGED_MEANWHILE = (
+    "Somebody else has saved this agent since you opened it, so nothing was saved. "
+    "Copy what you want to keep, and open the agent again."
+)
 
 
 class WordsField(forms.CharField):
@@ -107,6 +113,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     transport = forms.ChoiceField(
         label="Calls come by", widget=UnfoldAdminSelectWidget(), help_text="How callers reach the agent."
     )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())
     note = forms.CharField(
         required=False,
         max_length=200,
@@ -166,6 +173,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.initial["system_prompt"] = drafts.text(self.document, "system_prompt")
         self.initial["greeting"] = drafts.text(self.document, "greeting")
         self.initial["transport"] = transport
+        self.initial["seen"] = revision(self.instance.draft)
 
     def _pipeline_choices(self) -> list[Any]:
         rows = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("row:")]
@@ -200,13 +208,15 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         same = Agent.objects.filter(workspace=workspace, slug=cleaned.get("slug")).exclude(pk=self.instance.pk)
         if workspace and same.exists():
             self.add_error("slug", "Another agent of the workspace is called so.")
+        if not self.is_new and cleaned.get("seen") not in ("", revision(self.instance.draft)):
+            self.add_error(None, CHANGED_MEANWHILE)
         self._check_pipeline(workspace, str(cleaned.get("pipeline") or ""))
         parts_are_good = self._parts_are_valid()
         if parts_are_good and not self.errors:
             self.document = self._assembled(cleaned)
             self._check_document()
         elif not parts_are_good:
-            self.add_error(None, "Some options below need another look.")
+            self._point_below()
         return cleaned
 
     def _parts_are_valid(self) -> bool:
@@ -246,18 +256,31 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         """Say it where it can be put right; what no field can is said at the top, with the way to it."""
         head, *rest = re.split(r"[.\[]", problem.path.replace("]", ""))
         sentence = problem.message[:1].upper() + problem.message[1:] + "."
-        if head in ("system_prompt", "greeting", "pipeline"):
-            self.add_error(head, sentence if head != "pipeline" else f"{problem}.")
-        elif head in self.sections and rest and rest[0] in self.sections[head].fields:
-            self.sections[head].add_error(rest[0], sentence)
-            self.add_error(None, "Some options below need another look.")
-        elif head == "connectors" and rest[:1] == ["transport"]:
+        if head in ("system_prompt", "greeting"):
+            self.add_error(head, sentence)
+        elif head == "pipeline":
+            self.add_error(head, f"{problem}.")
+        elif (head, *rest[:1]) == ("connectors", "transport"):
             self.add_error("transport", sentence)
-        elif head == "connectors" and (found := [part for part in self.providers if part.role == rest[0]]):
-            found[0].place(rest[1:], sentence)
-            self.add_error(None, "Some options below need another look.")
+        elif self._place_below(head, rest, sentence):
+            self._point_below()
         else:
             self.add_error(None, f"{problem}. There is no field for this here: see “Whole document”.")
+
+    def _place_below(self, head: str, rest: Sequence[str], sentence: str) -> bool:
+        """Whether a form below has the place for it, and shows it."""
+        if head in self.sections and rest and rest[0] in self.sections[head].fields:
+            self.sections[head].add_error(rest[0], sentence)
+            return True
+        shown = [part for part in self.providers if part.is_used and [head, part.role] == ["connectors", *rest[:1]]]
+        for part in shown:
+            part.place(rest[1:], sentence)
+        return bool(shown)
+
+    def _point_below(self) -> None:
+        pointer = "Some options below need another look."
+        if pointer not in self.non_field_errors():
+            self.add_error(None, pointer)
 
 
 def arrows_of(flow: Flow) -> list[Arrow]:

@@ -113,13 +113,13 @@ class ProviderList:
         """`path` is what follows the role: `config`, the provider and the option, or the option of the primary."""
         for card in self.chosen if path[:1] == ["config"] else ():
             option = path[2:3] if path[1:2] == [card.slug] else path[1:2] if card.slug == self.order[0] else []
-            if card.form and option and option[0] in card.form.fields:
+            if card.form and card.form.is_bound and option and option[0] in card.form.fields:
                 card.form.add_error(option[0], message)
                 return
             if path[1:2] == [card.slug]:
                 card.error = message
                 return
-        self.error = message
+        self.error = f"{'.'.join(path)}: {message}" if path[:1] == ["config"] else message
 
 
 def _by_label(role: Role) -> list[str]:

@@ -156,3 +156,12 @@ def test_what_is_no_document_is_refused(owner: User, agent: Agent, text: str, to
     before = agent.draft
     page = send(as_staff(owner), "document", agent, document=text)
     assert agent.draft == before and told in page.content.decode()
+
+
+def test_what_somebody_else_saved_is_not_replaced(owner: User, agent: Agent) -> None:
+    client = as_staff(owner)
+    seen = client.get(address("document", agent)).context["form"]["seen"].value()
+    redraft(agent, make_document(greeting="Theirs"))
+    page = send(client, "document", agent, document="{}", seen=seen)
+    assert agent.draft["greeting"] == "Theirs"
+    assert "Somebody else has saved this agent" in page.content.decode()

@@ -1,8 +1,11 @@
 import pytest
+from django.urls import reverse
 
-from accounts_app.models import User
+from accounts_app.models import User, Workspace
+from connectors_app.actions import keep_credential
+from connectors_app.models import Credential
 from pipelines_app.models import Agent, AgentVersion
-from tests.pipelines_app.agent_forms import save, sent, shown_form
+from tests.pipelines_app.agent_forms import as_staff, change_address, save, sent, shown_form
 from tests.world import make_document, redraft, signed_in
 
 
@@ -85,3 +88,72 @@ def test_capabilities_are_words_with_commas(operator: User, agent: Agent) -> Non
     save(signed_in(operator), agent, capabilities="booking, german,, booking")
     assert agent.capabilities == ["booking", "german"]
     assert sent(shown_form(signed_in(operator), agent))["capabilities"] == "booking, german"
+
+
+def test_what_somebody_else_saved_is_not_overwritten(operator: User, agent: Agent) -> None:
+    client = signed_in(operator)
+    opened = sent(shown_form(client, agent), greeting="Mine")
+    redraft(agent, make_document(greeting="Theirs"))
+    page = client.post(change_address(agent), opened)
+    agent.refresh_from_db()
+    assert agent.draft["greeting"] == "Theirs"
+    assert "Somebody else has saved this agent" in page.content.decode()
+
+
+def test_what_no_field_holds_is_told_with_its_path(operator: User, agent: Agent) -> None:
+    redraft(agent, make_document() | {"tune": "waltz"})
+    page = save(signed_in(operator), agent, greeting="Hello")
+    assert "tune: is not a key of this object" in page.content.decode()
+    assert "see “Whole document”" in page.content.decode()
+
+
+def test_an_unused_roles_problem_is_told_at_the_top(operator: User, agent: Agent) -> None:
+    document = make_document()
+    document["connectors"]["stt"] = {"primary": "nobody"}
+    redraft(agent, document)
+    page = save(signed_in(operator), agent, pipeline="ready:text-chat")
+    [told] = page.context["adminform"].form.non_field_errors()
+    assert "connectors.stt.primary: “nobody” is not a known stt provider" in told
+
+
+def test_a_provider_that_is_not_known_keeps_its_options(operator: User, agent: Agent) -> None:
+    document = make_document()
+    document["connectors"]["llm"] = {"primary": "nobody", "config": {"nobody": {"x": 1}}}
+    redraft(agent, document)
+    page = save(signed_in(operator), agent)
+    form = page.context["adminform"].form
+    assert "“nobody” is not a known llm provider" in form.providers[1].error
+    assert "This installation has no such provider." in page.content.decode()
+
+
+def test_a_workspaces_own_credential_is_a_key(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    client = signed_in(operator)
+    [card] = shown_form(client, agent).providers[1].chosen
+    assert card.needs == "OPENAI_API_KEY"
+    credential = Credential(workspace=agent.workspace, provider="openai", name="Ours", is_active=True)
+    keep_credential(credential=credential, key="sk-of-the-tests-0123456789")
+    [card] = shown_form(client, agent).providers[1].chosen
+    assert card.needs == ""
+
+
+def test_a_new_agent_comes_with_a_document(owner: User, workspace: Workspace) -> None:
+    client = as_staff(owner)
+    address = reverse("admin:pipelines_app_agent_add")
+    form = client.get(address).context["adminform"].form
+    values = sent(form, workspace=workspace.pk, name="New", slug="new", greeting="Hello!")
+    client.post(address, values | {"_publish": ""})
+    agent = Agent.objects.get(slug="new")
+    assert agent.published is not None and agent.published.config["greeting"] == "Hello!"
+
+
+def test_builders_of_no_workspace_add_none(teammate: User) -> None:
+    assert as_staff(teammate).get(reverse("admin:pipelines_app_agent_add")).status_code == 403
+
+
+def test_nobody_adds_to_another_workspace(owner: User, other_workspace: Workspace) -> None:
+    client = as_staff(owner)
+    address = reverse("admin:pipelines_app_agent_add")
+    form = client.get(address).context["adminform"].form
+    client.post(address, sent(form, workspace=other_workspace.pk, name="New", slug="new"))
+    assert not Agent.objects.exists()
