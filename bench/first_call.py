@@ -1,4 +1,4 @@
-"""From a clone to the first spoken reply, as a newcomer has it: clone, `make up`, open the page, press the button, speak.
+"""From a clone to the first spoken reply: clone, `make up`, open the page, press the button, speak, hear the answer.
 
     python -m bench.first_call            packages from this user's caches
     python -m bench.first_call --cold     everything from the index
