@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from meshag_site import health
+from meshag_site.api_pages import RedocPage, SwaggerPage
 from sessions_app.home import home
 
 urlpatterns = [
@@ -16,6 +17,9 @@ urlpatterns = [
     path("call/", include("sessions_app.call_urls")),
     path("agents/", include("pipelines_app.urls")),
     path("sessions/", include("sessions_app.urls")),
+    path("api/v1/", include("meshag_site.api")),
+    path("api/docs/", SwaggerPage.as_view(url_name="schema"), name="api-docs"),
+    path("api/redoc/", RedocPage.as_view(url_name="schema"), name="api-redoc"),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),
     path("health", health.health, name="health"),
