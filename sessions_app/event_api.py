@@ -1,7 +1,7 @@
 """The API's live events: GET /api/v1/sessions/<id>/events."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -82,6 +82,19 @@ class AsTold(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
+class Streamed(StreamingHttpResponse):
+    """Lets go of its source at once when the reader leaves, not when the collector finds it."""
+
+    def __init__(self, source: AsyncGenerator[str, None]) -> None:
+        super().__init__(source, content_type="text/event-stream", headers=HEADERS)
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async with aclosing(self._source):
+            async for part in super().__aiter__():
+                yield part
+
+
 class AsyncView(APIView):
     """As REST framework dispatches, with a handler that holds no thread."""
 
@@ -150,7 +163,7 @@ class SessionEvents(AsyncView):
         except BaseException:
             await stack.aclose()
             raise
-        return StreamingHttpResponse(_until_left(stack, stream), content_type="text/event-stream", headers=HEADERS)
+        return Streamed(_until_left(stack, stream))
 
 
 async def _until_left(stack: AsyncExitStack, stream: EventStream) -> AsyncGenerator[str, None]:
