@@ -24,6 +24,15 @@ WRITES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "sessions/s1/end", {}),
     ("DELETE", "sessions/s1", None),
 )
+STEPS_OF_A_SESSION: tuple[tuple[str, str, Any], ...] = (
+    ("post", "sessions", {"agent": "shop"}),
+    ("get", "sessions", None),
+    ("get", "sessions/s1", None),
+    ("get", "sessions/s1/config", None),
+    *(("get", f"sessions/s1/{name}", None) for name in KEPT),
+    *((method.lower(), path, body) for method, path, body in WRITES),
+)
+"""Every operation but the stream."""
 
 
 class Transport:
