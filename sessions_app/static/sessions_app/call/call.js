@@ -62,8 +62,9 @@ class Call {
       },
       onPlayed: ({ heard, level }) => {
         meter("voice", level);
-        page.dataset.heard = heard ?? page.dataset.heard;
-        if (heard !== undefined) this.#connection?.reportPlayed(heard);
+        if (heard === undefined) return;
+        page.dataset.heard = heard;
+        this.#connection?.reportPlayed(heard);
       },
       onState: (mayPlay) => (part("unlock").hidden = mayPlay),
     });

@@ -51,7 +51,7 @@ export class Conversation {
 
   _reply({ text, turn, sentence }) {
     const { sentences, tail } = this.#turn(turn);
-    const words = document.createElement("span");
+    const words = sentences.get(sentence) ?? document.createElement("span");
     words.textContent = `${text} `;
     sentences.set(sentence, words);
     tail.before(words);
