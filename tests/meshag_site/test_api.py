@@ -110,6 +110,11 @@ def test_the_pages_load_nothing_from_elsewhere(path: str, owner: User) -> None:
     assert "script-src 'self';" in policy and "default-src 'none'" in policy
 
 
+def test_redoc_fetches_no_picture_from_elsewhere(db: None) -> None:
+    script = Program().client.get("/api/redoc/?script")
+    assert script.status_code == 200 and b"Redoc" in script.content and b"cdn.redoc.ly" not in script.content
+
+
 def test_the_description_needs_no_account(db: None) -> None:
     answer = Program().client.get("/api/v1/schema/", headers={"accept": "application/json"})
     assert answer.status_code == 200 and answer.json()["openapi"] == "3.1.0"

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from accounts_app.models import User
 from pipelines_app.models import AgentVersion
@@ -104,40 +104,28 @@ SIMPLE = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() 
 JSON = st.recursive(
     SIMPLE, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | NASTY, inner, max_size=4)
 )
-NAMES = st.sampled_from(
-    [
-        "slug",
-        "name",
-        "draft",
-        "config",
-        "steps",
-        "agent",
-        "version",
-        "workspace",
-        "text",
-        "note",
-        "publish",
-        "is_default",
-        "capabilities",
-        "phone_number",
-        "from",
-        "to",
-        "stream",
-        "expires_at",
-        "caller",
-        "captions",
-        "description",
-        "user_template",
-    ]
+FIELDS = (
+    ("slug", "name", "draft", "config", "steps", "agent", "version", "workspace", "text", "note", "publish")
+    + ("is_default", "capabilities", "phone_number", "from", "to", "stream", "expires_at", "caller", "captions")
+    + ("description", "user_template")
 )
+PARAMETERS = (
+    "cursor",
+    "limit",
+    "state",
+    "since",
+    "until",
+    "agent",
+    "workspace",
+    "old",
+    "new",
+    "version",
+    "format",
+    "x",
+)
+NAMES = st.sampled_from(FIELDS)
 BODIES = st.dictionaries(NAMES, JSON, max_size=6) | JSON
-QUERIES = st.dictionaries(
-    st.sampled_from(
-        ["cursor", "limit", "state", "since", "until", "agent", "workspace", "old", "new", "version", "format", "x"]
-    ),
-    st.text(max_size=20) | NASTY,
-    max_size=3,
-)
+QUERIES = st.dictionaries(st.sampled_from(PARAMETERS), st.text(max_size=20) | NASTY, max_size=3)
 PLACES = st.sampled_from(["shop", "s1", "1", "draft", "0", "999999999"]) | NASTY | st.text(min_size=1, max_size=9)
 
 
