@@ -3,8 +3,9 @@
 import os
 import socket
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 from redis import Redis
@@ -16,6 +17,14 @@ ALIVE: Final = "background:alive"
 RUNS: Final = "background:runs"
 """Hash: a `Run` as JSON by the name of its job."""
 FORGOTTEN_AFTER: Final = 3600.0
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+JOBS: Final = {
+    "sessions_app.tasks.sweep_valkey": 10 * MINUTE,
+    "sessions_app.tasks.delete_past_retention": HOUR,
+    "accounts_app.tasks.forget_expired_logins": DAY,
+}
+"""Seconds between two runs of each job."""
 
 WORKER: Final = "celery"
 BEAT: Final = "beat"
@@ -76,14 +85,23 @@ def note_run(client: "Redis", run: Run) -> None:
 
 def read_lives(client: "Redis") -> list[Life]:
     """Who was heard of in the last hour. Raises RedisError."""
-    entries = cast(list[tuple[str, float]], client.zrange(ALIVE, 0, -1, withscores=True))
-    return [Life(who, place, at) for (who, _, place), at in ((name.partition("@"), at) for name, at in entries)]
+    return parse_lives(cast(list[tuple[str, float]], client.zrange(ALIVE, 0, -1, withscores=True)))
 
 
 def read_runs(client: "Redis") -> dict[str, Run]:
-    """The last run of each job, without what nobody can read. Raises RedisError."""
+    """The last run of each job. Raises RedisError."""
+    return parse_runs(cast(dict[str, str], client.hgetall(RUNS)))
+
+
+def parse_lives(entries: Iterable[Sequence[Any]]) -> list[Life]:
+    """What the sorted set holds."""
+    return [Life(who, place, float(at)) for (who, _, place), at in ((name.partition("@"), at) for name, at in entries)]
+
+
+def parse_runs(texts: Mapping[str, str]) -> dict[str, Run]:
+    """What the hash holds, without what nobody can read."""
     runs = {}
-    for job, text in cast(dict[str, str], client.hgetall(RUNS)).items():
+    for job, text in texts.items():
         try:
             runs[job] = msgspec.json.decode(text, type=Run)
         except msgspec.MsgspecError:

@@ -18,17 +18,9 @@ from django.conf import settings  # noqa: E402 (it has to know where they are)
 from redis import RedisError  # noqa: E402
 
 from meshag_site import background  # noqa: E402
-from meshag_site.background import BEAT, SIGN_EVERY, WORKER, Run  # noqa: E402
+from meshag_site.background import BEAT, JOBS, SIGN_EVERY, WORKER, Run  # noqa: E402
 
 log = logging.getLogger(__name__)
-
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-SCHEDULE = {
-    "sessions_app.tasks.sweep_valkey": 10 * MINUTE,
-    "sessions_app.tasks.delete_past_retention": HOUR,
-    "accounts_app.tasks.forget_expired_logins": DAY,
-}
-"""Seconds between two runs of each job."""
 
 app = Celery("meshag")
 app.conf.update(
@@ -54,7 +46,7 @@ app.conf.update(
     beat_schedule={
         # A wake-up that nobody took until the next one is due says nothing new.
         job: {"task": job, "schedule": schedule(every), "options": {"expires": every}}
-        for job, every in SCHEDULE.items()
+        for job, every in JOBS.items()
     },
 )
 app.autodiscover_tasks()

@@ -35,6 +35,8 @@ class Ports:
     numbers: Mapping[str, int]
     notices: Sequence[str]
     """A line for each documented port that was taken."""
+    moved: Sequence[str] = ()
+    """The settings of those ports."""
 
     def __getitem__(self, setting: str) -> int:
         return self.numbers[setting]
@@ -47,7 +49,7 @@ def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: s
     for setting, text in asked.items():
         if text and text not in ANY:
             numbers[setting] = _asked_for(setting, text, numbers, _host(setting, host))
-    notices = []
+    notices, moved = [], []
     for setting in (setting for setting in settings if setting not in numbers):
         number, where = DOCUMENTED[setting], _host(setting, host)
         documented = number and asked[setting] not in ANY and number not in numbers.values()
@@ -57,7 +59,8 @@ def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: s
         numbers[setting] = free_port(numbers.values(), host=where)
         if documented:
             notices.append(f"Port {number} is taken by another program: {numbers[setting]} instead ({setting} sets it)")
-    return Ports(numbers, notices)
+            moved.append(setting)
+    return Ports(numbers, notices, moved)
 
 
 def _host(setting: str, host: str) -> str:

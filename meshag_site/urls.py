@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 
 from meshag_site import health
 from meshag_site.api_pages import RedocPage, SwaggerPage
+from meshag_site.doctor.page import doctor
 from sessions_app.home import home
 
 urlpatterns = [
@@ -22,6 +23,7 @@ urlpatterns = [
     path("api/redoc/", RedocPage.as_view(url_name="schema"), name="api-redoc"),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),
+    path("doctor/", doctor, name="doctor"),
     path("health", health.health, name="health"),
     path("ready", health.ready, name="ready"),
     path("metrics", health.metrics, name="metrics"),

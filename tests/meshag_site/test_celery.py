@@ -12,8 +12,8 @@ from celery.exceptions import OperationalError
 from redis import Redis
 
 from meshag_site import background
-from meshag_site.background import WORKER, Run, read_runs
-from meshag_site.celery import SCHEDULE, app
+from meshag_site.background import JOBS, WORKER, Run, read_runs
+from meshag_site.celery import app
 from meshag_site.supervisor import ROOT
 from tests.servers import RunningServer, running_valkey
 
@@ -48,7 +48,7 @@ def run_of(client: "Redis", job: str) -> Run:
 
 def test_every_scheduled_job_is_there() -> None:
     app.loader.import_default_modules()
-    assert set(SCHEDULE) <= set(app.tasks)
+    assert set(JOBS) <= set(app.tasks)
 
 
 def test_worker_does_what_it_is_woken_for(broker: RunningServer, worker: subprocess.Popen[bytes]) -> None:

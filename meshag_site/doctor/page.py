@@ -1,0 +1,41 @@
+"""The doctor as a page: what the server sees, and by a script what this browser can do."""
+
+from itertools import groupby
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from accounts_app.models import User
+from meshag_site.doctor.examination import Doctor
+from meshag_site.doctor.findings import Area, Finding, in_words
+from meshag_site.middleware import DEVICES
+from sessions_app.addresses import socket_origin
+
+DOCTOR = Doctor()
+
+
+@login_required
+@require_safe
+async def doctor(request: HttpRequest) -> HttpResponse:
+    user = await request.auser()
+    assert isinstance(user, User)
+    if not (user.is_staff or await user.memberships.aexists()):
+        raise PermissionDenied
+    shown, hidden = await DOCTOR.examine_for(user)
+    transport = "http" + socket_origin(request).removeprefix("ws")
+    context = {"areas": _by_area(shown), "words": in_words(shown), "hidden": hidden and in_words(hidden)}
+    page = sync_to_async(render)  # a template may ask the database
+    response = await page(request, "meshag_site/doctor.html", context | {"transport": transport})
+    response.may_connect_to = (transport,)  # type: ignore[attr-defined]  # the content policy reads it
+    response["Permissions-Policy"] = DEVICES.format("self")  # else the browser says of the microphone that it is denied
+    return response
+
+
+def _by_area(findings: list[Finding]) -> list[tuple[Area, list[Finding]]]:
+    order = list(Area)
+    findings = sorted(findings, key=lambda finding: order.index(finding.area))
+    return [(area, list(found)) for area, found in groupby(findings, key=lambda finding: finding.area)]

@@ -1,0 +1,115 @@
+"""How the installation is set up: its addresses, telephony, and which providers can be used."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from connectors_app import registry
+from connectors_app.base import Role
+from connectors_app.models import Credential
+from mesh.openness import is_loopback
+from meshag_site.doctor.findings import Area, Finding, Installation, Level, of_area
+
+say, about_providers = of_area(Area.SETTINGS), of_area(Area.PROVIDERS)
+
+ROLES = {Role.STT: "Recognisers", Role.LLM: "Models", Role.TTS: "Voices"}
+ANYWHERE = {"0.0.0.0", "::"}
+TWILIO_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+async def check_settings(its: Installation) -> list[Finding]:
+    return [*check_addresses(its), *check_debug(its), check_telephony(its)]
+
+
+async def check_providers(its: Installation) -> list[Finding]:
+    return [_role(role, its) for role in ROLES]
+
+
+# -- addresses ------------------------------------------------------------------------------------------
+
+
+def check_addresses(its: Installation) -> list[Finding]:
+    troubles = [*_public(its.public_url), *_hosts(its)]
+    if troubles:
+        return troubles
+    reach = its.public_url or "this machine only (set MESHAG_PUBLIC_URL for others and for telephony)"
+    return [say("Addresses", Level.OK, f"open to {reach}")]
+
+
+def _public(url: str) -> list[Finding]:
+    parts = urlsplit(url)
+    if url and is_loopback(parts.hostname or ""):
+        fix = "set it to the address by which browsers and telephony reach you, or unset it"
+        return [say("MESHAG_PUBLIC_URL", Level.WARNING, f"{url} is this machine itself", fix)]
+    if parts.scheme == "http":
+        fix = "put TLS in front and say https:// (docs/deployment.md)"
+        seen = f"{url} is not https: browsers give it no microphone, and passwords travel in the open"
+        return [say("MESHAG_PUBLIC_URL", Level.PROBLEM, seen, fix)]
+    return []
+
+
+def _hosts(its: Installation) -> list[Finding]:
+    named = [host for host in its.allowed_hosts if not is_loopback(host.strip("[]"))]
+    if "*" in named:
+        fix = "list the names by which you are reached"
+        return [say("MESHAG_ALLOWED_HOSTS", Level.WARNING, "* lets any page's name lead here", fix)]
+    if its.bind in ANYWHERE and not named:
+        seen = f"MESHAG_BIND={its.bind} listens to other machines, but the web answers only to localhost"
+        return [say("MESHAG_ALLOWED_HOSTS", Level.WARNING, seen, "list this machine's names in MESHAG_ALLOWED_HOSTS")]
+    return []
+
+
+def check_debug(its: Installation) -> list[Finding]:
+    if not its.debug:
+        return []
+    level = Level.PROBLEM if its.public_url else Level.WARNING
+    return [say("MESHAG_DEBUG", level, "an error's page shows the program's insides to everybody", "unset it")]
+
+
+def check_telephony(its: Installation) -> Finding:
+    given = bool(its.environ.get("TWILIO_AUTH_TOKEN") or its.environ.get("TWILIO_AUTH_TOKEN_FILE"))
+    token = its.environ.get("TWILIO_AUTH_TOKEN", "").strip()
+    if token and not TWILIO_TOKEN.fullmatch(token):
+        fix = "copy the account's Auth Token from Twilio's console"
+        return say("Telephony", Level.WARNING, "TWILIO_AUTH_TOKEN is not 32 hexadecimal digits, as Twilio's are", fix)
+    if given and not its.public_url:
+        seen = "TWILIO_AUTH_TOKEN is set, but signatures are made of the public address, and there is none"
+        return say("Telephony", Level.WARNING, seen, "set MESHAG_PUBLIC_URL")
+    if its.public_url and not given:
+        return say(
+            "Telephony", Level.OK, "closed: calls cannot be verified", "set TWILIO_AUTH_TOKEN to take phone calls"
+        )
+    return say(
+        "Telephony", Level.OK, "calls are verified by signature" if given else "open to this machine, for trying"
+    )
+
+
+# -- providers ------------------------------------------------------------------------------------------
+
+
+def _role(role: Role, its: Installation) -> Finding:
+    usable, missing = registry.usable(role, its.environ), registry.missing(role, its.environ)
+    keyless = [slug for slug in usable if not registry.get(role, slug).key_setting]
+    wanted = ", ".join(f"{slug} ({', '.join(names)})" for slug, names in missing.items())
+    hint = f"not set: {wanted}" if wanted else ""
+    name = f"{ROLES[role]} ({role})"
+    if not usable:
+        return about_providers(name, Level.PROBLEM, "no provider can be used", hint)
+    only = " only; no key of another is set" if len(keyless) == len(usable) else ""
+    return about_providers(name, Level.OK, f"{', '.join(usable)}{only}", hint)
+
+
+def check_credentials(credentials: Iterable[Credential]) -> list[Finding]:
+    """Those that are in use, with their workspaces selected."""
+    return [_credential(credential) for credential in credentials]
+
+
+def _credential(credential: Credential) -> Finding:
+    name = f"Key for {credential.provider}, {credential.workspace.slug}"
+    if why := credential.why_shut():
+        fix = "enter the key again in the admin, or give back the key that sealed it (MESHAG_CREDENTIAL_KEYS)"
+        return about_providers(name, Level.PROBLEM, f"“{credential.name}” cannot be used: {why}", fix)
+    if credential.connector is None:
+        fix = "delete it in the admin"
+        return about_providers(name, Level.WARNING, f"“{credential.name}” is for a provider that is not there", fix)
+    return about_providers(name, Level.OK, f"“{credential.name}” is used before the environment's")

@@ -1,0 +1,66 @@
+"""What the doctor says of settings, telephony and providers. No secret is repeated."""
+
+from typing import Any
+
+import pytest
+
+from accounts_app.models import Workspace
+from connectors_app.models import Credential
+from meshag_site.doctor import setup
+from meshag_site.doctor.findings import Level, worst
+from tests.meshag_site.doctor.conftest import Make
+
+TOKEN = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({}, Level.OK),
+        ({"public_url": "https://agents.example.com"}, Level.OK),
+        ({"public_url": "http://agents.example.com"}, Level.PROBLEM),
+        ({"public_url": "http://localhost:8000"}, Level.WARNING),
+        ({"bind": "0.0.0.0", "allowed_hosts": ("localhost",)}, Level.WARNING),
+        ({"bind": "0.0.0.0", "allowed_hosts": ("localhost", "agents")}, Level.OK),
+        ({"allowed_hosts": ("*",)}, Level.WARNING),
+    ],
+)
+def test_addresses(installation: Make, changes: dict[str, Any], level: Level) -> None:
+    assert worst(setup.check_addresses(installation(**changes))) is level
+
+
+@pytest.mark.parametrize(("public", "level"), [("", Level.WARNING), ("https://agents.example.com", Level.PROBLEM)])
+def test_debugging_is_told(installation: Make, public: str, level: Level) -> None:
+    assert worst(setup.check_debug(installation(debug=True, public_url=public))) is level
+
+
+@pytest.mark.parametrize(
+    ("token", "public", "level"),
+    [
+        ("", "", Level.OK),
+        (TOKEN, "https://agents.example.com", Level.OK),
+        (TOKEN, "", Level.WARNING),
+        ("hunter2", "https://agents.example.com", Level.WARNING),
+    ],
+)
+def test_telephony(installation: Make, token: str, public: str, level: Level) -> None:
+    finding = setup.check_telephony(installation(environ={"TWILIO_AUTH_TOKEN": token}, public_url=public))
+    assert finding.level is level
+    assert not token or token not in str(finding)
+
+
+async def test_providers_name_the_keys_that_miss(installation: Make) -> None:
+    found = await setup.check_providers(installation(environ={"OPENAI_API_KEY": "sk-hunter2"}))
+    models = next(finding for finding in found if finding.name == "Models (llm)")
+    assert models.level is Level.OK and "openai" in models.seen
+    assert "ANTHROPIC_API_KEY" in models.fix and "hunter2" not in str(found)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_broken", "level"), [(False, Level.OK), (True, Level.PROBLEM)])
+def test_credential_that_nobody_can_open(workspace: Workspace, is_broken: bool, level: Level) -> None:
+    credential = Credential(workspace=workspace, provider="openai", name="Billing")
+    credential.seal("sk-hunter2-with-a-long-end")
+    credential.sealed = "nonsense" if is_broken else credential.sealed
+    (finding,) = setup.check_credentials([credential])
+    assert finding.level is level and "hunter2" not in str(finding)
