@@ -87,14 +87,20 @@ def explain(error: Exception, context: Mapping[str, Any]) -> Response | None:
 
 
 def _refusal(status: int, detail: Detail, message: str = "") -> Response:
+    detail = [{name: _sayable(text) for name, text in each.items()} for each in detail]
     said = message or "; ".join(f"{each['path'] or 'body'}: {each['message']}" for each in detail[:3])
     return Response({"error": said} | ({"detail": detail} if detail else {}), status=status)
+
+
+def _sayable(text: str) -> str:
+    """What is told of a request may hold what was in it: half of a pair, which no encoding has."""
+    return text.encode(errors="replace").decode()
 
 
 def _told(data: Any) -> dict[str, Any]:
     """What REST framework says, in our shape."""
     if isinstance(data, dict) and isinstance(data.get("detail"), str):
-        return {"error": data["detail"]}
+        return {"error": _sayable(data["detail"])}
     answer: dict[str, Any] = _refusal(400, list(_flat(data))).data
     return answer
 

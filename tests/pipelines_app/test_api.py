@@ -52,6 +52,7 @@ def test_a_new_default_replaces_the_old(key: Program, agent: Agent) -> None:
         ({"draft": make_document(greeting=5)}, "draft.greeting"),
         ({"draft": make_document(greeting="\0")}, "draft.greeting"),
         ({"owner": "me"}, "owner"),
+        ({"\ud800": "me"}, "?"),
         ({"name": "a\0b"}, "name"),
     ],
 )
