@@ -62,7 +62,13 @@ class Plan:
         """For `manage.py` commands beside us: where everything is."""
         names = ("NATS_URL", "VALKEY_URL", "DATABASE_URL", "MESHAG_EMBEDDED", "MESHAG_BIND", *self.ports.numbers)
         resolved = {name: self.environment[name] for name in names if name in self.environment}
-        return {"pid": os.getpid(), **resolved, "pages": dict(self.pages), "moved": list(self.ports.moved)}
+        return {
+            "pid": os.getpid(),
+            "started_at": time.time(),
+            **resolved,
+            "pages": dict(self.pages),
+            "moved": list(self.ports.moved),
+        }
 
 
 def plan(environ: Mapping[str, str], data_dir: Path) -> Plan:

@@ -27,6 +27,8 @@ say = of_area(Area.PROGRAMS)
 ANSWER_WITHIN = 2.0
 LISTEN_FOR = 3 * BEAT
 ROLES = ("stt", "llm", "tts", "transport")
+STARTING = 30.0
+"""Seconds after the start of `make up` in which it is no wonder that Celery is not there yet."""
 MISSED = 3
 """Times its interval after which a job counts as forgotten."""
 NOBODYS = "/media/websocket/doctor/this-token-opens-nothing"
@@ -125,6 +127,8 @@ def _who_works(its: Installation, lives: list[Life], now: float) -> Finding:
         seen = "turned off: nothing that has expired is deleted"
         return say("Jobs", Level.WARNING, seen, "unset MESHAG_CELERY_WORKERS")
     seen = f"{workers} workers and {beats} schedules of Celery are alive"
+    if (not workers or not beats) and now - float(its.runtime.get("started_at", 0)) < STARTING:
+        return say("Jobs", Level.OK, "Celery starts last, and is about to")
     if not workers or not beats:
         return say("Jobs", Level.PROBLEM, seen, "run `make up`, which starts both, and see celery.log and beat.log")
     if beats > 1:

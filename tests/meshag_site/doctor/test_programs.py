@@ -91,6 +91,11 @@ def test_who_does_the_jobs(healthy: Installation, who: tuple[str, ...], ago: flo
     assert programs._who_works(healthy, lives, NOW).level is level
 
 
+def test_jobs_that_are_about_to_start(installation: Make) -> None:
+    finding = programs._who_works(installation(runtime={"started_at": NOW - 5}), [], NOW)
+    assert finding.level is Level.OK and "about to" in finding.seen
+
+
 def test_jobs_that_were_turned_off(installation: Make) -> None:
     finding = programs._who_works(installation(environ={"MESHAG_CELERY_WORKERS": "0"}), [], NOW)
     assert finding.level is Level.WARNING and "turned off" in finding.seen
