@@ -15,11 +15,12 @@ REQUIREMENTS := requirements.txt requirements-assets.txt requirements-dev.txt
 up: $(INSTALLED)
 	@exec $(PYTHON) manage.py up
 
-# What starts the whole system runs in real time: alone, after the rest, which takes both cores of a small machine.
+# What starts the whole system runs in real time: after the rest, which takes both cores of a small machine, and in two
+# halves beside each other, calls in one and starts and pages in the other (tests/conftest.py).
 test: lint types
 	$(PYTHON) manage.py makemigrations --check --dry-run
 	$(PYTHON) -m pytest -m "not e2e" -n 2 --dist loadfile
-	$(PYTHON) -m pytest -m e2e
+	$(PYTHON) -m pytest -m e2e -n 2 --dist loadscope
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .

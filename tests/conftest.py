@@ -1,9 +1,11 @@
 """The world of every test: real servers on free ports, started once for each test process when first asked for."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connections
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import RunningServer, running_nats, running_valkey
 from tests.world import agent, operator, other_workspace, owner, stranger, teammate, version, workspace  # noqa: F401
@@ -41,3 +43,14 @@ def django_db_modify_db_settings(
     database = connections["default"]
     if database.vendor == "sqlite":
         database.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+class Halves(LoadScopeScheduling):
+    """The calls of tests/e2e have one process, everything else that starts a system another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "calls" if nodeid.startswith("tests/e2e/") else "starts"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return Halves(config, log) if config.getvalue("dist") == "loadscope" else None
