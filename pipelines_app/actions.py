@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,28 @@ def fingerprint(*, document: object, user_template: str, context_instructions: s
 # -- edit ------------------------------------------------------------------------------------------------
 
 
-def save_agent(*, agent: Agent, default: bool) -> None:
-    """Keep what was edited. Only one agent of a workspace answers calls that name none."""
+def save_agent(*, agent: Agent, changed: Collection[str] = (), default: bool | None = None) -> None:
+    """Keep the fields that were changed, and what others wrote into the rest meanwhile; a new agent is kept whole.
+
+    Only one agent of a workspace answers calls that name none; `default` None leaves it at who does.
+    """
     with transaction.atomic():
-        if default and not agent.is_default:
-            Agent.objects.for_workspace(agent.workspace).filter(is_default=True).update(is_default=False)
-        agent.is_default = default
-        agent.save()
+        if default:
+            others = Agent.objects.for_workspace(agent.workspace).exclude(pk=agent.pk)
+            others.filter(is_default=True).update(is_default=False)
+        if default is not None:
+            agent.is_default = default
+        if agent._state.adding:
+            agent.save()
+            return
+        fields = {*changed, "updated_at"} | ({"is_default"} if default is not None else set())
+        agent.save(update_fields=fields)
+        lock_agent(agent)
+
+
+def lock_agent(agent: Agent) -> None:
+    """Read the row again, and let nobody else write it before the transaction ends."""
+    agent.refresh_from_db(from_queryset=Agent.objects.select_for_update())
 
 
 def restore_version(*, agent: Agent, number: int) -> None:

@@ -54,7 +54,8 @@ class AgentAdmin(AgentPages):
         return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        save_agent(agent=obj, default=form.cleaned_data["default"])
+        default = form.cleaned_data["default"] if "default" in form.changed_data else None
+        save_agent(agent=obj, changed=form.changed_columns(), default=default)
 
     def response_add(self, request: HttpRequest, obj: Agent, post_url_continue: str | None = None) -> HttpResponse:
         return self.response_change(request, obj)

@@ -146,11 +146,11 @@ class AgentView(ListModelMixin, RetrieveModelMixin, Slugged):
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         agent = self.get_object()
         asked = taken(AgentChange, request.data)
-        default = asked.pop("is_default", agent.is_default)
+        default = asked.pop("is_default", None)
         for name, value in asked.items():
             setattr(agent, name, value)
         agent.full_clean()
-        actions.save_agent(agent=agent, default=default)
+        actions.save_agent(agent=agent, changed=asked, default=default)
         return Response(AgentAnswer(agent).data)
 
     @operation(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
+from django.db import transaction
 from django.http import QueryDict
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -44,6 +45,10 @@ CHANGED_MEANWHILE = (
     "Somebody else has saved this agent since you opened it, so nothing was saved. "
     "Copy what you want to keep, and open the agent again."
 )
+
+
+SHOWN = ("name", "slug", "description", "phone_number", "capabilities", "is_default", "draft")
+"""The columns that the form shows."""
 
 
 class WordsField(forms.CharField):
@@ -134,6 +139,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **settings)
         self.is_new = self.instance.pk is None
         keys = Keys(self.environ, self._own_keys())
+        self.draft_before = self.instance.draft
         self.document = drafts.first_document(keys.usable) if self.is_new else self._draft()
         self.problems: tuple[Problem, ...] = ()
         self.flows = self._flows()
@@ -173,7 +179,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.initial["system_prompt"] = drafts.text(self.document, "system_prompt")
         self.initial["greeting"] = drafts.text(self.document, "greeting")
         self.initial["transport"] = transport
-        self.initial["seen"] = revision(self.instance.draft)
+        self.initial["seen"] = shown_revision(self.instance)
 
     def _pipeline_choices(self) -> list[Any]:
         rows = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("row:")]
@@ -208,7 +214,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         same = Agent.objects.filter(workspace=workspace, slug=cleaned.get("slug")).exclude(pk=self.instance.pk)
         if workspace and same.exists():
             self.add_error("slug", "Another agent of the workspace is called so.")
-        if not self.is_new and cleaned.get("seen") not in ("", revision(self.instance.draft)):
+        if not self.is_new and cleaned.get("seen") not in ("", self._revision_now()):
             self.add_error(None, CHANGED_MEANWHILE)
         self._check_pipeline(workspace, str(cleaned.get("pipeline") or ""))
         parts_are_good = self._parts_are_valid()
@@ -218,6 +224,16 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         elif not parts_are_good:
             self._point_below()
         return cleaned
+
+    def _revision_now(self) -> str:
+        """Asked in the transaction that saves: nobody changes the row in between."""
+        with transaction.atomic():
+            return shown_revision(Agent.objects.select_for_update().get(pk=self.instance.pk))
+
+    def changed_columns(self) -> list[str]:
+        """The columns that saving writes; what others wrote into the rest stays."""
+        columns = [name for name in self.changed_data if name in AgentForm.Meta.fields]
+        return columns if self.instance.draft == self.draft_before else [*columns, "draft"]
 
     def _parts_are_valid(self) -> bool:
         """All are asked, so that everything that is wrong is said at once."""
@@ -281,6 +297,11 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         pointer = "Some options below need another look."
         if pointer not in self.non_field_errors():
             self.add_error(None, pointer)
+
+
+def shown_revision(agent: Agent) -> str:
+    """Another one as soon as anything that the form shows is another."""
+    return revision({name: getattr(agent, name) for name in SHOWN})
 
 
 def arrows_of(flow: Flow) -> list[Arrow]:

@@ -24,6 +24,19 @@ def make_published(workspace: Workspace, slug: str, **identity: Any) -> AgentVer
     return agent.published
 
 
+# -- edit ------------------------------------------------------------------------------------------------
+
+
+def test_saving_an_old_copy_undoes_no_publish(version: AgentVersion) -> None:
+    old_copy = Agent.objects.get(pk=version.agent_id)
+    newer = actions.publish_agent(agent=redraft(version.agent, OTHER))
+    old_copy.name = "Renamed"
+    actions.save_agent(agent=old_copy, changed=["name"])
+    row = Agent.objects.get(pk=version.agent_id)
+    assert (row.name, row.published, row.draft) == ("Renamed", newer, OTHER)
+    assert old_copy.published == newer
+
+
 # -- publish ---------------------------------------------------------------------------------------------
 
 

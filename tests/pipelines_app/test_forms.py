@@ -100,6 +100,27 @@ def test_what_somebody_else_saved_is_not_overwritten(operator: User, agent: Agen
     assert "Somebody else has saved this agent" in page.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("field", "theirs"),
+    [
+        ("name", "Theirs"),
+        ("slug", "theirs"),
+        ("phone_number", "+4930123456"),
+        ("capabilities", ["theirs"]),
+        ("description", "Theirs"),
+        ("is_default", True),
+    ],
+)
+def test_no_field_of_somebody_else_is_overwritten(operator: User, agent: Agent, field: str, theirs: object) -> None:
+    client = signed_in(operator)
+    opened = sent(shown_form(client, agent), system_prompt="Mine")
+    Agent.objects.filter(pk=agent.pk).update(**{field: theirs})
+    page = client.post(change_address(agent), opened)
+    agent.refresh_from_db()
+    assert getattr(agent, field) == theirs
+    assert "Somebody else has saved this agent" in page.content.decode()
+
+
 def test_what_no_field_holds_is_told_with_its_path(operator: User, agent: Agent) -> None:
     redraft(agent, make_document() | {"tune": "waltz"})
     page = save(signed_in(operator), agent, greeting="Hello")
