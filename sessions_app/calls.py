@@ -1,11 +1,13 @@
 """The call page: talk with an agent in the browser. The voice goes straight to the transport."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -18,7 +20,10 @@ from sessions_app.introductions import Introduction, introduce
 from sessions_app.switchboard import Refused, TransportAway
 from sessions_app.visitors import SignInNeeded, agent_for, agents_for
 
+log = logging.getLogger(__name__)
+
 MOST_OTHERS = 50
+AWAY = "No call can begin now: the part of MeshAG that carries calls does not answer. Try again in a moment."
 NOTHING_KNOWN = Introduction((), (), ())
 
 
@@ -72,14 +77,21 @@ def _introduction(agent: Agent, keyed: set[str]) -> Introduction:
 
 @require_POST
 def start(request: HttpRequest, workspace: str, slug: str) -> HttpResponseBase:
-    """Open a session and tell the page where its socket is."""
+    """Open a session and tell the page where its socket is. Every answer is for the page's script."""
     try:
         agent = agent_for(request, workspace, slug)
     except SignInNeeded:
         return JsonResponse({"message": "Please sign in again: reload this page."}, status=401)
+    except PermissionDenied:
+        return JsonResponse({"message": "Your role may not call this agent."}, status=403)
+    except Http404:
+        return JsonResponse({"message": "This agent can no longer be called. Reload this page."}, status=404)
     caller = request.user.get_username()
     try:
         opened = start_session(workspace=agent.workspace, version=agent.published, caller=caller)
-    except (TransportAway, Refused) as error:
-        return JsonResponse({"message": str(error)}, status=error.status)
+    except TransportAway as error:
+        log.warning("no call of %s can begin: %s", agent, error)
+        return JsonResponse({"message": AWAY}, status=error.status)
+    except Refused as error:
+        return JsonResponse({"message": error.message}, status=error.status)
     return JsonResponse({"url": f"{socket_origin(request)}{opened.socket_path}", "session": opened.session})

@@ -39,6 +39,12 @@ TONE = """
 """
 """A microphone that never pauses."""
 
+ASKED_LATE = """
+    const question = new Promise((resolve) => { window.allow = async () => resolve(new MediaStream()); });
+    navigator.mediaDevices.getUserMedia = () => question;
+"""
+"""A visitor who takes time to allow the microphone."""
+
 IS_LOUD = "() => window.lastFrame?.some((sample) => Math.abs(sample) > 1000)"
 IS_SILENT = "() => window.lastFrame?.every((sample) => sample === 0)"
 
@@ -202,6 +208,46 @@ async def test_a_refusal_is_shown_as_it_is(page: Page, troubles: list[str]) -> N
     await page.get_by_role("button", name="Call Demo").click()
     await expect(page.get_by_role("status")).to_have_text(refusal["message"])
     troubles.clear()
+
+
+@pytest.mark.parametrize(("code", "words"), [(403, "Reload this page"), (404, "Reload this page"), (500, "error 500")])
+async def test_a_page_for_an_answer_is_told(page: Page, code: int, words: str, troubles: list[str]) -> None:
+    await page.route("**/start/", lambda route: route.fulfill(status=code, content_type="text/html", body="<p>No"))
+    await page.goto("/call/")
+    await page.get_by_role("button", name="Type only").click()
+    await expect(page.get_by_role("status")).to_contain_text(words)
+    troubles.clear()
+
+
+async def test_hanging_up_at_the_question_opens_nothing(page: Page) -> None:
+    await page.add_init_script(ASKED_LATE)
+    opened: list[str] = []
+    page.on("request", lambda request: opened.append(request.url) if request.method == "POST" else None)
+    await page.goto("/call/")
+    await page.get_by_role("button", name="Call Demo").click()
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(page.get_by_role("status")).to_have_text("You have hung up.")
+    await page.evaluate("allow().then(() => new Promise(requestAnimationFrame))")
+    assert opened == []
+
+
+async def test_a_session_nobody_waits_for_is_ended(page: Page, site: Site) -> None:
+    hung_up = asyncio.Event()
+    opened: list[str] = []
+
+    async def answer_late(route: Route) -> None:
+        response = await route.fetch()
+        opened.append((await response.json())["session"])
+        await hung_up.wait()
+        await route.fulfill(response=response)
+
+    await page.route("**/start/", answer_late)
+    await page.goto("/call/")
+    await page.get_by_role("button", name="Type only").click()
+    await page.get_by_role("button", name="Hang up").click()
+    async with page.expect_response("**/start/"):
+        hung_up.set()
+    await has_ended(f"{site.transport_url}/sessions/{opened[0]}")
 
 
 async def test_an_insecure_address_is_explained(page: Page, site: Site, troubles: list[str]) -> None:

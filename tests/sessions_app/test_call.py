@@ -14,7 +14,8 @@ from mesh.asking import Opened
 from pipelines_app.actions import ensure_assistant_agent, ensure_demo_agent, publish_agent
 from pipelines_app.models import Agent, AgentVersion
 from sessions_app import switchboard
-from sessions_app.switchboard import NobodyAnswers, Refused
+from sessions_app.calls import AWAY
+from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
 from tests.world import redraft, signed_in
 
 URL = "/call/bicycles/shop/"
@@ -109,15 +110,29 @@ def test_behind_a_proxy_the_socket_is_there_too(
     assert signed_in(owner).post(START).json()["url"] == "wss://agents.example.com/media/websocket/s1/t1"
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(NobodyAnswers(), 503), (Refused(503, "No provider: openai needs OPENAI_API_KEY"), 503)]
-)
-def test_a_refusal_says_why(
-    error: Exception, status: int, owner: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
+def test_a_refusal_says_why(owner: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, Refused(503, "No provider: openai needs OPENAI_API_KEY"))
+    response = signed_in(owner).post(START)
+    assert (response.status_code, response.json()) == (503, {"message": "No provider: openai needs OPENAI_API_KEY"})
+
+
+@pytest.mark.parametrize("error", [NobodyAnswers(), TransportAway("No NATS at nats://secret.example. See /doctor/.")])
+def test_callers_hear_nothing_of_servers(
+    error: Exception, client: Client, demo: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(monkeypatch, error)
-    response = signed_in(owner).post(START)
-    assert (response.status_code, response.json()) == (status, {"message": str(error)})
+    response = client.post(f"{DEMO}start/", **NEAR)
+    assert (response.status_code, response.json()) == (503, {"message": AWAY})
+    assert "/doctor/" not in text(client.get(DEMO, **NEAR))
+
+
+def test_members_are_sent_to_the_doctor(owner: User, version: AgentVersion) -> None:
+    assert 'data-part="doctor"' in text(signed_in(owner).get(URL))
+
+
+def test_the_script_can_read_every_answer(owner: User, teammate: User, stranger: User, version: AgentVersion) -> None:
+    answers = [signed_in(user).post(START) for user in (teammate, stranger)]
+    assert "role" in answers[0].json()["message"] and "Reload this page" in answers[1].json()["message"]
 
 
 def test_a_start_is_a_post_with_its_token(owner: User, version: AgentVersion) -> None:

@@ -31,15 +31,20 @@ class Call {
   async start({ withMicrophone }) {
     show("connecting");
     const stream = withMicrophone && this.#sound ? await this.#askForMicrophone() : null;
+    if (this.#isOver) return stop(stream); // hung up meanwhile
     try {
       const { url, session } = await requestSession();
-      await this.#openSound();
-      if (this.#isOver) return stop(stream); // hung up meanwhile: nobody will join that session
+      if (!this.#isOver) await this.#openSound();
+      if (this.#isOver) {
+        stop(stream);
+        return leave(url);
+      }
       this.#listen(stream);
       this.#connect(url, !withMicrophone);
       page.dataset.session = session;
     } catch (error) {
       stop(stream);
+      part("doctor")?.toggleAttribute("hidden", this.#isOver || error.status !== 503);
       this.#finish(error instanceof Refused ? error.message : words.NO_ANSWER);
     }
   }
@@ -49,7 +54,7 @@ class Call {
       part("status").textContent = "Allow the microphone …";
       return await openMicrophone();
     } catch (error) {
-      note(words.microphoneTrouble(error));
+      if (!this.#isOver) note(words.microphoneTrouble(error));
       return null;
     }
   }
@@ -149,7 +154,12 @@ class Call {
   }
 }
 
-class Refused extends Error {}
+class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
 
 // A session of our agent, or the server's reason why there is none.
 async function requestSession() {
@@ -158,9 +168,20 @@ async function requestSession() {
     headers: { "X-CSRFToken": page.dataset.csrf },
     signal: AbortSignal.timeout(15_000),
   });
+  // A page instead of an answer comes from before our view: the form's token is old, or a proxy has nobody behind it.
+  const isAnswer = response.headers.get("Content-Type")?.startsWith("application/json");
+  if (!isAnswer) throw new Refused(response.status, words.refusal(response.status));
   const answer = await response.json();
-  if (!response.ok) throw new Refused(answer.message);
+  if (!response.ok) throw new Refused(response.status, answer.message);
   return answer;
+}
+
+// A session that nobody wants any more is entered only to end it: else it would wait for its caller for minutes.
+function leave(url) {
+  const nothing = () => {};
+  const told = { onWelcome: () => connection.hangUp(), onMessage: nothing, onAudio: nothing, onLost: nothing, onOver: nothing };
+  const connection = new Connection({ url, rate: RATE, hasSound: false }, told);
+  connection.open();
 }
 
 function stop(stream) {
@@ -191,6 +212,7 @@ function meter(name, level) {
 function begin(withMicrophone) {
   if (call) return;
   note(withMicrophone ? trouble() : "");
+  part("doctor")?.setAttribute("hidden", "");
   conversation.clear();
   call = new Call();
   call.start({ withMicrophone });

@@ -53,4 +53,13 @@ export function ending(reason) {
 
 export const RECONNECTING = "The connection is lost. Reconnecting …";
 export const NO_ANSWER = "The site does not answer. Is it still running?";
+
+// Of an answer that was not meant for us.
+export function refusal(status) {
+  if (status === 401 || status === 403) return "This page is too old to begin a call. Reload this page.";
+  if (status === 404) return "This agent can no longer be called. Reload this page.";
+  if (status === 502 || status === 504) return "The site is not there at the moment. Try again soon.";
+  return `Something went wrong at the site (error ${status}). Try again; if it stays so, tell who runs it.`;
+}
+
 export const STATES = { listening: "Listening", thinking: "Thinking", speaking: "Speaking" };
