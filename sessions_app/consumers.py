@@ -1,12 +1,14 @@
 """The live end of a session's page."""
 
 import asyncio
+import logging
 from urllib.parse import parse_qs
 
 import msgspec
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import Error
 
 from mesh.store import StoreUnavailable, Valkey
 from mesh.subjects import SESSION_ID
@@ -15,6 +17,9 @@ from sessions_app.nudges import Nudge, group
 from sessions_app.rendering import News
 from sessions_app.scene import Phase, Scene
 from sessions_app.scene_store import SceneStore
+from sessions_app.watching import SIGNED_OUT, is_signed_in
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 3.0
 """Seconds after which a page looks by itself, so that lost nudges heal."""
@@ -66,10 +71,18 @@ class SessionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels
         while not self.page.is_over:
             await asyncio.sleep(LOOK_EVERY)
             async with self.turn_taking:
-                await self.refresh(await self.kept_scene())
+                await self.refresh(await self.kept_scene(), check=True)
 
-    async def refresh(self, scene: Scene | None) -> None:
-        news = await database_sync_to_async(rendering.render_news)(self.scope["user"], self.session_id, self.page)
+    async def refresh(self, scene: Scene | None, *, check: bool = False) -> None:
+        """A look that the database refuses is left out: the next one shows what this one would have."""
+        try:
+            if check and not await is_signed_in(self.scope):
+                await self.close(SIGNED_OUT)
+                return
+            news = await database_sync_to_async(rendering.render_news)(self.scope["user"], self.session_id, self.page)
+        except Error as error:
+            log.warning("the page of session %s could not be brought up to date: %s", self.session_id, error)
+            return
         if news is None:
             await self.close()
         else:

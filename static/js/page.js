@@ -33,10 +33,12 @@ for (const name of ["htmx:wsAfterMessage", "htmx:afterSettle"]) {
   document.body.addEventListener(name, () => showTimes(document));
 }
 
+const SIGNED_OUT = 4401;
 const GOING_AWAY = 1001; // htmx itself comes back after every other end that is not meant for good
 
 document.body.addEventListener("htmx:wsOpen", () => document.body.classList.remove("cut-off"));
 document.body.addEventListener("htmx:wsClose", ({ detail }) => {
+  if (detail.event.code === SIGNED_OUT) location.reload();
   if (detail.event.code !== 1000) document.body.classList.add("cut-off");
   if (detail.event.code === GOING_AWAY) setTimeout(() => detail.socketWrapper.reconnect(), 1000 + 2000 * Math.random());
 });

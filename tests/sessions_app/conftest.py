@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.db import Error
 from pytest_django import Settings
 from redis import Redis
 
@@ -54,6 +56,19 @@ async def bus(own_nats: RunningServer) -> AsyncIterator[Bus]:
     async with await Bus.connect(own_nats.url, "test") as bus:
         await bus.ensure_streams()
         yield bus
+
+
+def refused_once(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[Error]:
+    """The database fails the next call of that function; the list is empty from then on."""
+    function, errors = getattr(module, name), [Error("the connection is gone")]
+
+    def call(*args: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return function(*args)
+
+    monkeypatch.setattr(module, name, call)
+    return errors
 
 
 def on_valkey(url: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.models import Session as SignedIn
 from pytest_django import Settings
 
 from accounts_app.models import Membership, User
@@ -18,11 +19,13 @@ from mesh import events
 from mesh.store import Valkey
 from mesh.subjects import Stage
 from meshag_site.asgi import application
+from sessions_app import consumers, rendering
 from sessions_app.nudges import group
 from sessions_app.scene import Phase, Scene
 from sessions_app.scene_store import SceneStore
+from sessions_app.watching import SIGNED_OUT
 from tests.servers import running_valkey
-from tests.sessions_app.conftest import on_valkey
+from tests.sessions_app.conftest import on_valkey, refused_once
 from tests.sessions_app.stories import Story, Write, created, final, interrupted, played, tell_a_call
 from tests.world import signed_in
 
@@ -207,6 +210,42 @@ async def test_who_leaves_the_workspace_sees_no_more(owner: User, story: Story, 
     await nudge(2)
     async with asyncio.timeout(5):
         assert (await page.socket.receive_output(timeout=5))["type"] == "websocket.close"
+    await page.socket.disconnect()
+
+
+async def closed(page: Page) -> int:
+    """The code of the close that ends what else is shown."""
+    async with asyncio.timeout(15):
+        while (message := await page.socket.receive_output(timeout=15))["type"] != "websocket.close":
+            pass
+    await page.socket.disconnect()
+    return int(message["code"])
+
+
+async def test_who_is_deactivated_sees_no_more(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await User.objects.filter(pk=owner.pk).aupdate(is_active=False)
+    assert await closed(page) == SIGNED_OUT
+
+
+async def test_who_signs_out_sees_no_more(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await SignedIn.objects.all().adelete()  # as signing out does
+    assert await closed(page) == SIGNED_OUT
+
+
+async def test_a_database_error_stops_no_page(
+    owner: User, story: Story, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "LOOK_EVERY", 0.2)
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    errors = refused_once(monkeypatch, rendering, "render_news")
+    await sync_to_async(write)(story.tell(played(0, "One.")))
+    await page.until(lambda page: page.transcript == ["One."])
+    assert not errors
     await page.socket.disconnect()
 
 

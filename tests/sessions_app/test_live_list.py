@@ -12,7 +12,10 @@ from channels.testing import WebsocketCommunicator
 from accounts_app.models import User, Workspace
 from mesh import events
 from meshag_site.asgi import application
+from sessions_app import list_consumer
 from sessions_app.nudges import workspace_group
+from sessions_app.watching import SIGNED_OUT
+from tests.sessions_app.conftest import refused_once
 from tests.sessions_app.stories import Story, Write, created
 from tests.world import signed_in
 
@@ -77,6 +80,38 @@ async def test_a_lost_nudge_heals(owner: User, story: Story, write: Write) -> No
     assert await shown.open()
     await sync_to_async(write)(story.tell(created()))
     await shown.until({"s1": "created"})
+    await shown.socket.disconnect()
+
+
+async def test_what_is_shown_at_first_is_all(owner: User, story: Story, write: Write) -> None:
+    """A page may show as live what has ended since: also when there is nothing, that is said."""
+    shown = await sync_to_async(List)(owner, "?state=live")
+    shown.rows = {"ended-meanwhile": "live"}
+    assert await shown.open()
+    await shown.until({})
+    await shown.socket.disconnect()
+
+
+async def test_a_database_error_stops_no_list(
+    owner: User, story: Story, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = refused_once(monkeypatch, list_consumer, "render_rows")
+    await sync_to_async(write)(story.tell(created()))
+    shown = await sync_to_async(List)(owner)
+    assert await shown.open()
+    await shown.until({"s1": "created"})
+    assert not errors
+    await shown.socket.disconnect()
+
+
+async def test_who_is_deactivated_sees_no_more(owner: User, workspace: Workspace) -> None:
+    shown = await sync_to_async(List)(owner)
+    shown.rows = {"unknown": "live"}
+    assert await shown.open()
+    await shown.until({})
+    await User.objects.filter(pk=owner.pk).aupdate(is_active=False)
+    message = await shown.socket.receive_output(timeout=15)
+    assert (message["type"], message["code"]) == ("websocket.close", SIGNED_OUT)
     await shown.socket.disconnect()
 
 
