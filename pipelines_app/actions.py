@@ -27,6 +27,10 @@ class NeverPublished(LookupError):
     """The agent has no such version."""
 
 
+class ChangedMeanwhile(Exception):
+    """The draft is not the one that was looked at."""
+
+
 def check_document(document: object) -> config.AgentConfig:
     """Raises mesh.config.ConfigError with every problem of the document, its providers' options included."""
     parsed = config.parse(document)
@@ -96,19 +100,23 @@ def find_version(*, agent: Agent, number: int) -> AgentVersion:
 # -- publish ---------------------------------------------------------------------------------------------
 
 
-def publish_agent(*, agent: Agent, by: User | None = None, note: str = "") -> AgentVersion:
+def publish_agent(*, agent: Agent, by: User | None = None, note: str = "", seen: str = "") -> AgentVersion:
     """Make the draft what new sessions run; the current version when that has the same content.
 
-    Raises mesh.config.ConfigError.
+    `seen` is the revision of the draft that was looked at. Raises mesh.config.ConfigError, and ChangedMeanwhile.
     """
-    return _publish(
-        agent=agent,
-        document=agent.draft,
-        user_template=agent.user_template,
-        context_instructions=agent.context_instructions,
-        by=by,
-        note=note,
-    )
+    with transaction.atomic():
+        lock_agent(agent)
+        if seen not in ("", config.revision(agent.draft)):
+            raise ChangedMeanwhile
+        return _publish(
+            agent=agent,
+            document=agent.draft,
+            user_template=agent.user_template,
+            context_instructions=agent.context_instructions,
+            by=by,
+            note=note,
+        )
 
 
 def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> AgentVersion:

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -19,12 +20,15 @@ from accounts_app.scoping import WithinWorkspaces, allows
 from mesh.config import ConfigError, Problem, load_json, revision
 from pipelines_app import drafts
 from pipelines_app.actions import (
+    ChangedMeanwhile,
     NeverPublished,
     check_document,
     find_version,
+    lock_agent,
     publish_agent,
     restore_version,
     roll_back_agent,
+    save_agent,
 )
 from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
@@ -32,6 +36,9 @@ from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
 
 DRAFT = "draft"
+DRAFT_CHANGED = (
+    "Not published: somebody else has changed the draft since you opened this page. Look at it, and try again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class PublishForm(forms.Form):
         label="Note (optional)",
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "What is new, and why"}),
     )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput())
 
 
 class CompareForm(forms.Form):
@@ -176,7 +184,8 @@ class AgentPages(WithinWorkspaces):
     def versions_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         agent = self.find(request, object_id)
         versions = agent.versions.select_related("published_by")
-        return self.show(request, "versions", agent, "versions", versions=versions, publish_form=PublishForm())
+        publish_form = PublishForm(initial={"seen": revision(agent.draft)})
+        return self.show(request, "versions", agent, "versions", versions=versions, publish_form=publish_form)
 
     def compare_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         agent = self.find(request, object_id)
@@ -193,13 +202,16 @@ class AgentPages(WithinWorkspaces):
 
     def document_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         agent = self.find(request, object_id, to_change=request.method == "POST")
-        form = DocumentForm(agent, request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            agent.draft = form.cleaned_data["document"]
-            agent.save(update_fields=["draft", "updated_at"])
-            self.log_change(request, agent, "Replaced the whole document.")
-            tell_draft(request, agent)
-            return redirect(request.path)
+        with transaction.atomic():
+            if request.method == "POST":
+                lock_agent(agent)
+            form = DocumentForm(agent, request.POST or None)
+            if request.method == "POST" and form.is_valid():
+                agent.draft = form.cleaned_data["document"]
+                save_agent(agent=agent, changed=["draft"])
+                self.log_change(request, agent, "Replaced the whole document.")
+                tell_draft(request, agent)
+                return redirect(request.path)
         return self.show(request, "document", agent, "whole document", form=form)
 
     def export_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -221,7 +233,7 @@ class AgentPages(WithinWorkspaces):
         agent = self.find(request, object_id, to_change=True)
         form = PublishForm(request.POST)
         if form.is_valid():
-            self.publish_one(request, agent, form.cleaned_data["note"])
+            self.publish_one(request, agent, form.cleaned_data["note"], form.cleaned_data["seen"])
         else:
             messages.error(request, "Not published: the note has room for 200 characters.")
         return self.back_to("versions", agent)
@@ -244,11 +256,14 @@ class AgentPages(WithinWorkspaces):
             raise Http404("There is no such version.") from None
         return self.back_to("versions", agent)
 
-    def publish_one(self, request: HttpRequest, agent: Agent, note: str = "") -> None:
+    def publish_one(self, request: HttpRequest, agent: Agent, note: str = "", seen: str = "") -> None:
         assert isinstance(request.user, User)
         before = agent.published
         try:
-            version = publish_agent(agent=agent, by=request.user, note=note)
+            version = publish_agent(agent=agent, by=request.user, note=note, seen=seen)
+        except ChangedMeanwhile:
+            messages.error(request, DRAFT_CHANGED)
+            return
         except ConfigError as error:
             messages.error(request, f"Not published: {agent.name}: {told(error.problems)}")
             return

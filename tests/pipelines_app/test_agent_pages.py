@@ -91,6 +91,15 @@ def test_publishing_twice_says_that_nothing_is_new(owner: User, version: AgentVe
     assert version.agent.versions.count() == 1
 
 
+def test_only_the_draft_that_was_seen_is_published(owner: User, agent: Agent) -> None:
+    client = as_staff(owner)
+    seen = client.get(address("versions", agent)).context["publish_form"]["seen"].value()
+    redraft(agent, make_document(greeting="Theirs"))
+    page = send(client, "publish", agent, seen=seen)
+    assert agent.published is None
+    assert "Not published: somebody else has changed the draft" in page.content.decode()
+
+
 def test_restoring_changes_the_draft_only(owner: User, version: AgentVersion) -> None:
     agent = redraft(version.agent, make_document(greeting="Hello!"))
     published = publish_agent(agent=agent)
