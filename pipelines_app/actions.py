@@ -80,6 +80,14 @@ def lock_agent(agent: Agent) -> None:
     agent.refresh_from_db(from_queryset=Agent.objects.select_for_update())
 
 
+def keeps_draft(*, agent: Agent) -> bool:
+    """Whether some version says what the draft says, so that nothing is lost when the draft is replaced."""
+    content = fingerprint(
+        document=agent.draft, user_template=agent.user_template, context_instructions=agent.context_instructions
+    )
+    return agent.versions.filter(sha256=content).exists()
+
+
 def restore_version(*, agent: Agent, number: int) -> None:
     """Make the draft what this version says; nothing is published. Raises NeverPublished."""
     old = find_version(agent=agent, number=number)
@@ -133,6 +141,12 @@ def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> Age
         by=by,
         note=f"Back to version {number}",
     )
+
+
+def withdraw_agent(*, agent: Agent) -> None:
+    """No new session runs it any more, until it is published again; those that run go on."""
+    agent.published = None
+    agent.save(update_fields=["published", "updated_at"])
 
 
 def _publish(

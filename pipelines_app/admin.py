@@ -53,6 +53,16 @@ class AgentAdmin(AgentPages):
         facts = self.facts(request, agent) | {"page": "change"}
         return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Past calls keep the versions that they ran: an agent that has one is taken out of service instead."""
+        agent = self.get_object(request, obj) if isinstance(obj, str) else obj
+        was_published = agent is not None and agent.versions.exists()
+        return not was_published and super().has_delete_permission(request, agent)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Deleting is asked for on an agent's own page, where it is told whether it can be deleted."""
+        return {name: act for name, act in super().get_actions(request).items() if name != "delete_selected"}
+
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         default = form.cleaned_data["default"] if "default" in form.changed_data else None
         save_agent(agent=obj, changed=form.changed_columns(), default=default)

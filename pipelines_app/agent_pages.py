@@ -24,11 +24,13 @@ from pipelines_app.actions import (
     NeverPublished,
     check_document,
     find_version,
+    keeps_draft,
     lock_agent,
     publish_agent,
     restore_version,
     roll_back_agent,
     save_agent,
+    withdraw_agent,
 )
 from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
@@ -128,6 +130,7 @@ class AgentPages(WithinWorkspaces):
             "publish": self.publish_page,
             "restore": self.restore_page,
             "publish-again": self.publish_again_page,
+            "withdraw": self.withdraw_page,
         }
         own = [
             path(f"<path:object_id>/{word}/", self.admin_site.admin_view(view), name=f"pipelines_app_agent_{word}")
@@ -163,6 +166,7 @@ class AgentPages(WithinWorkspaces):
         return {
             "agent": agent,
             "state": State.of(agent),
+            "was_published": agent.versions.exists(),
             "may_change": self.has_change_permission(request, agent),
             "may_add_keys": allows(request, Right.MANAGE, agent),
             "call_url": f"/call/{agent.workspace.slug}/{agent.slug}/",
@@ -239,13 +243,34 @@ class AgentPages(WithinWorkspaces):
         return self.back_to("versions", agent)
 
     def restore_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks first when the draft would be lost."""
         agent, number = self.find(request, object_id, to_change=True), request.POST.get("number", "")
         try:
-            restore_version(agent=agent, number=int(number))
+            version = find_version(agent=agent, number=int(number))
         except (NeverPublished, ValueError):
             raise Http404("There is no such version.") from None
-        self.log_change(request, agent, f"Restored version {number} into the draft.")
-        messages.success(request, f"The draft is now as version {number}. Callers notice when you publish it.")
+        with transaction.atomic():
+            lock_agent(agent)
+            is_asked = request.POST.get("lost") == revision(agent.draft)
+            if not (is_asked or keeps_draft(agent=agent)):
+                differences = compare(version.config, agent.draft)
+                facts = {"version": version, "differences": differences, "lost": revision(agent.draft)}
+                return self.show(request, "restore", agent, "restore", **facts)
+            restore_version(agent=agent, number=version.number)
+        self.log_change(request, agent, f"Restored version {version.number} into the draft.")
+        messages.success(request, f"The draft is now as version {version.number}. Callers notice when you publish it.")
+        return self.back_to("versions", agent)
+
+    def withdraw_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks first."""
+        agent = self.find(request, object_id, to_change=True)
+        if "sure" not in request.POST:
+            return self.show(request, "withdraw", agent, "take out of service")
+        withdraw_agent(agent=agent)
+        self.log_change(request, agent, "Taken out of service.")
+        messages.success(
+            request, f"{agent.name} is out of service: it answers no new calls until you publish it again."
+        )
         return self.back_to("versions", agent)
 
     def publish_again_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -12,7 +12,7 @@ from tests.pipelines_app.agent_forms import as_staff
 from tests.world import make_document, redraft, signed_in
 
 PAGES = ["change", "versions", "compare", "document", "export"]
-ACTS = ["publish", "restore", "publish-again", "document"]
+ACTS = ["publish", "restore", "publish-again", "withdraw", "document"]
 
 
 def address(word: str, agent: Agent) -> str:
@@ -44,10 +44,10 @@ def test_the_signed_out_are_sent_to_sign_in(version: AgentVersion, word: str) ->
 
 @pytest.mark.parametrize("word", ACTS)
 def test_a_viewer_changes_nothing(teammate: User, version: AgentVersion, word: str) -> None:
-    values = {"number": 1, "document": "{}"}
+    values = {"number": 1, "document": "{}", "sure": 1}
     assert as_staff(teammate).post(address(word, version.agent), values).status_code == 403
     version.agent.refresh_from_db()
-    assert (version.agent.draft, version.agent.versions.count()) == (version.config, 1)
+    assert (version.agent.draft, version.agent.published) == (version.config, version)
 
 
 @pytest.mark.parametrize("word", ACTS)
@@ -55,7 +55,7 @@ def test_a_stranger_changes_nothing(stranger: User, version: AgentVersion, word:
     assert as_staff(stranger).post(address(word, version.agent), {"number": 1}).status_code == 404
 
 
-@pytest.mark.parametrize("word", ["publish", "restore", "publish-again"])
+@pytest.mark.parametrize("word", ["publish", "restore", "publish-again", "withdraw"])
 def test_reading_an_address_changes_nothing(owner: User, version: AgentVersion, word: str) -> None:
     assert as_staff(owner).get(address(word, version.agent)).status_code == 403
 
@@ -105,6 +105,46 @@ def test_restoring_changes_the_draft_only(owner: User, version: AgentVersion) ->
     published = publish_agent(agent=agent)
     send(as_staff(owner), "restore", agent, number=1)
     assert (agent.draft, agent.published) == (version.config, published)
+
+
+def test_restoring_asks_before_a_draft_is_lost(owner: User, version: AgentVersion) -> None:
+    agent, client = redraft(version.agent, make_document(greeting="Hello!")), as_staff(owner)
+    page = send(client, "restore", agent, number=1)
+    assert agent.draft["greeting"] == "Hello!"
+    assert "This would be lost" in page.content.decode() and "Hello!" in page.content.decode()
+    send(client, "restore", agent, number=1, lost=page.context["lost"])
+    assert agent.draft == version.config
+
+
+def test_restoring_asks_again_about_another_draft(owner: User, version: AgentVersion) -> None:
+    agent, client = redraft(version.agent, make_document(greeting="Mine")), as_staff(owner)
+    lost = send(client, "restore", agent, number=1).context["lost"]
+    redraft(agent, make_document(greeting="Theirs"))
+    send(client, "restore", agent, number=1, lost=lost)
+    assert agent.draft["greeting"] == "Theirs"
+
+
+def test_out_of_service_and_back(owner: User, version: AgentVersion) -> None:
+    agent, client = version.agent, as_staff(owner)
+    page = send(client, "withdraw", agent)
+    assert agent.published == version and "Take shop out of service?" in page.content.decode()
+    page = send(client, "withdraw", agent, sure=1)
+    assert agent.published is None and "Out of service." in page.content.decode()
+    send(client, "publish", agent)
+    assert agent.published == version
+
+
+def test_what_was_published_is_not_deleted(operator: User, version: AgentVersion) -> None:
+    client = signed_in(operator)
+    assert address("delete", version.agent) not in client.get(address("change", version.agent)).content.decode()
+    assert client.post(address("delete", version.agent), {"post": "yes"}).status_code == 403
+
+
+def test_what_was_never_published_is_deleted(operator: User, agent: Agent) -> None:
+    client = signed_in(operator)
+    assert address("delete", agent) in client.get(address("change", agent)).content.decode()
+    client.post(address("delete", agent), {"post": "yes"})
+    assert not Agent.objects.exists()
 
 
 def test_publishing_again_makes_a_new_version(owner: User, version: AgentVersion) -> None:
