@@ -76,8 +76,8 @@ class Desk(Protocol):
         Without a workspace the number decides which one it is, and a name means the default workspace's.
         """
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
-        """The workspace's own for these providers, sealed; None when nobody can tell now."""
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
+        """The workspace's own for these providers, sealed; raises Unavailable when nobody can tell now."""
 
     async def create(self, spec: SessionSpec) -> None:
         """Append `session.created`; raises Unavailable and then leaves nothing behind."""

@@ -2,31 +2,37 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from connectors_app import registry
 from mesh import subjects
-from mesh.bus import Bus, BusError
+from mesh.bus import Bus, BusError, NoAnswer
 from workers.desk import AgentAnswer, Unavailable
 
 log = logging.getLogger(__name__)
 
 BRIDGE_SECONDS = 3.0
 CREDENTIAL_SECONDS = 1.0
-"""A session can do without the answer, so it does not wait for long."""
+"""How long one waits for credentials where the last answer would do."""
+KEPT_SECONDS = 600.0
+"""How long credentials are used that the bridge told last, while it does not answer."""
 KEY_SECONDS = 5.0
 """How long an API key's answer is remembered: a revoked key works no longer than this."""
 AWAY_SECONDS = 3.0
-"""How long a bridge that did not answer is not asked for credentials."""
+"""How long a bridge that did not answer is not asked again for credentials that are known."""
 
 
 class Inquiries:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._keys: dict[str, tuple[float, str | None]] = {}
+        self._sealed: dict[tuple[str, str], tuple[float, str | None]] = {}
+        """By workspace and provider, with the time of the answer."""
         self._ask_again = 0.0
+        self._has_met_bridge = False
 
     async def workspace_of(self, key: str) -> str | None:
         """What an API key opens, or None; raises Unavailable."""
@@ -47,28 +53,53 @@ class Inquiries:
             return None
         return AgentAnswer(answer["workspace"], answer["agent"], answer["version"], answer["config"])
 
-    async def credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
-        """The workspace's own, sealed, by provider. None without a bridge: calls go on with the environment's keys."""
+    async def credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
+        """The workspace's own, sealed, by provider; raises Unavailable: no other key may take their place.
+
+        A bridge that does not answer has what it said last used for a while. Where there never was one, there are no
+        such credentials.
+        """
         asked = sorted(registry.with_credentials().keys() & set(providers))
         if not asked:
             return {}
-        if time.monotonic() < self._ask_again:
-            return None
-        question = {"workspace": workspace, "providers": asked}
+        known = self._last_told(workspace, asked)
+        if known is not None and time.monotonic() < self._ask_again:
+            return known
         try:
-            answer = await self._ask(subjects.BRIDGE_CREDENTIALS, question, within=CREDENTIAL_SECONDS)
+            return await self._ask_credentials(
+                workspace, asked, BRIDGE_SECONDS if known is None else CREDENTIAL_SECONDS
+            )
         except Unavailable as error:
             self._ask_again = time.monotonic() + AWAY_SECONDS
-            log.warning("no credentials but the environment's", extra={"error": str(error)})
-            return None
+            log.warning("the bridge does not tell credentials", extra={"error": str(error)})
+            if known is None and self._has_met_bridge:
+                raise
+            return known or {}
+
+    async def _ask_credentials(self, workspace: str, providers: list[str], within: float) -> dict[str, str]:
+        question = {"workspace": workspace, "providers": providers}
+        answer = await self._ask(subjects.BRIDGE_CREDENTIALS, question, within)
         sealed: dict[str, str] = answer.get("sealed", {})
+        now = time.monotonic()
+        self._sealed = {place: told for place, told in self._sealed.items() if now - told[0] < KEPT_SECONDS}
+        self._sealed |= {(workspace, provider): (now, sealed.get(provider)) for provider in providers}
         return sealed
+
+    def _last_told(self, workspace: str, providers: list[str]) -> dict[str, str] | None:
+        """None unless it is known of every one of them."""
+        oldest = time.monotonic() - KEPT_SECONDS
+        told = {provider: self._sealed.get((workspace, provider), (-math.inf, None)) for provider in providers}
+        if any(at < oldest for at, _ in told.values()):
+            return None
+        return {provider: sealed for provider, (_, sealed) in told.items() if sealed is not None}
 
     async def _ask(self, subject: str, question: Mapping[str, Any], within: float = BRIDGE_SECONDS) -> dict[str, Any]:
         try:
             payload = await self._bus.request(subject, json.dumps(question).encode(), within=within)
-        except BusError:
+        except BusError as error:
+            self._has_met_bridge |= isinstance(error, NoAnswer)  # somebody serves the subject
             raise Unavailable("The bridge does not answer; is `manage.py bridge` running?") from None
+        self._has_met_bridge = True
         answer: dict[str, Any] = json.loads(payload)
         if answer.get("unavailable"):
             raise Unavailable(answer["error"])

@@ -61,15 +61,14 @@ def _below(path: str, *prefixes: str) -> str:
     return ""
 
 
-async def own_credentials(desk: Desk, workspace: str, config: AgentConfig) -> Mapping[str, str] | None:
-    """The workspace's for the providers that the flow may ask, sealed; None when nobody can tell now."""
-    providers = {name for role in Role if role in config.roles() for name in config.chain(role)}
-    return await desk.own_credentials(workspace, providers)
+def providers_of(config: AgentConfig) -> set[str]:
+    """Those that the flow may ask."""
+    return {name for role in Role if role in config.roles() for name in config.chain(role)}
 
 
 async def provided(desk: Desk, spec: SessionSpec) -> SessionSpec:
-    """The session with its workspace's credentials; raises Refusal when a provider is missing."""
-    credentials = await own_credentials(desk, spec.workspace, spec.config) or {}
+    """The session with its workspace's credentials; raises Unavailable, and Refusal when a provider is missing."""
+    credentials = await desk.own_credentials(spec.workspace, providers_of(spec.config))
     check_providers(desk, spec.config, credentials)
     return replace(spec, credentials=credentials)
 

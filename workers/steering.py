@@ -8,9 +8,10 @@ from pydantic import JsonValue
 from mesh.asking import MAX_SAY
 from mesh.config import AgentConfig, ConfigError, Problem, dump, revision
 from mesh.sessions import Record
+from mesh.store import Entry
 from workers.answers import Refusal, not_found, unprocessable
-from workers.desk import Desk
-from workers.opening import OVER, OVER_NOW, check_providers, own_credentials
+from workers.desk import Desk, Unavailable
+from workers.opening import OVER, OVER_NOW, check_providers, providers_of
 
 
 async def find_session(desk: Desk, session: str, workspace: str) -> Record:
@@ -57,15 +58,27 @@ async def change_config(desk: Desk, record: Record, document: object) -> str:
     session, entry = record["session_id"], None
     with suppress(ConfigError):  # broken by hand: this is how it is mended
         entry = await desk.configs.get_entry(session)
-    credentials = await own_credentials(desk, record["workspace"], config)
-    if credentials is None and entry:
-        credentials = entry.credentials
+    credentials = await _credentials(desk, record["workspace"], config, entry)
     check_providers(desk, config, credentials or {})
     if entry:
         _check_same_transport(entry.document, config)
     ttl = await desk.configs.get_config_ttl(session) or desk.settings.config_ttl_seconds
     await desk.configs.store_config(session, config, ttl, credentials=credentials)
     return revision(dump(config))
+
+
+async def _credentials(
+    desk: Desk, workspace: str, config: AgentConfig, entry: Entry | None
+) -> Mapping[str, str] | None:
+    """While nobody can tell them, a session that asks no other provider keeps those it has; raises Unavailable."""
+    providers = providers_of(config)
+    try:
+        return await desk.own_credentials(workspace, providers)
+    except Unavailable:
+        with suppress(ConfigError):
+            if entry and providers <= providers_of(desk.parse_config(entry.document)):
+                return entry.credentials
+        raise
 
 
 def _check_same_transport(stored: Mapping[str, JsonValue], config: AgentConfig) -> None:

@@ -240,7 +240,7 @@ class Transport:
     async def bridge_agent(self, workspace: str | None, slug: str, number: str) -> AgentAnswer | None:
         return await self._inquiries.agent(workspace, slug, number)
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
         return await self._inquiries.credentials(workspace, providers)
 
     async def create(self, spec: SessionSpec) -> None:

@@ -91,9 +91,8 @@ class RecordingDesk:
         found = [agent for agent in self.agents if slug in ("", agent.slug) and workspace in (None, agent.workspace)]
         return found[0] if found else None
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str] | None:
-        if self.away == "bridge":
-            return None
+    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
+        self._reach("bridge")
         return {name: sealed for name, sealed in self.own.get(workspace, {}).items() if name in providers}
 
     async def create(self, spec: SessionSpec) -> None:

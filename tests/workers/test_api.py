@@ -15,7 +15,7 @@ from mesh.store import StoreUnavailable
 from tests.servers import running_valkey
 from tests.workers.desks import KEY, SEED, Front, body, document, front
 from workers import steering
-from workers.desk import AgentAnswer
+from workers.desk import AgentAnswer, Unavailable
 from workers.settings import Settings
 
 DEMO = AgentAnswer("default", "demo", 3, document())
@@ -476,6 +476,18 @@ async def test_a_change_without_a_bridge_keeps_credentials(deployed: Front) -> N
     await steering.change_config(deployed.desk, record, document() | {"system_prompt": "Now in verse."})
     entry = await deployed.desk.configs.get_entry(session)
     assert entry is not None and entry.credentials == SEALED
+
+
+async def test_a_new_provider_needs_the_bridge(deployed: Front) -> None:
+    """Else it would be paid with the environment's key, although the workspace may have one."""
+    session = (await made(deployed))["session_id"]
+    record = await deployed.desk.sessions.get(session)
+    assert record is not None
+    deployed.desk.away = "bridge"
+    changed = document()
+    changed["connectors"]["llm"] = {"primary": "custom", "config": {"custom": {"model": "m"}}}
+    with pytest.raises(Unavailable):
+        await steering.change_config(deployed.desk, record, changed)
 
 
 async def test_an_ended_session_does_not_change(deployed: Front) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -17,6 +18,7 @@ from tests.workers.lines import Process, transport_process
 from tests.workers.stages import SECONDS, Extra, played
 from workers import inquiries
 from workers.asked import Asked
+from workers.desk import Unavailable
 from workers.stage import Seat
 
 
@@ -58,15 +60,48 @@ async def test_offline_providers_need_no_bridge(process: Process) -> None:
     assert not bridge.asked
 
 
-@pytest.mark.parametrize("answer", [None, {"error": "The database does not answer.", "unavailable": True}])
-async def test_a_bridge_that_is_away_is_left_alone(
-    process: Process, monkeypatch: pytest.MonkeyPatch, answer: object
-) -> None:
-    monkeypatch.setattr(inquiries, "CREDENTIAL_SECONDS", 0.1)
+AWAY = [None, {"error": "The database does not answer.", "unavailable": True}]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inquiries, "CREDENTIAL_SECONDS", 0.5)
+    monkeypatch.setattr(inquiries, "BRIDGE_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("answer", AWAY)
+async def test_what_was_told_last_is_used_meanwhile(process: Process, answer: object) -> None:
+    process.transport._inquiries._sealed = {("bicycles", "openai"): (time.monotonic(), "sealed")}
     await serve(process, bridge := Bridge(answer))
     for _ in range(3):
-        assert await process.transport.own_credentials("bicycles", {"openai"}) is None
+        assert await process.transport.own_credentials("bicycles", {"openai"}) == {"openai": "sealed"}
     assert len(bridge.asked) == 1
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("answer", AWAY)
+async def test_another_key_never_takes_the_place(process: Process, answer: object) -> None:
+    """The environment has one, but the workspace may have its own."""
+    for role in ("stt", "llm", "tts"):
+        beat = Beat(id=role, role=role, providers=("openai", "deepgram", "elevenlabs"))
+        process.transport.casting.roster.hear(beat, float("inf"))
+    await serve(process, Bridge(answer))
+    question = asking.Open(workspace="bicycles", config=desks.document())
+    declined = msgspec.json.decode(await Asked(process.transport)(asking.encode(question)), type=asking.Declined)
+    assert declined.status == 503 and "does not answer" in declined.error
+
+
+async def test_what_was_told_long_ago_is_forgotten(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    await serve(process, bridge := Bridge({"sealed": {"openai": "sealed"}}))
+    await process.transport.own_credentials("bicycles", {"openai"})
+    bridge.answer = None
+    monkeypatch.setattr(inquiries, "CREDENTIAL_SECONDS", 0.1)
+    assert await process.transport.own_credentials("bicycles", {"openai"}) == {"openai": "sealed"}
+    monkeypatch.setattr(inquiries, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(inquiries, "BRIDGE_SECONDS", 0.1)
+    with pytest.raises(Unavailable):
+        await process.transport.own_credentials("bicycles", {"openai"})
 
 
 async def test_sessions_asked_for_by_nats_have_them(process: Process) -> None:
@@ -86,7 +121,7 @@ async def test_sessions_asked_for_by_nats_have_them(process: Process) -> None:
 
 async def test_without_any_bridge_nobody_waits(process: Process) -> None:
     async with asyncio.timeout(0.9):
-        assert await process.transport.own_credentials("bicycles", {"openai"}) is None
+        assert await process.transport.own_credentials("bicycles", {"openai"}) == {}
 
 
 async def test_a_stage_takes_changed_credentials(process: Process) -> None:
