@@ -134,6 +134,19 @@ async def test_hanging_up_ends_the_session(page: Page, site: Site) -> None:
     await is_in_touch(page)
 
 
+async def test_a_newcomer_goes_on_from_the_call(page: Page, site: Site) -> None:
+    """By way of the sign-in to the call that was just made."""
+    await call(page, "Type only")
+    async with page.expect_popup() as popup:
+        await page.get_by_role("link", name="Watch this call").click()
+    watching = await popup.value
+    await watching.get_by_label("Username").fill(site.username)
+    await watching.get_by_label("Password").fill(site.password)
+    await watching.get_by_role("button", name="Sign in").click()
+    session = await page.locator("#call").get_attribute("data-session")
+    await expect(watching).to_have_url(f"{site.url}/sessions/{session}/")
+
+
 async def test_leaving_the_page_ends_the_session(page: Page, site: Site) -> None:
     await call(page, "Type only")
     await is_in_touch(page)

@@ -151,6 +151,20 @@ def test_a_newcomer_at_this_machine_may_call(client: Client, demo: Agent, asked:
     assert client.post(f"{DEMO}start/", **NEAR).json()["session"] == "s1"
 
 
+def test_a_newcomer_is_shown_the_way_in(client: Client, demo: Agent) -> None:
+    page = text(client.get(DEMO, **NEAR))
+    assert f'href="/login?next={DEMO}"' in page and "admin-password" in page
+    assert "Edit this agent" not in page
+    assert "Sign in</a>" not in text(client.get("/login"))
+
+
+def test_staff_goes_on_to_edit(owner: User, version: AgentVersion) -> None:
+    edit = f"/admin/pipelines_app/agent/{version.agent.pk}/change/"
+    User.objects.filter(pk=owner.pk).update(is_staff=True)
+    page = text(signed_in(owner).get(URL))
+    assert edit in page and "admin-password" not in page
+
+
 def test_a_newcomer_sees_no_other_workspace(client: Client, demo: Agent, version: AgentVersion) -> None:
     assert "shop" not in text(client.get("/call/", **NEAR))
     assert client.get(URL, **NEAR).headers["Location"] == f"/login?next={URL}"

@@ -42,6 +42,8 @@ class Call {
       this.#listen(stream);
       this.#connect(url, !withMicrophone);
       page.dataset.session = session;
+      part("watch").href = `${page.dataset.sessions}${session}/`;
+      part("watch").hidden = false;
     } catch (error) {
       stop(stream);
       part("doctor")?.toggleAttribute("hidden", this.#isOver || error.status !== 503);
@@ -213,6 +215,7 @@ function begin(withMicrophone) {
   if (call) return;
   note(withMicrophone ? trouble() : "");
   part("doctor")?.setAttribute("hidden", "");
+  part("watch").hidden = true;
   conversation.clear();
   call = new Call();
   call.start({ withMicrophone });
@@ -239,4 +242,5 @@ for (const example of page.querySelectorAll("button.example")) {
 }
 window.addEventListener("pagehide", () => call?.hangUp());
 
+part("start").disabled = part("quiet").disabled = false; // until now a press would have had no effect
 note(trouble());
