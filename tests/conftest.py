@@ -45,7 +45,7 @@ def django_db_modify_db_settings(
         database.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
 
 
-class Halves(LoadScopeScheduling):
+class Halves(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """The calls of tests/e2e have one process, everything else that starts a system another."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -12,7 +12,7 @@ async def test_browser_is_examined_too(signed_in_page: Page) -> None:
     await signed_in_page.goto("/doctor/")
     browser = signed_in_page.get_by_role("region", name="This browser")
     for name in ("Secure page", "Audio", "Microphone", "Way to calls"):
-        row = browser.locator("div.ok", has_text=name)
+        row = browser.locator("div.ok").filter(has=signed_in_page.get_by_text(name, exact=True))
         await expect(row).to_be_visible()
     programs = signed_in_page.get_by_role("region", name="Programs")
     await expect(programs).to_contain_text("WebSockets reach the transport")
