@@ -19,8 +19,10 @@ from pipelines_app.models import Agent, AgentVersion, Pipeline, PipelineStep
 
 DEMO_AGENT = "demo"
 DEMO_DOCUMENT = "config/demo-agent.json"
+DEMO_PURPOSE = "Books an appointment. Works offline, by a fixed script: no AI."
 ASSISTANT_AGENT = "assistant"
 ASSISTANT_DOCUMENT = "config/assistant-agent.json"
+ASSISTANT_PURPOSE = "Talks about anything, with OpenAI's models."
 
 
 class NeverPublished(LookupError):
@@ -291,20 +293,31 @@ def ensure_pipelines(*, workspace: Workspace) -> bool:
 
 def ensure_demo_agent() -> bool:
     """The agent that can be called without any key. False when it is already there, however it was changed."""
-    return _ensure_agent(slug=DEMO_AGENT, name="Demo", file=DEMO_DOCUMENT, may_be_default=True)
+    return _ensure_agent(
+        slug=DEMO_AGENT, name="Demo", description=DEMO_PURPOSE, file=DEMO_DOCUMENT, may_be_default=True
+    )
 
 
 def ensure_assistant_agent() -> bool:
     """The agent that needs an OpenAI key and nothing else. False when it is already there."""
-    return _ensure_agent(slug=ASSISTANT_AGENT, name="Assistant", file=ASSISTANT_DOCUMENT, may_be_default=False)
+    return _ensure_agent(
+        slug=ASSISTANT_AGENT,
+        name="Assistant",
+        description=ASSISTANT_PURPOSE,
+        file=ASSISTANT_DOCUMENT,
+        may_be_default=False,
+    )
 
 
-def _ensure_agent(*, slug: str, name: str, file: str, may_be_default: bool) -> bool:
+def _ensure_agent(*, slug: str, name: str, description: str, file: str, may_be_default: bool) -> bool:
     workspace = ensure_default_workspace()
     agents = Agent.objects.for_workspace(workspace)
     if agents.filter(slug=slug).exists():
         return False
     document = config.load_json(Path(settings.BASE_DIR, file).read_bytes())
     identity = Identity(name=name, default=may_be_default and not agents.filter(is_default=True).exists())
-    import_agent(workspace=workspace, slug=slug, document=document, publish=True, identity=identity)
+    with transaction.atomic():
+        agent = import_agent(workspace=workspace, slug=slug, document=document, publish=True, identity=identity)
+        agent.description = description
+        agent.save(update_fields=["description"])
     return True

@@ -1,6 +1,7 @@
 """The pages of one agent in the admin beside its form: versions, comparing, the whole document, and reading only."""
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
+from pipelines_app.providers import Keys, without_key
 
 DRAFT = "draft"
 DRAFT_CHANGED = (
@@ -298,6 +300,8 @@ class AgentPages(WithinWorkspaces):
             )
         else:
             messages.success(request, f"Published. New calls of {agent.name} run version {version.number}.")
+        for title in without_key(version.config, Keys.of(os.environ, [agent.workspace_id])):
+            messages.warning(request, f"No provider for {title} has a key: calls will fail.")
 
     def back_to(self, word: str, agent: Agent) -> HttpResponse:
         return redirect(reverse(f"admin:pipelines_app_agent_{word}", args=[agent.pk]))

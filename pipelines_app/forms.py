@@ -17,7 +17,6 @@ from unfold.widgets import (
 
 from accounts_app.models import Workspace
 from connectors_app.base import Role
-from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, TextField, option_form
 from mesh.config import AgentConfig, ConfigError, Problem, revision
 from pipelines_app import drafts
@@ -138,7 +137,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.is_new = self.instance.pk is None
-        keys = Keys(self.environ, self._own_keys())
+        keys = Keys.of(self.environ, self._workspaces())
         self.draft_before = self.instance.draft
         self.document = drafts.first_document(keys.usable) if self.is_new else self._draft()
         self.problems: tuple[Problem, ...] = ()
@@ -164,12 +163,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
             | {f"ready:{flow.slug}": flow for flow in READY_MADE}
         )
 
-    def _own_keys(self) -> frozenset[str]:
-        found = Credential.objects.in_use().filter(workspace__in=self._workspaces())
-        return frozenset(found.values_list("provider", flat=True))
-
-    def _workspaces(self) -> Any:
-        return self.workspaces if self.is_new else [self.instance.workspace_id]
+    def _workspaces(self) -> list[int]:
+        """In which the agent is, or may come to be."""
+        return list(self.workspaces.values_list("pk", flat=True)) if self.is_new else [self.instance.workspace_id]
 
     def _set_initial(self) -> None:
         transport = (drafts.chain(self.document, "transport") or ("websocket",))[0]

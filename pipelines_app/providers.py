@@ -1,6 +1,6 @@
 """The ordered providers of one role in the agent's form: each with the form of its own options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from connectors_app import registry
 from connectors_app.base import Role
+from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, option_form
 from pipelines_app import drafts
 
@@ -26,6 +27,15 @@ class Keys:
     environ: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, environ: Mapping[str, str], workspaces: Collection[int]) -> "Keys":
+        """What can be used in every one of these workspaces."""
+        found = Credential.objects.in_use().filter(workspace__in=workspaces)
+        having: dict[str, set[int]] = {}
+        for provider, workspace in found.values_list("provider", "workspace"):
+            having.setdefault(provider, set()).add(workspace)
+        return cls(environ, frozenset(slug for slug, who in having.items() if who >= set(workspaces)))
+
     def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
         """The providers that cannot be used yet, with the names of the settings that each still needs."""
         missing = registry.missing(role, self.environ)
@@ -33,6 +43,12 @@ class Keys:
 
     def usable(self, role: Role) -> tuple[str, ...]:
         return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
+
+
+def without_key(document: drafts.Document, keys: Keys) -> list[str]:
+    """What the agent does of which no provider can be used: such calls fail."""
+    used = drafts.roles(drafts.flow_steps(document))
+    return [TITLES[role][0] for role in used if not set(drafts.chain(document, role)) & set(keys.usable(role))]
 
 
 @cache

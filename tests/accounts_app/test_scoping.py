@@ -164,10 +164,11 @@ def test_a_role_counts_in_its_own_workspace(staff: Client, stranger: User, works
     Membership.objects.create(user=stranger, workspace=workspace, role=Role.VIEWER)
     own, _ = create_api_key(workspace=stranger.memberships.exclude(workspace=workspace).get().workspace, name="own")
     foreign = import_agent(workspace=workspace, slug="shop", document=make_document(), publish=False)
-    form = {"action": "delete_selected", "_selected_action": [foreign.pk], "post": "yes"}
+    form = {"action": "publish", "_selected_action": [foreign.pk]}
     page = staff.post(address(Agent), form, follow=True)
     assert "1 left out" in page.content.decode()
-    assert Agent.objects.filter(pk=foreign.pk).exists()
+    foreign.refresh_from_db()
+    assert foreign.published is None
     assert staff.get(address(APIKey, f"{own.pk}/change/")).status_code == 200
 
 

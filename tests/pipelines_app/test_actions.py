@@ -202,6 +202,7 @@ def test_the_demo_agent_answers_at_once(db: None, demo_file: Path) -> None:
     assert actions.ensure_demo_agent()
     found = actions.resolve_agent()
     assert found is not None and found.agent.slug == "demo"
+    assert "no AI" in found.agent.description
 
 
 def test_the_demo_agent_is_made_once(db: None, demo_file: Path) -> None:

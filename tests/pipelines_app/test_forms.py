@@ -158,6 +158,27 @@ def test_a_workspaces_own_credential_is_a_key(operator: User, agent: Agent, monk
     assert card.needs == ""
 
 
+def test_a_new_agent_needs_no_key_that_one_workspace_lacks(
+    operator: User, workspace: Workspace, other_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    client, address = signed_in(operator), reverse("admin:pipelines_app_agent_add")
+    first = []
+    for owner_of_key in (workspace, other_workspace):
+        credential = Credential(workspace=owner_of_key, provider="openai", name="Ours", is_active=True)
+        keep_credential(credential=credential, key="sk-of-the-tests-0123456789")
+        first.append(client.get(address).context["adminform"].form.providers[1].order)
+    assert first == [("script",), ("openai",)]
+
+
+def test_publishing_warns_of_missing_keys(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    page = save(signed_in(operator), agent, tts_order=["espeak"], _publish="").content.decode()
+    assert "No provider for Hearing has a key: calls will fail." in page
+    assert agent.published is not None and "No provider for Speaking" not in page
+
+
 def test_a_new_agent_comes_with_a_document(owner: User, workspace: Workspace) -> None:
     client = as_staff(owner)
     address = reverse("admin:pipelines_app_agent_add")
