@@ -1,6 +1,7 @@
 """Agents, their versions and pipelines in the admin. Everything goes through the same actions as everywhere."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -38,6 +39,9 @@ class AgentAdmin(AgentPages):
 
     def get_fields(self, request: HttpRequest, obj: Agent | None = None) -> list[Any]:
         return [name for name in super().get_fields(request, obj) if name not in self.get_exclude(request, obj)]
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Agent | None = None) -> dict[str, Sequence[str]]:
+        return {} if obj else {"slug": ("name",)}
 
     def get_form(self, request: HttpRequest, obj: Agent | None = None, change: bool = False, **settings: Any) -> Any:
         form = super().get_form(request, obj, change=change, **settings)

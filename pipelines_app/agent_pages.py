@@ -37,7 +37,7 @@ from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
-from pipelines_app.providers import Keys, without_key
+from pipelines_app.providers import Keys, ProviderList, without_key
 
 DRAFT = "draft"
 DRAFT_CHANGED = (
@@ -179,12 +179,10 @@ class AgentPages(WithinWorkspaces):
     def read_page(self, request: HttpRequest, agent: Agent) -> HttpResponse:
         document = agent.draft if isinstance(agent.draft, dict) else {}
         steps = drafts.flow_steps(document)
-        chains = [
-            (role, [(name, drafts.options(document, role, name)) for name in drafts.chain(document, role)])
-            for role in drafts.roles(steps)
-        ]
+        keys = Keys.of(os.environ, [agent.workspace_id])
+        providers = [ProviderList(role, document, keys, True, None) for role in drafts.roles(steps)]
         picture = draw([Arrow(step["from"], step["to"], step["stream"]) for step in steps])
-        facts = {"document": document, "chains": chains, "picture": picture}
+        facts = {"document": document, "providers": providers, "picture": picture}
         return self.show(request, "read", agent, "draft", **facts)
 
     def versions_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -1,6 +1,7 @@
 """The form of an agent: its document taken apart into fields, and put together again when it is saved."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -156,11 +157,14 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _flows(self) -> dict[str, Flow]:
         own = Flow("", drafts.flow_name(self.document), "", drafts.flow_steps(self.document))
-        rows = Pipeline.objects.filter(workspace__in=self._workspaces()).prefetch_related("steps")
+        workspaces = self._workspaces()
+        found = Pipeline.objects.filter(workspace__in=workspaces).select_related("workspace")
+        self.rows = list(found.order_by("workspace__name", "name").prefetch_related("steps"))
+        have = Counter(row.slug for row in self.rows)
         return (
             {"": own}
-            | {f"row:{row.pk}": row.flow() for row in rows}
-            | {f"ready:{flow.slug}": flow for flow in READY_MADE}
+            | {f"row:{row.pk}": row.flow() for row in self.rows}
+            | {f"ready:{flow.slug}": flow for flow in READY_MADE if not 0 < len(workspaces) == have[flow.slug]}
         )
 
     def _workspaces(self) -> list[int]:
@@ -178,10 +182,15 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.initial["seen"] = shown_revision(self.instance)
 
     def _pipeline_choices(self) -> list[Any]:
-        rows = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("row:")]
+        """A pipeline that every workspace has as its own is not offered as a ready-made one, too."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        several = len({row.workspace_id for row in self.rows}) > 1
+        for row in self.rows:
+            title = f"Pipelines of {row.workspace.name}" if several else "Pipelines of the workspace"
+            groups.setdefault(title, []).append((f"row:{row.pk}", row.name))
         ready = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("ready:")]
         own = ("", f"As it is now: {self.flows[''].name or 'no steps yet'}")
-        return [own, *([("Pipelines of the workspace", rows)] if rows else []), ("Ready-made", ready)]
+        return [own, *groups.items(), *([("Ready-made", ready)] if ready else [])]
 
     # -- what the page shows ---------------------------------------------------------------------------------
 

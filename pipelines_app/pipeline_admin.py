@@ -1,6 +1,7 @@
 """Pipelines in the admin: ordered steps, checked in plain words, with their picture."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -110,6 +111,9 @@ class PipelineAdmin(WithinWorkspaces):
     def get_fields(self, request: HttpRequest, obj: Pipeline | None = None) -> list[Any]:
         names = ["workspace", "name", "slug", "description"]
         return names if obj else [*names, "start_from"]
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Pipeline | None = None) -> dict[str, Sequence[str]]:
+        return {} if obj else {"slug": ("name",)}
 
     def get_form(self, request: HttpRequest, obj: Pipeline | None = None, change: bool = False, **settings: Any) -> Any:
         return super().get_form(request, obj, change=change, form=PipelineForm if obj else NewPipelineForm, **settings)

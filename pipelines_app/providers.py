@@ -66,7 +66,14 @@ class Card:
     """The names of the settings that are not there yet; empty when it can be used."""
     is_chosen: bool
     form: OptionForm | None
+    stored: dict[str, JsonValue]
     error: str = ""
+
+    @property
+    def set_options(self) -> list[tuple[str, JsonValue]]:
+        """What the document says of its options, in the form's words."""
+        fields = self.form.fields if self.form else {}
+        return [(str(fields[key].label) if key in fields else key, value) for key, value in self.stored.items()]
 
 
 class ProviderList:
@@ -96,12 +103,12 @@ class ProviderList:
 
     def _card(self, slug: str, needs: str, posted: QueryDict | None) -> Card:
         is_chosen = slug in self.order
-        if slug not in registry.names(self.role):
-            return Card(slug, f"{slug} (not known here)", "", is_chosen, None)
-        data = posted if self.is_posted and is_chosen else None
         stored = drafts.options(self.document, self.role, slug)
+        if slug not in registry.names(self.role):
+            return Card(slug, f"{slug} (not known here)", "", is_chosen, None, stored)
+        data = posted if self.is_posted and is_chosen else None
         form = form_of(self.role, slug)(stored, data=data, prefix=f"{self.role}-{slug}")
-        return Card(slug, registry.get(self.role, slug).label, needs, is_chosen, form)
+        return Card(slug, registry.get(self.role, slug).label, needs, is_chosen, form, stored)
 
     @property
     def chosen(self) -> list[Card]:

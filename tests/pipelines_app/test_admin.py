@@ -97,3 +97,9 @@ def test_versions_are_read_only(operator: User, version: AgentVersion) -> None:
     assert client.post(change, {"note": "changed"}).status_code == 403
     assert client.post(reverse("admin:pipelines_app_agentversion_delete", args=[version.pk])).status_code == 403
     assert client.get(reverse("admin:pipelines_app_agentversion_add")).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["agent", "pipeline"])
+def test_the_slug_is_proposed_from_the_name(operator: User, workspace: Workspace, name: str) -> None:
+    page = signed_in(operator).get(reverse(f"admin:pipelines_app_{name}_add")).content.decode()
+    assert "#id_slug" in page and "prepopulate_init.js" in page

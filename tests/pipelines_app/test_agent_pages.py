@@ -60,9 +60,14 @@ def test_reading_an_address_changes_nothing(owner: User, version: AgentVersion, 
     assert as_staff(owner).get(address(word, version.agent)).status_code == 403
 
 
-def test_viewers_get_a_page_without_fields(teammate: User, version: AgentVersion) -> None:
+def test_viewers_get_a_page_without_fields(
+    teammate: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     page = as_staff(teammate).get(address("change", version.agent)).content.decode()
-    assert "You answer the phone of a bicycle shop." in page and "temperature: 0.5" in page
+    assert "You answer the phone of a bicycle shop." in page
+    assert "<dt>Thinking</dt>" in page and "<strong>OpenAI</strong>" in page and "Temperature: 0.5" in page
+    assert "no key yet" in page
     assert 'name="system_prompt"' not in page and "Save" not in page
 
 

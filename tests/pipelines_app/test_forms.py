@@ -4,6 +4,7 @@ from django.urls import reverse
 from accounts_app.models import User, Workspace
 from connectors_app.actions import keep_credential
 from connectors_app.models import Credential
+from pipelines_app.actions import ensure_pipelines
 from pipelines_app.models import Agent, AgentVersion
 from tests.pipelines_app.agent_forms import as_staff, change_address, save, sent, shown_form
 from tests.world import make_document, redraft, signed_in
@@ -68,6 +69,19 @@ def test_a_ready_made_pipeline_is_copied(operator: User, agent: Agent) -> None:
     save(signed_in(operator), agent, pipeline="ready:text-chat")
     steps = [(step["from"], step["to"]) for step in agent.draft["pipeline"]["flow"]]
     assert steps == [("transport", "llm"), ("llm", "transport")]
+
+
+def test_own_pipelines_stand_in_for_ready_made(
+    operator: User, workspace: Workspace, other_workspace: Workspace
+) -> None:
+    client, address = signed_in(operator), reverse("admin:pipelines_app_agent_add")
+    ensure_pipelines(workspace=workspace)
+    _, *first = client.get(address).context["adminform"].form.fields["pipeline"].choices
+    assert [title for title, _ in first] == ["Pipelines of the workspace", "Ready-made"]
+    ensure_pipelines(workspace=other_workspace)
+    _, *second = client.get(address).context["adminform"].form.fields["pipeline"].choices
+    names = sorted([workspace.name, other_workspace.name])
+    assert [title for title, _ in second] == [f"Pipelines of {name}" for name in names]
 
 
 def test_only_one_agent_is_the_default(operator: User, agent: Agent) -> None:
