@@ -43,6 +43,18 @@ QUIETEST = 60
 HISS = 0.12
 """Noise that is added, as a part of the utterance's loudness. The model was made from recordings in rooms, and noise is
 nearer to those than the silence of a digital line and the empty upper half of a telephone's band."""
+STORY = (
+    "I would like to book an appointment",
+    "On Monday",
+    "At ten o'clock",
+    "Yes that is right",
+    "What can you do",
+    "Can you repeat that",
+    "Start over",
+    "Never mind",
+    "Thank you goodbye",
+)
+"""What can be said to the demo's grammar, in the order in which an appointment is made."""
 _NOISE = np.random.default_rng(1).standard_normal(MODEL_RATE, np.float32)
 
 
@@ -111,7 +123,7 @@ class PocketSphinx(Recognizer):
     @classmethod
     def sentences(cls, options: AnyOptions) -> tuple[str, ...]:
         assert isinstance(options, PocketSphinxOptions)
-        return jsgf.parse(options.jsgf()).examples()
+        return jsgf.parse(options.jsgf()).examples() if options.phrases or options.grammar else STORY
 
     async def warm(self) -> None:
         """The decoder of this grammar is made."""

@@ -108,8 +108,15 @@ async def test_an_agent_can_be_called_by_typing(page: Page) -> None:
     await expect(page.locator("li.caller p")).to_have_text("I would like an appointment on Monday")
     await expect(page.locator("li.agent").last).to_contain_text("At what time?")
     await hears_more(page)
-    await page.get_by_role("button", name="start over").click()
+    await page.get_by_role("button", name="Start over").click()
     await expect(page.locator("li.agent").last).to_contain_text("We start again")
+
+
+async def test_an_example_begins_a_typed_call(page: Page) -> None:
+    await page.goto("/call/")
+    await page.get_by_role("button", name="I would like to book an appointment").click()
+    await expect(page.locator("li.caller p")).to_have_text("I would like to book an appointment")
+    await expect(page.locator("li.agent").last).to_contain_text("Which day suits you")
 
 
 async def test_mute_sends_silence(page: Page) -> None:

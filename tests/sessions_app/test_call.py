@@ -11,7 +11,7 @@ from accounts_app.models import User, Workspace
 from connectors_app.actions import keep_credential
 from connectors_app.models import Credential
 from mesh.asking import Opened
-from pipelines_app.actions import ensure_assistant_agent, ensure_demo_agent, publish_agent
+from pipelines_app.actions import DEMO_PURPOSE, ensure_assistant_agent, ensure_demo_agent, publish_agent
 from pipelines_app.models import Agent, AgentVersion
 from sessions_app import switchboard
 from sessions_app.calls import AWAY
@@ -210,8 +210,9 @@ def test_a_deployment_has_no_open_door(
 
 def test_the_demo_says_what_it_is(client: Client, demo: Agent) -> None:
     page = text(client.get("/call/", **NEAR))
-    assert "it is not an AI" in page
-    assert "i would like an appointment" in page and "nothing else is understood" in page
+    assert DEMO_PURPOSE in page
+    assert page.index("I would like to book an appointment") < page.index("On Monday") < page.index("Start over")
+    assert "nothing else is understood" in page
 
 
 def test_a_missing_key_is_named(client: Client, demo: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app.base import Credentials, ErrorKind, ProviderError
-from connectors_app.providers.offline.appointment import Intent, understand
-from connectors_app.providers.pocketsphinx import POOL, PROCESSES, PocketSphinx, PocketSphinxOptions
+from connectors_app.providers.offline.appointment import GRAMMAR, Intent, understand
+from connectors_app.providers.offline.jsgf import parse
+from connectors_app.providers.pocketsphinx import POOL, PROCESSES, STORY, PocketSphinx, PocketSphinxOptions
 from tests.providers.ulaw import from_ulaw, to_ulaw
 from tests.speech import speak
 
@@ -168,11 +169,16 @@ async def test_two_processes_share_the_work(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_examples_are_sentences_of_the_grammar() -> None:
+    grammar = parse(GRAMMAR.read_text())
+    sentence = grammar.expression(grammar.public)
+    assert [text for text in STORY if not sentence.fullmatch(f"{text.lower()} ")] == []
+
+
+def test_examples_tell_how_an_appointment_is_made() -> None:
     examples = PocketSphinx.sentences(PocketSphinxOptions())
-    assert "i would like an appointment" in examples
-    assert [understand(text).intent for text in examples] == [
-        intent for intent in Intent if intent is not Intent.NOTHING
-    ]
+    intents = [understand(text).intent for text in examples]
+    assert intents[:4] == [Intent.BOOK, Intent.WHEN, Intent.WHEN, Intent.YES]
+    assert len(examples) == 9 and Intent.NOTHING not in intents
 
 
 def test_examples_of_phrases_are_the_phrases() -> None:

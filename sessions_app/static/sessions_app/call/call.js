@@ -28,7 +28,8 @@ class Call {
     if (HAS_WORKLETS) this.#sound = new Sound();
   }
 
-  async start({ withMicrophone }) {
+  // `firstWords` are sent as soon as the agent hears.
+  async start({ withMicrophone, firstWords = "" }) {
     show("connecting");
     const stream = withMicrophone && this.#sound ? await this.#askForMicrophone() : null;
     if (this.#isOver) return stop(stream); // hung up meanwhile
@@ -40,7 +41,7 @@ class Call {
         return leave(url);
       }
       this.#listen(stream);
-      this.#connect(url, !withMicrophone);
+      this.#connect(url, !withMicrophone, firstWords);
       page.dataset.session = session;
       part("watch").href = `${page.dataset.sessions}${session}/`;
       part("watch").hidden = false;
@@ -84,10 +85,10 @@ class Call {
     this.#sound.listenTo(stream, () => note(words.MICROPHONE_GONE));
   }
 
-  #connect(url, isTyped) {
+  #connect(url, isTyped, firstWords) {
     const hasSound = this.#sound !== null;
     this.#connection = new Connection({ url, rate: RATE, hasSound }, {
-      onWelcome: () => this.#goOn(isTyped),
+      onWelcome: () => this.#goOn(isTyped, firstWords),
       onMessage: (message) => this.#read(message),
       onAudio: (position, pcm) => this.#sound?.play(position, pcm),
       onLost: () => {
@@ -99,13 +100,14 @@ class Call {
     this.#connection.open();
   }
 
-  #goOn(isTyped) {
+  #goOn(isTyped, firstWords) {
     show("listening", words.STATES.listening);
     if (this.#clock) return;
     this.#began = performance.now();
     this.#clock = setInterval(() => this.#tick(), 250);
     this.#tick();
-    if (isTyped) part("words").focus({ preventScroll: true }); // else a telephone would show its keyboard
+    if (firstWords) this.type(firstWords);
+    else if (isTyped) part("words").focus({ preventScroll: true }); // else a telephone would show its keyboard
   }
 
   #tick() {
@@ -197,7 +199,7 @@ function show(state, text = "Connecting …") {
   part("start").hidden = part("quiet").hidden = !isIdle;
   part("hangup").hidden = part("mute").hidden = isIdle;
   part("words").disabled = part("send").disabled = isIdle || state === "connecting" || state === "reconnecting";
-  for (const example of page.querySelectorAll("button.example")) example.disabled = part("words").disabled;
+  for (const example of page.querySelectorAll("button.example")) example.disabled = !isIdle && part("words").disabled;
   if (state === "over") part("start").textContent = "Call again";
 }
 
@@ -211,14 +213,14 @@ function meter(name, level) {
   part(name).value = Math.max(0, Math.min(1, (decibels - QUIETEST) / (LOUDEST - QUIETEST)));
 }
 
-function begin(withMicrophone) {
+function begin(withMicrophone, firstWords) {
   if (call) return;
   note(withMicrophone ? trouble() : "");
   part("doctor")?.setAttribute("hidden", "");
   part("watch").hidden = true;
   conversation.clear();
   call = new Call();
-  call.start({ withMicrophone });
+  call.start({ withMicrophone, firstWords });
 }
 
 // What the visitor should know before a call.
@@ -238,7 +240,8 @@ part("form").addEventListener("submit", (event) => {
   if (text && call?.type(text)) part("words").value = "";
 });
 for (const example of page.querySelectorAll("button.example")) {
-  example.addEventListener("click", () => call?.type(example.textContent.trim()));
+  const sentence = example.textContent.trim();
+  example.addEventListener("click", () => (call ? call.type(sentence) : begin(false, sentence)));
 }
 window.addEventListener("pagehide", () => call?.hangUp());
 
