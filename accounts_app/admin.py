@@ -16,6 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts_app.actions import create_api_key
 from accounts_app.models import APIKey, Membership, Right, User, Workspace
+from accounts_app.ownership import MembershipForm, MembershipFormSet, why_kept
 from accounts_app.scoping import WORKSPACE_FILTER, TabularRows, WithinWorkspaces, own_rows
 
 admin.site.unregister(Group)  # roles in workspaces say who may do what
@@ -29,6 +30,11 @@ DRAWN = "drawn"
 """Where a new key's text waits for the answer that shows it, in memory only."""
 
 RIGHTS = ("is_active", "is_staff", "is_superuser")
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
 
 
 @admin.register(User)
@@ -84,17 +90,31 @@ class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj != request.user and self.has_change_permission(request, obj)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """With what stands in the way: nobody goes while a workspace has no other owner."""
+        *found, protected = super().get_deleted_objects(objs, request)
+        memberships = Membership.objects.filter(user__in=objs).values_list("pk", flat=True)
+        return *found, protected + why_kept(_person(request), memberships)
 
-class MembershipsOfPerson(TabularRows):
+
+class MembershipRows(TabularRows):
     model = Membership
+    formset = MembershipFormSet
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **settings: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **settings)
+        formset.by = request.user
+        return formset
+
+
+class MembershipsOfPerson(MembershipRows):
     fields = ["workspace", "role"]
     extra = 0
     hide_title = True
     verbose_name_plural = "workspaces"
 
 
-class Members(TabularRows):
-    model = Membership
+class Members(MembershipRows):
     fields = ["user", "role"]
     autocomplete_fields = ["user"]
     extra = 0
@@ -140,6 +160,17 @@ class MembershipAdmin(WithinWorkspaces):
     search_fields = ["user__username", "workspace__slug"]
     autocomplete_fields = ["user"]
     list_select_related = ["user", "workspace"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Membership | None = None) -> list[str]:
+        return ["user", "workspace"] if obj else []
+
+    def get_form(self, request: HttpRequest, obj: Membership | None = None, change: bool = False, **more: Any) -> Any:
+        form = type("MembershipForm", (MembershipForm,), {"by": request.user})
+        return super().get_form(request, obj, change, **more | {"form": form})
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        *found, protected = super().get_deleted_objects(objs, request)
+        return *found, protected + why_kept(_person(request), [membership.pk for membership in objs])
 
 
 @admin.register(APIKey)

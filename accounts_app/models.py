@@ -62,7 +62,8 @@ class User(AbstractUser):
         return User.objects.filter(Q(pk=self.pk) | Q(pk__in=fellows.values("user")))
 
     def may_change(self, other: "User") -> bool:
-        """Oneself, and who has no rights in the admin and belongs to no workspace besides those that one manages.
+        """Oneself, and who has no rights in the admin and belongs to no workspace besides those that one manages,
+        nor owns one that one does not own.
 
         Who sets somebody's password becomes that person, so nobody with more rights is in other staff's hands.
         """
@@ -71,7 +72,10 @@ class User(AbstractUser):
         if other.is_superuser or other.is_staff:
             return False
         managed = Workspace.objects.for_user(self, Right.MANAGE)
-        return other.memberships.exists() and not other.memberships.exclude(workspace__in=managed).exists()
+        owned = managed.filter(memberships__role=Role.OWNER, memberships__user=self)
+        held = other.memberships.exclude(Q(role=Role.OWNER) & ~Q(workspace__in=owned))
+        within = held.filter(workspace__in=managed)
+        return other.memberships.exists() and within.count() == other.memberships.count()
 
 
 class OwnedQuerySet(models.QuerySet[Row]):
