@@ -151,7 +151,7 @@ def _kind(annotation: Any) -> tuple[Any, bool]:
 
 def _field(name: str, kind: Any, info: FieldInfo) -> forms.Field | None:
     shared: dict[str, Any] = {
-        "label": _words(name),
+        "label": info.title or _words(name),
         "required": info.is_required(),
         "help_text": info.description or "",
     }

@@ -115,17 +115,38 @@ class ServiceConnectors(_Document):
 
 
 class TurnOptions(_Document):
-    stop_ms: int = Field(default=500, ge=100, le=3000, description="Silence that ends an utterance.")
-    interrupt_ms: int = Field(default=300, ge=0, le=2000, description="Caller speech that stops the agent.")
-    threshold: float = Field(default=0.5, ge=0.1, le=0.95, description="Voice probability that counts as speech.")
-    min_speech_ms: int = Field(default=100, ge=0, le=2000, description="Shorter sounds are not an utterance.")
+    stop_ms: int = Field(
+        default=500,
+        ge=100,
+        le=3000,
+        title="Pause that ends an utterance (ms)",
+        description="Silence after a word.",
+    )
+    interrupt_ms: int = Field(
+        default=300,
+        ge=0,
+        le=2000,
+        title="Speech to break in (ms)",
+        description="Caller speech that stops the agent.",
+    )
+    threshold: float = Field(
+        default=0.5, ge=0.1, le=0.95, title="Voice threshold", description="Voice probability that counts as speech."
+    )
+    min_speech_ms: int = Field(
+        default=100, ge=0, le=2000, title="Shortest utterance (ms)", description="Shorter sounds are not an utterance."
+    )
     not_understood: str = Field(
-        default="", max_length=500, description="Said when a longer utterance yields no words; empty: nothing."
+        default="",
+        max_length=500,
+        title="When nothing was understood",
+        description="Said when a longer utterance yields no words; empty: nothing.",
     )
 
 
 class Limits(_Document):
-    max_duration_s: int = Field(default=3600, ge=10, le=86_400, description="Longest session.")
+    max_duration_s: int = Field(
+        default=3600, ge=10, le=86_400, title="Longest session (seconds)", description="Then the session ends."
+    )
 
 
 class AgentConfig(_Document):

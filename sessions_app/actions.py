@@ -14,6 +14,7 @@ from accounts_app.models import Workspace
 from mesh import events, subjects
 from mesh.asking import Opened
 from mesh.bus import Bus, BusError, Fenced, NobodyThere
+from mesh.config import ConfigError
 from mesh.sessions import SessionStore
 from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -57,6 +58,24 @@ def start_session(
 def say_in_session(*, session: Session, text: str) -> None:
     """The agent says it as soon as nobody has the floor; raises switchboard.TransportAway and .Refused."""
     async_to_sync(switchboard.say)(workspace=session.workspace.slug, session=session.id, text=text)
+
+
+def current_config(*, session: Session) -> dict[str, Any]:
+    """What holds from the session's next turn on; the row learns it with that turn.
+
+    What the row has, where Valkey cannot be asked or has forgotten the session.
+    """
+    return async_to_sync(_stored_config)(session.id) or session.config
+
+
+async def _stored_config(session: str) -> dict[str, Any] | None:
+    valkey = Valkey(settings.VALKEY_URL)
+    try:
+        return await ConfigStorage(valkey).get_document(session)
+    except (StoreUnavailable, ConfigError):
+        return None
+    finally:
+        await valkey.close()
 
 
 def change_session_config(*, session: Session, config: Any) -> str:

@@ -4,32 +4,45 @@ import copy
 import json
 from typing import Any
 
+from annotated_types import Ge, Le
 from django import forms
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from mesh.config import ConfigError, Limits, TurnOptions, load_json, read
+from mesh.config import ConfigError, Limits, TurnOptions, load_json, read, revision
 from sessions_app.switchboard import Refused, TransportAway
 
 WHOLE = "document"
+MADE_FROM = "revision"
 PARTS: dict[str, type[BaseModel]] = {"turn": TurnOptions, "limits": Limits}
 
 
 def _part_fields() -> dict[str, forms.Field]:
-    """From what the document's own types declare: names and words; their ranges are checked with the document."""
+    """From what the document's own types declare: titles, words and ranges."""
     fields: dict[str, forms.Field] = {}
     for part, model in PARTS.items():
         for name, info in model.model_fields.items():
-            label, text = name.replace("_", " ").capitalize(), info.description or ""
+            label, text = info.title or name, info.description or ""
             if info.annotation is str:
                 fields[f"{part}.{name}"] = forms.CharField(required=False, label=label, help_text=text)
             else:
                 kind = forms.IntegerField if info.annotation is int else forms.FloatField
-                fields[f"{part}.{name}"] = kind(label=label, help_text=text)
+                fields[f"{part}.{name}"] = kind(label=label, help_text=text, **_range(info))
     return fields
 
 
+def _range(info: FieldInfo) -> dict[str, Any]:
+    """What the browser shall keep to; the document is checked again as a whole."""
+    low = next((rule.ge for rule in info.metadata if isinstance(rule, Ge)), None)
+    high = next((rule.le for rule in info.metadata if isinstance(rule, Le)), None)
+    return {"min_value": low, "max_value": high}
+
+
 class ConfigForm(forms.Form):
-    """Only what was changed in the simple fields is put into the document; the document is what holds."""
+    """Only what was changed in the simple fields is put into the document; the document is what holds.
+
+    The form knows what it was made from, so that it cannot undo what somebody else changes meanwhile.
+    """
 
     system_prompt = forms.CharField(required=False, label="System prompt", widget=forms.Textarea(attrs={"rows": 8}))
     greeting = forms.CharField(required=False, help_text="Said first, when a call begins.")
@@ -41,7 +54,19 @@ class ConfigForm(forms.Form):
         self.fields.update(_part_fields())
         area = forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "mono"})
         self.fields[WHOLE] = forms.CharField(label="The whole document", widget=area, required=False)
+        self.fields[MADE_FROM] = forms.CharField(required=False, widget=forms.HiddenInput)
+        self.initial[MADE_FROM] = revision(document)
         self.document: dict[str, Any] = document
+
+    @property
+    def is_outdated(self) -> bool:
+        """The configuration is no longer the one that the form was made from."""
+        return self.is_bound and MADE_FROM in self.changed_data
+
+    def written(self) -> list[tuple[str, str]]:
+        """What was sent and does not hold now, by its label."""
+        names = [name for name in self.changed_data if name != MADE_FROM]
+        return [(str(self[name].label), str(self[name].value())) for name in names]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -69,7 +94,7 @@ class ConfigForm(forms.Form):
         assert isinstance(loaded, dict)
         document = copy.deepcopy(loaded)
         for name in self.changed_data:
-            if name != WHOLE:
+            if name not in (WHOLE, MADE_FROM):
                 _put(document, name.split("."), cleaned[name])
         return document
 

@@ -1,5 +1,6 @@
 """What members do to a session that goes on: let the agent say something, end it, change its configuration."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from mesh.asking import MAX_SAY
+from mesh.config import revision
 from sessions_app import actions
 from sessions_app.config_form import ConfigForm
 from sessions_app.models import Session
@@ -52,7 +54,12 @@ def end(request: HttpRequest, session_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def config(request: HttpRequest, session_id: str) -> HttpResponse:
     session = session_to_run(request, session_id)
-    form = ConfigForm(request.POST if request.method == "POST" else None, document=session.config)
+    if session.is_over:
+        return _config_page(request, session, status=409 if request.method == "POST" else 200)
+    document = actions.current_config(session=session)
+    form = ConfigForm(request.POST if request.method == "POST" else None, document=document)
+    if form.is_outdated:
+        return _config_page(request, session, ConfigForm(None, document=document), status=409, outdated=form.written())
     if request.method == "POST" and form.is_valid():
         try:
             actions.change_session_config(session=session, config=form.document)
@@ -61,7 +68,18 @@ def config(request: HttpRequest, session_id: str) -> HttpResponse:
         else:
             messages.success(request, "The new configuration holds from the next turn on.")
             return redirect("sessions:detail", session.id)
-    return render(request, "sessions_app/config.html", {"session": session, "form": form})
+    waits = bool(session.revision) and session.revision != revision(document)
+    return _config_page(request, session, form, waits=waits)
+
+
+def _config_page(
+    request: HttpRequest, session: Session, form: ConfigForm | None = None, *, status: int = 200, **context: Any
+) -> HttpResponse:
+    """Without a form: what held at the end, to read."""
+    context |= {"session": session, "form": form}
+    if form is None:
+        context["document"] = json.dumps(session.config, indent=2, ensure_ascii=False)
+    return render(request, "sessions_app/config.html", context, status=status)
 
 
 def _answer(request: HttpRequest, session: Session, template: str, context: dict[str, Any]) -> HttpResponse:

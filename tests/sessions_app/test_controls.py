@@ -4,10 +4,15 @@ import json
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import Client
+from pytest_django import Settings
+from redis import Redis
 
 from accounts_app.models import User
 from mesh.asking import Detail, Opened
+from mesh.config import parse, revision
+from mesh.store import ConfigStorage, Valkey
 from pipelines_app.models import AgentVersion
 from sessions_app import starting, switchboard
 from sessions_app.config_form import ConfigForm
@@ -48,15 +53,18 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> Transport:
 
 
 @pytest.fixture
-def live(session: Session) -> Session:
-    session.config = DOCUMENT
+def live(session: Session, valkey_url: str, settings: Settings) -> Session:
+    settings.VALKEY_URL = valkey_url
+    with Redis.from_url(valkey_url) as valkey:
+        valkey.delete("config:s1")  # of other tests
+    session.config, session.revision = DOCUMENT, revision(DOCUMENT)
     session.save()
     return session
 
 
-def document_form(**changes: Any) -> dict[str, Any]:
+def document_form(made_from: dict[str, Any] = DOCUMENT, /, **changes: Any) -> dict[str, Any]:
     """The page's form as it comes, with changes."""
-    form = ConfigForm(None, document=DOCUMENT)
+    form = ConfigForm(None, document=made_from)
     return {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()} | changes
 
 
@@ -104,6 +112,53 @@ def test_the_whole_document_can_be_written(live: Session, owner: User, transport
     written = DOCUMENT | {"greeting": "Good day."}
     signed_in(owner).post("/sessions/s1/config/", document_form(document=json.dumps(written)))
     assert transport.asked[0][1]["config"] == written
+
+
+def change_meanwhile(valkey_url: str, **changes: Any) -> dict[str, Any]:
+    """As a transport stores it until the session's next turn."""
+
+    async def store() -> None:
+        valkey = Valkey(valkey_url)
+        await ConfigStorage(valkey).store_config("s1", parse(DOCUMENT | changes), 60)
+        await valkey.close()
+
+    async_to_sync(store)()
+    return DOCUMENT | changes
+
+
+def test_a_change_that_waits_is_shown(live: Session, owner: User, valkey_url: str) -> None:
+    change_meanwhile(valkey_url, greeting="Good evening.")
+    page = signed_in(owner).get("/sessions/s1/config/").content.decode()
+    assert "Good evening." in page and "A change waits" in page
+
+
+def test_an_older_form_undoes_no_change(live: Session, owner: User, transport: Transport, valkey_url: str) -> None:
+    opened = document_form(system_prompt="Be brief.")
+    change_meanwhile(valkey_url, greeting="Good evening.")
+    answer = signed_in(owner).post("/sessions/s1/config/", opened)
+    page = answer.content.decode()
+    assert answer.status_code == 409 and not transport.asked
+    assert "Good evening." in page and "Be brief." in page and "Somebody else changed" in page
+
+
+def test_a_second_change_keeps_the_first(live: Session, owner: User, transport: Transport, valkey_url: str) -> None:
+    document = change_meanwhile(valkey_url, greeting="Good evening.")
+    signed_in(owner).post("/sessions/s1/config/", document_form(document, system_prompt="Be brief."))
+    assert transport.asked[0][1]["config"] == document | {"system_prompt": "Be brief."}
+
+
+def test_an_ended_sessions_document_is_read(live: Session, owner: User, transport: Transport) -> None:
+    live.end(at=live.created_at, reason="hangup", detail="", failed=False, media_ms=0)
+    live.save()
+    page = signed_in(owner).get("/sessions/s1/config/").content.decode()
+    assert "bicycle shop" in page and "<textarea" not in page
+    assert signed_in(owner).post("/sessions/s1/config/", document_form()).status_code == 409
+    assert not transport.asked
+
+
+def test_numbers_have_names_and_ranges(live: Session, owner: User) -> None:
+    page = signed_in(owner).get("/sessions/s1/config/").content.decode()
+    assert "Pause that ends an utterance (ms)" in page and 'min="100" max="3000"' in page
 
 
 @pytest.mark.parametrize(
