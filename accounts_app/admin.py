@@ -11,13 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts_app.actions import create_api_key
 from accounts_app.models import APIKey, Membership, Right, User, Workspace
 from accounts_app.ownership import MembershipForm, MembershipFormSet, why_kept
-from accounts_app.scoping import WORKSPACE_FILTER, TabularRows, WithinWorkspaces, own_rows
+from accounts_app.scoping import WORKSPACE_FILTER, OwnChoices, TabularRows, WithinWorkspaces, own_rows
 
 admin.site.unregister(Group)  # roles in workspaces say who may do what
 
@@ -97,7 +97,16 @@ class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
         return *found, protected + why_kept(_person(request), memberships)
 
 
-class MembershipRows(TabularRows):
+class ColleaguesOnly(OwnChoices):
+    """Says why somebody may not be among the people to choose from."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user" and not request.user.is_superuser:
+            kwargs["help_text"] = "People who are in none of your workspaces are added by a superuser."
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class MembershipRows(ColleaguesOnly, TabularRows):
     model = Membership
     formset = MembershipFormSet
 
@@ -154,7 +163,7 @@ class WorkspaceAdmin(WithinWorkspaces):
 
 
 @admin.register(Membership)
-class MembershipAdmin(WithinWorkspaces):
+class MembershipAdmin(ColleaguesOnly, WithinWorkspaces):
     list_display = ["user", "workspace", "role", "created_at"]
     list_filter = ["role", WORKSPACE_FILTER]
     search_fields = ["user__username", "workspace__slug"]
@@ -184,6 +193,7 @@ class APIKeyAdmin(WithinWorkspaces):
     list_select_related = ["workspace"]
     readonly_fields = ["prefix", "created_by", "created_at", "last_used_at", "revoked_at"]
     actions = ["revoke"]
+    actions_submit_line = ["revoke_this"]
 
     @display(description="state", label={"in use": "success", "expired": "warning", "revoked": "danger"})
     def state(self, key: APIKey) -> str:
@@ -212,7 +222,16 @@ class APIKeyAdmin(WithinWorkspaces):
         template = "admin/accounts_app/apikey/drawn.html"
         return TemplateResponse(request, template, self.admin_site.each_context(request) | facts)
 
-    @admin.action(description="Revoke: they stop working at once", permissions=["change"])
+    @admin.action(description="Revoke: they stop working within 5 seconds", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[APIKey]) -> None:
         for key in keys:
             key.revoke()
+
+    def get_actions_submit_line(self, request: HttpRequest, object_id: Any) -> Any:
+        key = self.get_object(request, str(object_id))
+        return [] if key is None or key.revoked_at else super().get_actions_submit_line(request, object_id)  # type: ignore[misc]
+
+    @action(description="Revoke", permissions=["change"])
+    def revoke_this(self, request: HttpRequest, key: APIKey) -> None:
+        key.revoke()
+        self.message_user(request, f"{key} is revoked: it stops working within 5 seconds.")

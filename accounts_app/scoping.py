@@ -112,8 +112,8 @@ class WithinWorkspaces(OwnChoices, ModelAdmin):
         return self.allows(request, self.change_right, obj)
 
     def allows(self, request: HttpRequest, right: Right, row: Any) -> bool:
-        if isinstance(row, str):  # unfold's actions hand over the id that stands in the address
-            found = self.get_object(request, row)
+        if isinstance(row, str | int):  # unfold's actions hand over the row's id
+            found = self.get_object(request, str(row))
             return found is not None and allows(request, right, found)
         return allows(request, right, row)
 

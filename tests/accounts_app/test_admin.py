@@ -52,6 +52,28 @@ def test_operators_revoke_keys(operator: User, workspace: Workspace) -> None:
     assert APIKey.objects.verify(secret) is None
 
 
+REVOKE = "accounts_app_apikey_revoke_this"
+
+
+def test_a_key_is_revoked_on_its_page(owner: User, workspace: Workspace) -> None:
+    key, secret = create_api_key(workspace=workspace, name="CRM")
+    owner.is_staff = True
+    owner.save()
+    client, address = signed_in(owner), reverse("admin:accounts_app_apikey_change", args=[key.pk])
+    assert f'name="{REVOKE}"' in client.get(address).content.decode()
+    page = client.post(address, {"name": "CRM", REVOKE: ""}, follow=True).content.decode()
+    assert "within 5 seconds" in page and APIKey.objects.verify(secret) is None
+    assert f'name="{REVOKE}"' not in client.get(address).content.decode()
+
+
+@pytest.mark.parametrize("name", ["membership_add", "workspace_change"])
+def test_owners_learn_who_adds_new_people(owner: User, workspace: Workspace, name: str) -> None:
+    owner.is_staff = True
+    owner.save()
+    address = reverse(f"admin:accounts_app_{name}", args=[workspace.pk] if name == "workspace_change" else [])
+    assert "are added by a superuser" in signed_in(owner).get(address).content.decode()
+
+
 def test_operators_add_people(operator: User) -> None:
     client, address = signed_in(operator), reverse("admin:accounts_app_user_add")
     assert 'name="password1"' in client.get(address).content.decode()
