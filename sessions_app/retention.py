@@ -1,15 +1,17 @@
 """What is forgotten of sessions, and when: rows by their workspace's retention, Valkey's keys by their expiry."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import shuffle
 
 from django.db import transaction
 
 from accounts_app.models import Workspace
 from mesh.sessions import SessionStore
 from mesh.store import ConfigStorage, Valkey
-from sessions_app.models import Session
+from sessions_app.models import Session, SessionQuerySet
 
 BATCH = 100
 """Sessions in one transaction: on SQLite everybody who writes waits for it."""
@@ -25,18 +27,36 @@ def delete_past_retention(
     Usage stays, without its session: bills are made of it.
     """
     deleted, begun = 0, clock()
-    for workspace in Workspace.objects.exclude(retention_days=None):
-        before = now - timedelta(days=workspace.retention_days or 0)
-        while gone := _delete_batch(workspace, before, batch):
+    waiting = deque(Workspace.objects.exclude(retention_days=None))
+    shuffle(waiting)  # else a run that is cut short begins with the same ones again
+    while waiting:
+        workspace = waiting.popleft()
+        if gone := _delete_batch(workspace, now - _kept_for(workspace), batch):
             deleted += gone
-            if clock() - begun > longest:
-                return deleted
+            waiting.append(workspace)  # its next batch is after the others' first
+        if clock() - begun > longest:
+            break
     return deleted
+
+
+def count_past_retention(workspace: Workspace, *, now: datetime) -> int:
+    """How many sessions the next runs delete."""
+    if workspace.retention_days is None:
+        return 0
+    return _due(workspace, now - _kept_for(workspace)).count()
+
+
+def _kept_for(workspace: Workspace) -> timedelta:
+    return timedelta(days=workspace.retention_days or 0)
+
+
+def _due(workspace: Workspace, before: datetime) -> SessionQuerySet:
+    return Session.objects.for_workspace(workspace).forgettable(ended_before=before)
 
 
 def _delete_batch(workspace: Workspace, before: datetime, size: int) -> int:
     with transaction.atomic():
-        due = Session.objects.for_workspace(workspace).forgettable(ended_before=before).order_by("ended_at")
+        due = _due(workspace, before).order_by("ended_at")
         chosen = list(due.values_list("id", flat=True)[:size])
         return Session.objects.filter(id__in=chosen).delete()[1].get(Session._meta.label, 0)
 

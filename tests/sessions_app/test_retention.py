@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from accounts_app.models import Workspace
 from sessions_app.models import Incident, Session, Speaker, State, TranscriptEntry, Turn, Usage
-from sessions_app.retention import delete_past_retention, sweep_valkey
+from sessions_app.retention import count_past_retention, delete_past_retention, sweep_valkey
 
 NOW = datetime(2031, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=31)
@@ -69,6 +69,17 @@ def test_other_workspaces_keep_theirs(tidy: Workspace, other_workspace: Workspac
     over(other_workspace, "theirs")
     assert delete_past_retention(now=NOW) == 1
     assert list(Session.objects.values_list("id", flat=True)) == ["theirs"]
+
+
+def test_workspaces_take_turns(tidy: Workspace, other_workspace: Workspace) -> None:
+    other_workspace.retention_days = 30
+    other_workspace.save()
+    for number in range(3):
+        over(tidy, f"old-{number}")
+    over(other_workspace, "theirs")
+    clock = count(step=10.0)  # time for two batches
+    assert delete_past_retention(now=NOW, batch=1, longest=15, clock=lambda: next(clock)) == 2
+    assert count_past_retention(tidy, now=NOW) == 2 and count_past_retention(other_workspace, now=NOW) == 0
 
 
 def test_long_work_is_continued(tidy: Workspace) -> None:
