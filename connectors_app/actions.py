@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 
+from accounts_app.models import Workspace
 from connectors_app.models import Credential
 from connectors_app.sealing import CannotOpen, Sealing
 
@@ -17,6 +18,7 @@ def keep_credential(*, credential: Credential, key: str = "", reseal: bool = Tru
 
     Raises CannotOpen when the key that it has cannot be opened any more. Not to seal is for what is not in the seal.
     """
+    Workspace.objects.select_for_update().get(pk=credential.workspace_id)  # of two at once, the second sees the first
     if key or reseal:
         credential.seal(key)
     if credential.is_active:

@@ -105,6 +105,18 @@ def test_a_name_is_used_once(operator: User, workspace: Workspace) -> None:
     assert "another credential of this provider with this name" in page
 
 
+def test_two_at_once_are_told(operator: User, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who saves the same between another's check and save."""
+    other = make_credential(workspace)
+
+    def too_late(*, credential: Credential, **_: object) -> None:
+        Credential(workspace=workspace, provider=other.provider, name=other.name, sealed="-").save()
+
+    monkeypatch.setattr("connectors_app.admin.keep_credential", too_late)
+    page = signed_in(operator).post(reverse(ADD), form(workspace, name="Trial"), follow=True).content.decode()
+    assert "Somebody else saved a credential just now" in page and Credential.objects.count() == 1
+
+
 def test_a_lost_installation_key_is_told(operator: User, workspace: Workspace, settings: Settings) -> None:
     credential = make_credential(workspace)
     settings.CREDENTIAL_SEALING = Sealing([draw_key()])
