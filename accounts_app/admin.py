@@ -155,6 +155,12 @@ class WorkspaceAdmin(WithinWorkspaces):
     def get_readonly_fields(self, request: HttpRequest, obj: Workspace | None = None) -> list[str]:
         return ["slug"] if obj else []  # the events of running sessions carry it
 
+    def save_model(self, request: HttpRequest, obj: Workspace, form: ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.retention_days and "retention_days" in form.changed_data and (past := obj.sessions_past_retention()):
+            told = "1 session is" if past == 1 else f"{past} sessions are"
+            self.message_user(request, f"{told} older and will be deleted within the hour.")
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser
 

@@ -135,6 +135,13 @@ class Workspace(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def sessions_past_retention(self) -> int:
+        """How many need not be kept any longer."""
+        if self.retention_days is None:
+            return 0
+        before = timezone.now() - timedelta(days=self.retention_days)
+        return self.sessions.forgettable(ended_before=before).count()
+
 
 class MembershipQuerySet(OwnedQuerySet["Membership"]):
     pass

@@ -39,13 +39,6 @@ def delete_past_retention(
     return deleted
 
 
-def count_past_retention(workspace: Workspace, *, now: datetime) -> int:
-    """How many sessions the next runs delete."""
-    if workspace.retention_days is None:
-        return 0
-    return _due(workspace, now - _kept_for(workspace)).count()
-
-
 def _kept_for(workspace: Workspace) -> timedelta:
     return timedelta(days=workspace.retention_days or 0)
 

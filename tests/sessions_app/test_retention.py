@@ -5,11 +5,14 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.urls import reverse
+from django.utils import timezone
 from redis.asyncio import Redis
 
-from accounts_app.models import Workspace
+from accounts_app.models import User, Workspace
 from sessions_app.models import Incident, Session, Speaker, State, TranscriptEntry, Turn, Usage
-from sessions_app.retention import count_past_retention, delete_past_retention, sweep_valkey
+from sessions_app.retention import delete_past_retention, sweep_valkey
+from tests.world import signed_in
 
 NOW = datetime(2031, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=31)
@@ -79,7 +82,7 @@ def test_workspaces_take_turns(tidy: Workspace, other_workspace: Workspace) -> N
     over(other_workspace, "theirs")
     clock = count(step=10.0)  # time for two batches
     assert delete_past_retention(now=NOW, batch=1, longest=15, clock=lambda: next(clock)) == 2
-    assert count_past_retention(tidy, now=NOW) == 2 and count_past_retention(other_workspace, now=NOW) == 0
+    assert tidy.sessions.count() == 2 and other_workspace.sessions.count() == 0
 
 
 def test_long_work_is_continued(tidy: Workspace) -> None:
@@ -97,3 +100,13 @@ async def test_expired_keys_are_forgotten(valkey_url: str) -> None:
         assert await sweep_valkey(valkey_url) >= 2
         assert not await client.zscore("config:keys", "gone") and not await client.zscore("session:keys", "gone")
     assert await sweep_valkey(valkey_url) == 0
+
+
+def test_the_admin_says_what_will_go(operator: User, workspace: Workspace) -> None:
+    ago = timezone.now() - timedelta(days=31)
+    for name, ended in (("old", ago), ("new", timezone.now())):
+        over(workspace, name, created_at=ended, ended_at=ended, purged_at=ended)
+    address = reverse("admin:accounts_app_workspace_change", args=[workspace.pk])
+    rows = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+    page = signed_in(operator).post(address, {"name": "Bicycles", "retention_days": 30, **rows}, follow=True)
+    assert "1 session is older and will be deleted within the hour" in page.content.decode()
