@@ -45,6 +45,18 @@ ASKED_LATE = """
 """
 """A visitor who takes time to allow the microphone."""
 
+DELAYS = """
+    window.delay = 0.25;
+    window.delays = [];
+    Object.defineProperty(AudioContext.prototype, "outputLatency", { get: () => window.delay });
+    const post = MessagePort.prototype.postMessage;
+    MessagePort.prototype.postMessage = function (message, ...others) {
+        if (message?.latency !== undefined) delays.push(message.latency);
+        return post.call(this, message, ...others);
+    };
+"""
+"""What the page tells its player of a loudspeaker, whose delay the test sets."""
+
 IS_LOUD = "() => window.lastFrame?.some((sample) => Math.abs(sample) > 1000)"
 IS_SILENT = "() => window.lastFrame?.every((sample) => sample === 0)"
 
@@ -117,6 +129,15 @@ async def test_an_example_begins_a_typed_call(page: Page) -> None:
     await page.get_by_role("button", name="I would like to book an appointment").click()
     await expect(page.locator("li.caller p")).to_have_text("I would like to book an appointment")
     await expect(page.locator("li.agent").last).to_contain_text("Which day suits you")
+
+
+async def test_the_loudspeakers_delay_is_followed(page: Page) -> None:
+    """A browser measures it while it plays."""
+    await page.add_init_script(DELAYS)
+    await call(page, "Type only")
+    await page.wait_for_function("() => delays.at(-1) === 0.25")
+    await page.evaluate("window.delay = 0.5")
+    await page.wait_for_function("() => delays.at(-1) === 0.5")
 
 
 async def test_mute_sends_silence(page: Page) -> None:

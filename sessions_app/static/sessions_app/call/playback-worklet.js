@@ -10,7 +10,7 @@ const BLOCK = 64; // samples of the call's rate that are resampled at once
 class Playback extends AudioWorkletProcessor {
   #rate;
   #resampler;
-  #latency; // samples between here and the ear
+  #latency = 0; // samples between here and the ear
   #queue = []; // {position, samples} not yet played
   #ready = []; // resampled pieces that wait for the context
   #offset = 0; // of the first of them
@@ -26,14 +26,14 @@ class Playback extends AudioWorkletProcessor {
 
   constructor(options) {
     super();
-    const { rate, latency } = options.processorOptions;
+    const { rate } = options.processorOptions;
     this.#rate = rate;
-    this.#latency = Math.round(latency * rate);
     this.#resampler = new Resampler(rate, sampleRate);
     this.port.onmessage = ({ data }) => this.#take(data);
   }
 
-  #take({ pcm, position, clear, isOver }) {
+  #take({ pcm, position, clear, latency, isOver }) {
+    if (latency !== undefined) this.#latency = Math.round(latency * this.#rate);
     if (pcm) this.#queue.push({ position, samples: Float32Array.from(pcm, (value) => value / 32768) });
     if (clear !== undefined) this.#queue = this.#queue.filter((piece) => piece.position >= clear);
     if (clear !== undefined && !this.#queue.length) this.#isRunning = false;

@@ -2,6 +2,7 @@
 
 export const HAS_WORKLETS = window.isSecureContext && "AudioWorkletNode" in window;
 
+const LATENCY_EVERY = 1000; // milliseconds
 const WISHES = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: { ideal: 1 } };
 
 // Raises what `getUserMedia` raises. The browser asks the visitor.
@@ -14,6 +15,7 @@ export class Sound {
   #capture;
   #playback;
   #stream;
+  #clock = 0;
 
   // Must be made while a click is handled: browsers let nothing sound before.
   constructor() {
@@ -28,12 +30,19 @@ export class Sound {
       ["capture", "playback"].map((name) => context.audioWorklet.addModule(new URL(`${name}-worklet.js`, import.meta.url))),
     );
     this.#capture = this.#node("capture", { rate });
-    this.#playback = this.#node("playback", { rate, latency: context.outputLatency || context.baseLatency || 0 });
+    this.#playback = this.#node("playback", { rate });
     this.#capture.port.onmessage = ({ data }) => onFrame(data);
     this.#playback.port.onmessage = ({ data }) => onPlayed(data);
     context.onstatechange = () => onState(context.state === "running");
+    this.#clock = setInterval(() => this.#tellLatency(), LATENCY_EVERY);
+    this.#tellLatency();
     this.resume();
     onState(context.state === "running");
+  }
+
+  // A browser knows it only after a while of sound, and another loudspeaker has another one.
+  #tellLatency() {
+    this.#playback.port.postMessage({ latency: this.#context.outputLatency || this.#context.baseLatency || 0 });
   }
 
   #node(name, processorOptions) {
@@ -66,6 +75,7 @@ export class Sound {
   }
 
   close() {
+    clearInterval(this.#clock);
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     for (const node of [this.#capture, this.#playback]) node?.port.postMessage({ isOver: true });
     if (this.#context.state !== "closed") this.#context.close();
