@@ -10,6 +10,10 @@ Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
 WIDTHS = {"desk": 1280, "phone": 360}
 HEIGHT = 800
+ADMIN_THEME = (
+    """(theme) => document.querySelector("[x-bind=themeBindings]")?.classList.toggle("dark", theme === "dark")"""
+)
+"""The admin looks at the browser's theme once, when it is loaded; loading it again would lose what was typed there."""
 
 
 async def screenshot(page: Page, name: str) -> None:
@@ -18,9 +22,11 @@ async def screenshot(page: Page, name: str) -> None:
     before = page.viewport_size
     for theme in THEMES:
         await page.emulate_media(color_scheme=theme)
+        await page.evaluate(ADMIN_THEME, theme)
         for where, width in WIDTHS.items():
             await page.set_viewport_size({"width": width, "height": HEIGHT})
             await page.screenshot(path=FOLDER / f"{name}-{where}-{theme}.png", full_page=True)
     await page.emulate_media(color_scheme=None)
+    await page.evaluate(ADMIN_THEME, THEMES[0])
     if before:
         await page.set_viewport_size(before)
