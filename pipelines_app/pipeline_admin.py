@@ -54,12 +54,21 @@ class StepFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
         rows = [form for form in rows if not self._should_delete_form(form)]  # type: ignore[attr-defined]
         if any(form.errors for form in rows):
             return
-        rows.sort(key=lambda form: form.cleaned_data.get("position") or 0)
+        rows = self._in_order(rows)
         try:
             check_steps([_step(form.cleaned_data) for form in rows])
         except ConfigError as error:
             for problem in error.problems:
                 self._place(problem, rows)
+
+    def _in_order(self, rows: list[Any]) -> list[Any]:
+        """The steps that were there as they were dragged; new ones follow as they were added."""
+        old = sorted((form for form in rows if form.instance.pk), key=lambda form: form.cleaned_data["position"] or 0)
+        new = [form for form in rows if not form.instance.pk]
+        last = max((form.cleaned_data["position"] or 0 for form in old), default=0)
+        for number, form in enumerate(new, start=last + 1):
+            form.instance.position = number
+        return [*old, *new]
 
     def _place(self, problem: Problem, rows: list[Any]) -> None:
         found = re.match(r"pipeline\.flow\[(\d+)\]", problem.path)
@@ -79,6 +88,8 @@ class StepInline(TabularRows):
     fields = ["source", "target", "stream", "position"]
     verbose_name_plural = "Steps"
     ordering_field = "position"
+    hide_ordering_field = True
+    hide_title = True
     extra = 0
 
 

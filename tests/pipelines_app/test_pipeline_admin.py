@@ -63,6 +63,17 @@ def test_steps_are_kept_in_their_order(owner: User, pipeline: Pipeline) -> None:
     assert list(Pipeline.objects.get().flow().steps) == steps
 
 
+def test_a_new_step_comes_last(owner: User, pipeline: Pipeline) -> None:
+    """The page does not show the number of a step: that of a new one says nothing."""
+    rows = list(pipeline.steps.all())
+    form = {"name": "Talk", "slug": "talk", "steps-TOTAL_FORMS": len(rows) + 1, "steps-INITIAL_FORMS": len(rows)}
+    for number, row in enumerate(rows):
+        form |= row_of(number, row.as_document()) | {f"steps-{number}-id": row.pk}
+    form |= row_of(len(rows), step("stt", "transport")) | {f"steps-{len(rows)}-position": 0}
+    as_staff(owner).post(address(pipeline), form)
+    assert Pipeline.objects.get().flow().steps == (*VOICE_LOOP.steps, step("stt", "transport"))
+
+
 @pytest.mark.parametrize(
     ("steps", "told"),
     [
