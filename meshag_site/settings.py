@@ -8,6 +8,7 @@ from mesh import logs
 from mesh.environment import Environment
 from meshag_site.admin_look import UNFOLD as UNFOLD
 from meshag_site.environment import database, read_env_file, read_runtime, sealing, secret_key
+from meshag_site.refusals import tell_in_one_line
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 read_env_file(os.environ, BASE_DIR / ".env")
@@ -156,7 +157,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": logs.FieldFormatter, "fmt": logs.LINE}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"refusals": {"()": "django.utils.log.CallbackFilter", "callback": tell_in_one_line}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}},
     "root": {"handlers": ["console"], "level": env.log_level()},
     "loggers": {"django.request": {"level": "ERROR"}},  # what a visitor asks for in vain is no warning
 }
