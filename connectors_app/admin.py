@@ -25,6 +25,10 @@ from connectors_app.base import Connector, Setting
 from connectors_app.models import Credential
 
 LONGEST_KEY = 4000
+NEW_KEY = "It is sealed, and never shown again. Only a custom endpoint may do without one."
+ADDRESS = (
+    "Empty: the provider's own. A custom endpoint has none: give its address, such as https://models.example.com/v1."
+)
 
 
 class KeyField(forms.CharField):
@@ -44,7 +48,7 @@ class KeyField(forms.CharField):
 class CredentialForm(forms.ModelForm):
     """Settings of a provider beside key and address are fields of their own, named as in the environment."""
 
-    key = KeyField(required=False, max_length=LONGEST_KEY, help_text="It is sealed, and never shown again.")
+    key = KeyField(required=False, max_length=LONGEST_KEY, help_text=NEW_KEY)
     in_use = forms.BooleanField(
         required=False,
         initial=True,
@@ -58,6 +62,8 @@ class CredentialForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "base_url" in self.fields:
+            self.fields["base_url"].help_text = ADDRESS
         if self.instance.pk:
             self.initial |= self.instance.more_settings | {"in_use": self.instance.is_active}
             if self.instance.key_set_at:
