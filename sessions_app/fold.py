@@ -7,7 +7,7 @@ turns only move forward. Events of unknown types and of unknown sessions are cou
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce, singledispatchmethod
 from operator import or_
 from typing import Any, TypeVar
@@ -324,8 +324,7 @@ class Rows:
             sequence=stored.sequence,
             speaker=speaker,
             text=text,
-            at=_moment(stored),
-            **values,
+            **{"at": _moment(stored)} | values,
         )
         if speaker == Speaker.CALLER:
             self._utterances.setdefault(stored.id, entry)
@@ -340,11 +339,12 @@ class Rows:
         ]
 
     def _hear(self, event: Heard, text: str, session: Session, stored: Stored, *, interrupted: bool) -> None:
-        """One entry a sentence: what was heard of it at the end."""
+        """One entry a sentence: what was heard of it at the end, and when it began to be heard."""
         key = (session.id, event.generation, event.sentence)
         entry = self._sentences.get(key)
         if entry is None and text:
-            where = {"turn": event.turn, "generation": event.generation, "sentence": event.sentence}
+            where: dict[str, Any] = {"turn": event.turn, "generation": event.generation, "sentence": event.sentence}
+            where["at"] = _moment(stored) - _length(event)
             entry = self._sentences[key] = self._say(Speaker.AGENT, text, session, stored, **where)
         if entry is None:
             return
@@ -441,6 +441,11 @@ def _fitted(row: Row) -> Row:
             limit = getattr(column, "max_length", None)
             setattr(row, column.attname, value.replace("\x00", "")[:limit])
     return row
+
+
+def _length(heard: Heard) -> timedelta:
+    """Of what was played; a sentence that was passed over has no rate."""
+    return timedelta(seconds=heard.samples / heard.rate) if heard.rate else timedelta()
 
 
 def _moment(stored: Stored) -> datetime:

@@ -79,11 +79,6 @@ def session_for(user: User, session_id: str) -> Session | None:
     return sessions.filter(id=session_id).first()
 
 
-def last_sequence(user: User, session_id: str) -> int | None:
-    """None when it is not theirs."""
-    return Session.objects.for_user(user).filter(id=session_id).values_list("last_sequence", flat=True).first()
-
-
 def said_in(session: Session) -> list[Piece]:
     """The whole transcript, with failures at their place in it."""
     return _in_order(session.transcript.all(), session.incidents.all())
@@ -159,11 +154,15 @@ def _part(pieces: Sequence[Piece]) -> Part:
 
 
 def _kept(pieces: Sequence[Piece]) -> list[Piece]:
-    """The latest of each kind, so that each is found again."""
+    """The latest rows of each kind, so that each is found again. Their order on the page is another one."""
     kept: list[Piece] = []
     for kind in {piece.id.partition("-")[0] for piece in pieces}:
-        kept += [piece for piece in pieces if piece.id.startswith(kind)][-MAY_CHANGE:]
+        kept += sorted((piece for piece in pieces if piece.id.startswith(kind)), key=_number)[-MAY_CHANGE:]
     return sorted(kept, key=lambda piece: piece.order)
+
+
+def _number(piece: Piece) -> int:
+    return int(piece.id.partition("-")[2])
 
 
 def _changes(pieces: Sequence[Piece], part: Part) -> tuple[Part, Changes]:

@@ -55,7 +55,7 @@ def ended(turn: int, text: str, *, generation: int | None = None, cause: Any = "
     return events.TurnEnded(turn=turn, generation=generation or turn, text=text, cause=cause)
 
 
-def played(sentence: int, text: str, *, turn: int = 1, generation: int = 1, samples: int = 8000) -> events.Played:
+def played(sentence: int, text: str, *, turn: int = 1, generation: int = 1, samples: int = 800) -> events.Played:
     return events.Played(turn=turn, generation=generation, sentence=sentence, samples=samples, rate=8000, text=text)
 
 

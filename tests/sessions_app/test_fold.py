@@ -197,6 +197,15 @@ def test_a_sentence_is_one_entry(workspace: Workspace, story: Story, write: Writ
     assert Turn.objects.get().reply == "Good morning."
 
 
+def test_a_sentence_begins_before_who_interrupts_it(workspace: Workspace, story: Story, write: Write) -> None:
+    story.tell(created())
+    story.tell(final("Stop!"), stage=Stage.STT)
+    story.tell(interrupted(1, "Let me tell you all", samples=24_000))  # three seconds of it, the words came in between
+    write(story.told)
+    said = TranscriptEntry.objects.order_by("at").values_list("speaker", "text")
+    assert list(said) == [("agent", "Let me tell you all"), ("caller", "Stop!")]
+
+
 def test_an_unheard_sentence_is_no_entry(workspace: Workspace, story: Story, write: Write) -> None:
     write(story.tell(created(), ended(1, "Hi"), interrupted(1, "", samples=0)))
     assert spoken() == []

@@ -339,6 +339,18 @@ async def test_failures_stand_at_their_place(owner: User, story: Story, write: W
     await page.socket.disconnect()
 
 
+async def test_what_is_spoken_over_stands_first(owner: User, story: Story, write: Write) -> None:
+    await sync_to_async(write)(story.tell(created()))
+    page = await opened(await sync_to_async(Page)(owner))
+    await sync_to_async(write)(story.tell(final("Stop!"), stage=Stage.STT))
+    await show(Scene(sequence=story.sequence), story.sequence)
+    await page.until(lambda page: page.transcript == ["Stop!"])
+    await sync_to_async(write)(story.tell(interrupted(1, "Let me tell you all", samples=24_000)))
+    await show(Scene(sequence=story.sequence), story.sequence)
+    await page.until(lambda page: page.transcript == ["Let me tell you all", "Stop!"])
+    await page.socket.disconnect()
+
+
 async def test_a_late_word_is_put_in_its_place(owner: User, story: Story, write: Write) -> None:
     await sync_to_async(write)(story.tell(created()))
     early = story.tell(final("Early."), stage=Stage.STT)
