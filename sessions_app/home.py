@@ -1,6 +1,6 @@
 """The first page: what goes on now for who is signed in, the call page for who is not."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
@@ -24,14 +24,14 @@ MOST_AGENTS = 8
 def home(request: HttpRequest) -> HttpResponseBase:
     if not isinstance(request.user, User):
         return redirect("calls:default") if is_open_to(request) else redirect_to_login("/")
-    user, midnight = request.user, timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    user, yesterday = request.user, timezone.now() - timedelta(days=1)
     sessions = Session.objects.for_user(user).select_related("agent_version__agent", "workspace")
     agents = Agent.objects.for_user(user, Right.RUN).filter(published__isnull=False).select_related("workspace")
     context = {
         "live": sessions.live()[:MOST_LIVE],
         "latest": sessions[:LATEST],
         "agents": agents.order_by("-is_default", "name")[:MOST_AGENTS],
-        "figures": figures(user, midnight),
+        "figures": figures(user, yesterday),
     }
     return render(request, "sessions_app/home.html", context)
 

@@ -1,5 +1,7 @@
 """The first page."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -32,8 +34,21 @@ def test_a_member_sees_what_goes_on(call: Session, owner: User) -> None:
     assert "Booking" in page and 'href="/call/bicycles/shop/"' in page
 
 
-def test_todays_numbers_are_counted(call: Session, owner: User) -> None:
+def test_a_days_numbers_are_counted(call: Session, owner: User) -> None:
     assert numbers(owner) == {"sessions": 1, "minutes": 2, "turns": 1, "failures": 1}
+    Session.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert numbers(owner)["sessions"] == 0
+
+
+def test_the_bar_leads_to_the_pages(call: Session, operator: User) -> None:
+    page = signed_in(operator).get("/").content.decode()
+    for link in ("/", "/sessions/", "/agents/", "/call/", "/doctor/", "/api/docs/", "/admin/"):
+        assert f'<a href="{link}">' in page
+
+
+def test_what_goes_on_is_looked_at_again(call: Session, owner: User) -> None:
+    page = signed_in(owner).get("/").content.decode()
+    assert 'id="now" hx-get="/" hx-trigger="every 5s" hx-select="#now"' in page
 
 
 def test_a_stranger_sees_nothing_of_it(call: Session, stranger: User) -> None:
