@@ -50,6 +50,8 @@ KEEP_SECONDS = 30.0
 """Between two looks at what live sessions have in Valkey."""
 WRITE_AGAIN = 1.0
 """Seconds until a change that Valkey did not take is offered again."""
+WRITE_WITHIN = 3.0
+"""Seconds after which a write that hangs holds up the others no longer."""
 
 
 class Transport:
@@ -222,7 +224,9 @@ class Transport:
         while True:
             await asyncio.sleep(WRITE_AGAIN)
             for session in list(self._unwritten):
-                await self.note(session)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WRITE_WITHIN):
+                        await self.note(session)
                 if session in self._unwritten:
                     break  # still away: the others wait too
 
@@ -322,13 +326,15 @@ class Transport:
     async def note(self, session: str, **changes: Any) -> None:
         """While Valkey is away the changes wait, and the call does not."""
         async with self._writing.setdefault(session, asyncio.Lock()):
-            waiting = self._unwritten.pop(session, {})
+            waiting = self._unwritten.get(session, {})
             changes = {**waiting, "updated_at": datetime.now(UTC).isoformat(), **changes} if changes else waiting
+            self._unwritten[session] = changes  # until it is written, whatever interrupts that
             try:
                 await self._write(session, changes)
             except StoreUnavailable as error:
-                self._unwritten[session] = changes
                 log.warning("session record waits for Valkey", extra={"session": session, "error": str(error)})
+            else:
+                del self._unwritten[session]
 
     async def _write(self, session: str, changes: Record) -> None:
         record = await self.sessions.get(session) or self._records.get(session)
