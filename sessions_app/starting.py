@@ -7,17 +7,22 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_http_methods
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts_app.models import Right, User, Workspace
 from mesh.asking import Opened
 from mesh.config import ConfigError, load_json
 from pipelines_app.models import Agent
+from sessions_app import invitations
 from sessions_app.actions import start_session
 from sessions_app.addresses import socket_origin
+from sessions_app.invitations import Invitation
 from sessions_app.models import Session
 from sessions_app.switchboard import Refused, TransportAway
+from sessions_app.views import session_to_run
 
 OWN = "own"
 MOST_AGENTS = 200
@@ -82,15 +87,28 @@ def new(request: HttpRequest) -> HttpResponse:
     form = StartForm(user, posted, chosen=request.GET.get("agent", ""))
     if not form.workspaces:
         raise PermissionDenied
-    context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         try:
             opened = _start(form, user)
-            _wait_for_row(opened.session)
-            context |= _room(request, form, opened)
         except (TransportAway, Refused) as error:
             form.refuse(error)
-    return render(request, "sessions_app/new.html", context)
+        else:
+            invitations.keep(request.session, opened.session, _invitation(request, form, opened))
+            return redirect("sessions:invitation", opened.session)
+    return render(request, "sessions_app/new.html", {"form": form})
+
+
+@login_required
+@never_cache
+@require_GET
+def invitation(request: HttpRequest, session_id: str) -> HttpResponse:
+    """What opens the room, for whoever has just started it. A second look finds nothing to open it with."""
+    found = invitations.take(request.session, session_id)
+    if found:
+        _wait_for_row(session_id)
+    else:
+        session_to_run(request, session_id)
+    return render(request, "sessions_app/invitation.html", {"session_id": session_id, "invitation": found})
 
 
 def _start(form: StartForm, user: User) -> Opened:
@@ -108,9 +126,12 @@ def _wait_for_row(session: str) -> None:
         time.sleep(0.05)
 
 
-def _room(request: HttpRequest, form: StartForm, opened: Opened) -> dict[str, Any]:
-    return {
-        "opened": opened,
-        "room": socket_origin(request) + opened.path,
-        "agent": form.agents.get(form.cleaned_data["agent"]),
-    }
+def _invitation(request: HttpRequest, form: StartForm, opened: Opened) -> Invitation:
+    agent = form.agents.get(form.cleaned_data["agent"])
+    return Invitation.make(
+        room=socket_origin(request) + opened.path,
+        token=opened.token,
+        expires_in=opened.expires_in,
+        call=reverse("calls:page", args=[agent.workspace.slug, agent.slug]) if agent else "",
+        notices=opened.notices,
+    )

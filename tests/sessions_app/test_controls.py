@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
@@ -31,13 +32,14 @@ class Transport:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answer: Exception | None = None
+        self.opened = Opened(session="s9", path="/websocket/s9", token="t0ken", expires_in=60)
 
     def stand_in(self, verb: str, result: Any) -> Any:
         async def ask(**question: Any) -> Any:
             self.asked.append((verb, question))
             if self.answer:
                 raise self.answer
-            return result
+            return self.opened if verb == "open_session" else result
 
         return ask
 
@@ -46,8 +48,7 @@ class Transport:
 def transport(monkeypatch: pytest.MonkeyPatch) -> Transport:
     transport = Transport()
     monkeypatch.setattr(starting, "ROW_WITHIN", 0.0)  # nobody writes rows here
-    opened = Opened(session="s9", path="/websocket/s9", token="t0ken", expires_in=60)
-    for verb, result in {"say": None, "end": None, "change_config": "r2", "open_session": opened}.items():
+    for verb, result in {"say": None, "end": None, "change_config": "r2", "open_session": None}.items():
         monkeypatch.setattr(switchboard, verb, transport.stand_in(verb, result))
     return transport
 
@@ -202,15 +203,46 @@ def test_signed_out_means_sign_in(verb: str, live: Session, client: Client, tran
 
 def test_a_session_is_started_of_an_agent(version: AgentVersion, owner: User, transport: Transport) -> None:
     form = {"agent": "bicycles/shop", "name": "Trial", "captions": "on"}
-    page = signed_in(owner).post("/sessions/new/", form).content.decode()
+    answer = signed_in(owner).post("/sessions/new/", form, follow=True)
+    page = answer.content.decode()
+    assert answer.redirect_chain == [("/sessions/s9/invitation/", 302)]
     assert "t0ken" in page and "/websocket/s9" in page and 'href="/sessions/s9/"' in page
     assert (transport.asked[0][1]["agent"], transport.asked[0][1]["name"]) == ("shop", "Trial")
 
 
 def test_a_session_is_started_of_a_document(owner: User, transport: Transport) -> None:
     form = {"agent": "own", "workspace": "bicycles", "document": json.dumps(DOCUMENT)}
-    assert "t0ken" in signed_in(owner).post("/sessions/new/", form).content.decode()
+    assert "t0ken" in signed_in(owner).post("/sessions/new/", form, follow=True).content.decode()
     assert transport.asked[0][1]["config"] == DOCUMENT
+
+
+def test_an_invitation_is_shown_once(
+    version: AgentVersion, session: Session, owner: User, transport: Transport
+) -> None:
+    Session.objects.filter(pk=session.pk).update(id="s9")
+    client = signed_in(owner)
+    shown = client.post("/sessions/new/", {"agent": "bicycles/shop"}, follow=True)
+    again = client.get("/sessions/s9/invitation/")
+    assert "t0ken" in shown.content.decode() and "no-store" in shown.headers["Cache-Control"]
+    assert "t0ken" not in again.content.decode() and "shown already" in again.content.decode()
+    assert len(transport.asked) == 1
+
+
+def test_invitations_wait_side_by_side(version: AgentVersion, owner: User, transport: Transport) -> None:
+    client = signed_in(owner)
+    for session in ("s8", "s9"):
+        transport.opened = msgspec.structs.replace(transport.opened, session=session, token=f"token-{session}")
+        client.post("/sessions/new/", {"agent": "bicycles/shop"})
+    for session in ("s8", "s9"):
+        assert f"token-{session}" in client.get(f"/sessions/{session}/invitation/").content.decode()
+
+
+def test_an_invitation_is_its_starters(
+    version: AgentVersion, owner: User, stranger: User, transport: Transport
+) -> None:
+    signed_in(owner).post("/sessions/new/", {"agent": "bicycles/shop"})
+    assert signed_in(stranger).get("/sessions/s9/invitation/").status_code == 404
+    assert Client().get("/sessions/s9/invitation/").headers["Location"].startswith("/login")
 
 
 @pytest.mark.parametrize("form", [{}, {"agent": "boats/other"}, {"agent": "own", "document": "{"}])
