@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -24,6 +24,7 @@ from workers.casting import Casting, Part
 from workers.media.wire import Audio, Dtmf, Fact, HungUp, Opened, PlayedSamples, PlayedTo, Reason, Told, Typed, Wire
 from workers.metrics import Metrics
 from workers.opening import OVER_NOW
+from workers.records import Records
 from workers.stage import Claim
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,9 @@ class Exchange(Protocol):
     metrics: Metrics
     worker: str
     casting: Casting
+    records: Records
 
     def parse_config(self, document: object) -> AgentConfig: ...
-
-    async def note(self, session: str, **changes: Any) -> None:
-        """Change the session's record and keep it and its configuration alive."""
 
     async def resume_token(self, session: str) -> str: ...
 
@@ -170,7 +169,7 @@ class Call(Actor):
             return
         except (TimeoutError, BusError) as error:
             log.warning("end of session was not stored", extra={"session": self.session, "error": repr(error)})
-        await self._exchange.note(self.session, state="failed" if failed else "ended", reason=reason)
+        await self._exchange.records.note(self.session, state="failed" if failed else "ended", reason=reason)
         await self._wire.tell({"type": "ended", "reason": reason})
 
     async def _send_rest(self) -> None:

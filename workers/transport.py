@@ -7,9 +7,7 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
@@ -20,7 +18,7 @@ from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, dump, parse, revision
 from mesh.events import SessionCreated, SessionEnded
 from mesh.roster import BEAT, Beat, Roster
-from mesh.sessions import Record, SessionStore, Tokens
+from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from workers import api, operations
@@ -34,6 +32,7 @@ from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
 from workers.opening import OVER, OVER_NOW, check_provider
 from workers.operations import Check
+from workers.records import Records
 from workers.settings import Settings
 from workers.sockets import RESUME_SECONDS, issue_resume_token
 
@@ -48,10 +47,6 @@ MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
 KEEP_SECONDS = 30.0
 """Between two looks at what live sessions have in Valkey."""
-WRITE_AGAIN = 1.0
-"""Seconds until a change that Valkey did not take is offered again."""
-WRITE_WITHIN = 3.0
-"""Seconds after which a write that hangs holds up the others no longer."""
 
 
 class Transport:
@@ -67,6 +62,7 @@ class Transport:
         self.valkey = valkey
         self.configs = ConfigStorage(valkey, settings.config_ttl_seconds)
         self.sessions = SessionStore(valkey)
+        self.records = Records(self.sessions, self.configs, settings.config_ttl_seconds)
         self.tokens = Tokens(valkey)
         self.metrics = Metrics()
         self.casting = Casting(bus)
@@ -76,11 +72,6 @@ class Transport:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
         self._inquiries = Inquiries(bus)
-        self._unwritten: dict[str, Record] = {}
-        """By session: changes of its record that wait for Valkey."""
-        self._records: dict[str, Record] = {}
-        """By session of a call: its record as it was last seen, for a Valkey that forgets it."""
-        self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -97,7 +88,13 @@ class Transport:
             own, real = await operations.serve(self._app(self._operations()), host=host, port=operations_port)
             address = str(real)
         async with asyncio.TaskGroup() as tasks:
-            loops = [self.casting.watch(), self._beat(address), self._sweep(), self._write_again(), self._keep_tokens()]
+            loops = [
+                self.casting.watch(),
+                self._beat(address),
+                self._sweep(),
+                self.records.keep_writing(),
+                self._keep_tokens(),
+            ]
             running = [tasks.create_task(loop) for loop in loops]
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
@@ -144,8 +141,7 @@ class Transport:
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
         if running:
             await asyncio.wait(running, timeout=END_SECONDS)
-        for session in list(self._unwritten):  # once more, before nobody is left to try
-            await self.note(session)
+        await self.records.write_rest()
 
     @staticmethod
     def _app(*groups: list[web.RouteDef]) -> web.Application:
@@ -204,8 +200,7 @@ class Transport:
         """What belongs to live sessions stays in Valkey, and comes back to one that has lost it."""
         ttl = self.settings.config_ttl_seconds
         for session, call in list(self.calls.items()):
-            if not await self.sessions.extend(session, ttl):
-                await self.note(session)
+            await self.records.extend(session)
             if not await self.configs.extend_config_ttl(session, ttl):
                 await self.configs.store_config(session, call.config, ttl)
 
@@ -219,16 +214,6 @@ class Transport:
         with suppress(StoreUnavailable):
             for token in list(self._resume_tokens.values()):
                 await self.tokens.extend(token, RESUME_SECONDS)
-
-    async def _write_again(self) -> None:
-        while True:
-            await asyncio.sleep(WRITE_AGAIN)
-            for session in list(self._unwritten):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(WRITE_WITHIN):
-                        await self.note(session)
-                if session in self._unwritten:
-                    break  # still away: the others wait too
 
     # -- what those who ask need --------------------------------------------------------------------------
 
@@ -319,31 +304,9 @@ class Transport:
                 await writer.append(SessionEnded(reason=reason, failed=failed))
         except (TimeoutError, BusError):
             raise Unavailable("The event stream does not take the session's end; is NATS running?") from None
-        await self.note(session, state="failed" if failed else "ended", reason=reason)
+        await self.records.note(session, state="failed" if failed else "ended", reason=reason)
 
     # -- what the calls need ------------------------------------------------------------------------------
-
-    async def note(self, session: str, **changes: Any) -> None:
-        """While Valkey is away the changes wait, and the call does not."""
-        async with self._writing.setdefault(session, asyncio.Lock()):
-            waiting = self._unwritten.get(session, {})
-            changes = {**waiting, "updated_at": datetime.now(UTC).isoformat(), **changes} if changes else waiting
-            self._unwritten[session] = changes  # until it is written, whatever interrupts that
-            try:
-                await self._write(session, changes)
-            except StoreUnavailable as error:
-                log.warning("session record waits for Valkey", extra={"session": session, "error": str(error)})
-            else:
-                del self._unwritten[session]
-
-    async def _write(self, session: str, changes: Record) -> None:
-        record = await self.sessions.get(session) or self._records.get(session)
-        if record is not None:
-            record |= changes
-            await self.sessions.put(session, record, self.settings.config_ttl_seconds)
-            if session in self.calls:
-                self._records[session] = record
-        await self.configs.extend_config_ttl(session, self.settings.config_ttl_seconds)
 
     async def resume_token(self, session: str) -> str:
         try:
@@ -383,8 +346,9 @@ class Transport:
             config = await find_config(session, self.configs, self.bus)
             writer = await self._take(session)
             call = self.calls[session] = Call(self, writer, config, line)
+            self.records.remember(session)
             command = await self.bus.serve(subjects.session_command(session), lambda ask: self._command(session, ask))
-            await self.note(session, state="live", participants=[line.opened.caller or "caller"])
+            await self.records.note(session, state="live", participants=[line.opened.caller or "caller"])
             await call.run()
         except (BusError, ConfigError) as error:
             log.error("call could not begin", extra={"session": session, "error": str(error)})
@@ -396,7 +360,7 @@ class Transport:
             self.calls.pop(session, None)
             self._running.pop(session, None)
             self._resume_tokens.pop(session, None)
-            self._records.pop(session, None)
+            self.records.forget(session)
             if command:
                 await command.close()
             await line.wire.close()

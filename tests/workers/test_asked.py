@@ -166,7 +166,7 @@ async def test_texts_are_said_in_their_order(one: Process) -> None:
 
 async def test_a_text_in_the_first_moment_follows_the_greeting(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     transport, session = one.transport, await one.create(**TEXT_ONLY, greeting="Hello.")
-    note = transport.note
+    note = transport.records.note
 
     async def say_and_note(session: str, **changes: Any) -> None:
         """Before the call has read its history."""
@@ -174,7 +174,7 @@ async def test_a_text_in_the_first_moment_follows_the_greeting(one: Process, mon
             assert transport.calls[session].say("We close soon.") == ""
         await note(session, **changes)
 
-    monkeypatch.setattr(transport, "note", say_and_note)
+    monkeypatch.setattr(transport.records, "note", say_and_note)
     one.answer(session, HandWire())
     assert await until_announced(one, session, "We close soon.") == [(1, "Hello."), (2, "We close soon.")]
 
@@ -218,7 +218,7 @@ async def test_nothing_is_said_after_the_end(one: Process) -> None:
 
 async def test_a_live_session_that_nobody_holds_is_unavailable(one: Process) -> None:
     session = await one.create()
-    await one.transport.note(session, state="live")
+    await one.transport.records.note(session, state="live")
     answer = await declined(one, say(session))
     await one.transport.sessions.delete(session)  # no other test shall find it
     assert answer.status == 503
