@@ -45,6 +45,20 @@ class KeyField(forms.CharField):
         return key
 
 
+class SettingField(forms.RegexField):
+    """One of a provider's settings beside key and address. `of`: shown when this provider is chosen."""
+
+    def __init__(self, setting: Setting, of: type[Connector] | None = None) -> None:
+        super().__init__(
+            f"^(?:{setting.pattern})\\Z",
+            label=setting.label,
+            required=False,
+            widget=UnfoldAdminTextInputWidget({"data-of": of.slug} if of else {}),
+            help_text=f"{of.label} only. {setting.help}" if of else setting.help,
+            error_messages={"invalid": f"This does not look like one. {setting.help}"},
+        )
+
+
 class CredentialForm(forms.ModelForm):
     """Settings of a provider beside key and address are fields of their own, named as in the environment."""
 
@@ -73,6 +87,8 @@ class CredentialForm(forms.ModelForm):
         data = super().clean() or self.cleaned_data
         provider, workspace = data.get("provider", self.instance.provider), data.get("workspace")
         connector = registry.with_credentials().get(provider)
+        if connector:
+            self._refuse_settings_of_others(connector)
         if connector and not self.errors:
             self._take_over(connector, workspace)
             self._check_name()
@@ -83,6 +99,13 @@ class CredentialForm(forms.ModelForm):
     def reseals(self) -> bool:
         """Something changed that is in the seal."""
         return not self.instance.pk or bool(set(self.changed_data) - {"name", "in_use"})
+
+    def _refuse_settings_of_others(self, connector: type[Connector]) -> None:
+        """The page does not send them."""
+        own = {setting.name for setting in connector.more_settings}
+        for name, field in self.fields.items():
+            if isinstance(field, SettingField) and name not in own and self.cleaned_data.get(name):
+                self.add_error(name, f"{connector.label} has no such setting: leave this empty.")
 
     def _take_over(self, connector: type[Connector], workspace: Any) -> None:
         self.instance.provider = connector.slug
@@ -117,24 +140,13 @@ def _say_missing(connector: type[Connector], field: str) -> str:
     return f"{connector.label} needs this."
 
 
-def _setting_field(setting: Setting, of: str) -> forms.CharField:
-    return forms.RegexField(
-        f"^(?:{setting.pattern})\\Z",
-        label=setting.label,
-        required=False,
-        widget=UnfoldAdminTextInputWidget(),
-        help_text=f"{of} only. {setting.help}" if of else setting.help,
-        error_messages={"invalid": f"This does not look like one. {setting.help}"},
-    )
-
-
-def _more_fields(credential: Credential | None) -> dict[str, forms.CharField]:
+def _more_fields(credential: Credential | None) -> dict[str, SettingField]:
     """Those of the credential's provider, or of every one that may be chosen."""
     if credential is None:
         several = registry.with_credentials().values()
-        return {setting.name: _setting_field(setting, one.label) for one in several for setting in one.more_settings}
+        return {setting.name: SettingField(setting, one) for one in several for setting in one.more_settings}
     own = credential.connector
-    return {setting.name: _setting_field(setting, "") for setting in own.more_settings} if own else {}
+    return {setting.name: SettingField(setting) for setting in own.more_settings} if own else {}
 
 
 def provided_by_environment() -> list[str]:
@@ -163,6 +175,9 @@ class CredentialAdmin(WithinWorkspaces):
     list_filter = [WORKSPACE_FILTER, "provider", "is_active"]
     search_fields = ["name", "provider"]
     list_select_related = ["workspace"]
+
+    class Media:
+        js = ["connectors_app/credential_form.js"]
 
     @admin.display(description="provider", ordering="provider")
     def of_provider(self, credential: Credential) -> str:

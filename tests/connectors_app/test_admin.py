@@ -91,6 +91,21 @@ def test_a_region_is_kept_with_the_key(operator: User, workspace: Workspace, set
     assert opened(Credential.objects.get(), settings) == wanted
 
 
+def test_a_region_of_another_provider_is_refused(operator: User, workspace: Workspace) -> None:
+    page = signed_in(operator).post(reverse(ADD), form(workspace, AZURE_SPEECH_REGION="westeurope"))
+    errors = page.context["adminform"].form.errors
+    assert errors == {"AZURE_SPEECH_REGION": ["Deepgram has no such setting: leave this empty."]}
+    assert not Credential.objects.exists()
+
+
+def test_a_setting_names_its_provider(operator: User, workspace: Workspace) -> None:
+    """By this the page shows it when that provider is chosen, and sends it only then."""
+    page = signed_in(operator).get(reverse(ADD)).content.decode()
+    assert 'data-of="azure"' in page and "connectors_app/credential_form" in page
+    kept = make_credential(workspace)
+    assert "AZURE_SPEECH_REGION" not in signed_in(operator).get(reverse(CHANGE, args=[kept.pk])).content.decode()
+
+
 def test_the_newest_in_use_puts_others_aside(operator: User, workspace: Workspace) -> None:
     first = make_credential(workspace)
     signed_in(operator).post(reverse(ADD), form(workspace, name="Trial"))
