@@ -36,16 +36,17 @@ class Rotation:
 
 
 def rotate_credentials() -> Rotation:
-    """Seal every credential with the newest key. One that is changed meanwhile has it already, and stays as it is."""
+    """Seal every credential with the newest key, for its workspace. One that is changed meanwhile stays as it is."""
     sealing: Sealing = settings.CREDENTIAL_SEALING
     renewed = untouched = 0
     unreadable: list[str] = []
     for credential in Credential.objects.select_related("workspace").order_by("pk"):
-        if sealing.is_newest(credential.sealed):
+        place = credential.workspace.slug, credential.provider
+        if sealing.is_current(*place, credential.sealed):
             untouched += 1
             continue
         try:
-            sealed = sealing.renew(credential.sealed)
+            sealed = sealing.renew(*place, credential.sealed)
         except CannotOpen:
             unreadable.append(f"{credential.workspace}: {credential}")
         else:

@@ -79,6 +79,15 @@ class Credentials:
     """A workspace's, from the database."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A workspace's own credentials as they travel, each sealed for its workspace and provider."""
+
+    workspace: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """By provider."""
+
+
 class Connector(ABC):
     """One provider in one role, with its options. Made once for each (provider, options) and shared by sessions."""
 

@@ -102,7 +102,7 @@ class Credential(models.Model):
         """Why what is sealed cannot be opened; empty when it can."""
         sealing: Sealing = settings.CREDENTIAL_SEALING
         try:
-            sealing.open(self.provider, self.sealed)
+            sealing.open(self.workspace.slug, self.provider, self.sealed)
         except CannotOpen as error:
             return str(error)
         return ""
@@ -119,6 +119,8 @@ class Credential(models.Model):
             self.hint = key[-HINT:] if len(key) >= LONG_KEY else ""
             self.key_set_at = timezone.now()
         elif self.key_set_at:
-            key = sealing.open(self.provider, self.sealed).get(connector.key_setting, "")
+            key = sealing.open(self.workspace.slug, self.provider, self.sealed).get(connector.key_setting, "")
         values = {connector.key_setting: key, connector.base_url_setting: self.base_url, **self.more_settings}
-        self.sealed = sealing.seal(self.provider, {name: value for name, value in values.items() if value})
+        self.sealed = sealing.seal(
+            self.workspace.slug, self.provider, {name: value for name, value in values.items() if value}
+        )

@@ -11,7 +11,17 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import Connector, Credentials, ErrorKind, LanguageModel, ProviderError, Recognizer, Role, Voice
+from connectors_app.base import (
+    Connector,
+    Credentials,
+    ErrorKind,
+    LanguageModel,
+    ProviderError,
+    Recognizer,
+    Role,
+    Sealed,
+    Voice,
+)
 from connectors_app.sealing import CannotOpen, Sealing
 
 log = logging.getLogger(__name__)
@@ -110,9 +120,7 @@ class Chain(Generic[C]):
 
 
 Key = tuple[Role, str, str, Credentials]
-Sealed = Mapping[str, str]
-"""A workspace's own credentials by provider, as they travel."""
-NONE: Sealed = {}
+NONE = Sealed()
 
 
 class Pool:
@@ -209,15 +217,15 @@ class Pool:
         skipped: list[Attempt] = []
         for slug in dict.fromkeys(order):
             try:
-                connectors.append(self._connector(role, slug, options.get(slug, {}), sealed.get(slug)))
+                connectors.append(self._connector(role, slug, options.get(slug, {}), sealed))
             except ProviderError as error:
-                skipped.append(Attempt(slug, error, is_news=slug in sealed))
+                skipped.append(Attempt(slug, error, is_news=slug in sealed.values))
         for connector in connectors:
             self._users[connector] += 1
             self._idle.pop(connector, None)
         return Chain(self, connectors, skipped)
 
-    def _connector(self, role: Role, slug: str, values: Mapping[str, Any], sealed: str | None) -> Connector:
+    def _connector(self, role: Role, slug: str, values: Mapping[str, Any], sealed: Sealed) -> Connector:
         cls, credentials = self._configured(role, slug, sealed)
         try:
             options = registry.make_options(cls, values)
@@ -231,23 +239,25 @@ class Pool:
                 self._warm_meanwhile(connector)
         return self._connectors[key]
 
-    def _configured(self, role: Role, slug: str, sealed: str | None) -> tuple[type[Connector], Credentials]:
+    def _configured(self, role: Role, slug: str, sealed: Sealed) -> tuple[type[Connector], Credentials]:
         try:
             cls = registry.get(role, slug)
         except registry.UnknownConnector as error:
             raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
-        settings = self.environ if sealed is None else self._opened(cls, sealed)
+        is_own = slug in sealed.values
+        settings = self._opened(cls, sealed) if is_own else self.environ
         if names := cls.missing_settings(settings):
             why = f"{cls.label} cannot be used before {' and '.join(names)} is set"
             raise ProviderError(ErrorKind.UNCONFIGURED, why)
-        return cls, replace(cls.credentials_from(settings), is_own=sealed is not None)
+        return cls, replace(cls.credentials_from(settings), is_own=is_own)
 
-    def _opened(self, cls: type[Connector], sealed: str) -> Mapping[str, str]:
+    def _opened(self, cls: type[Connector], sealed: Sealed) -> Mapping[str, str]:
         try:
-            return cls.own_settings(self._sealing.open(cls.slug, sealed), self.environ)
+            values = self._sealing.open(sealed.workspace, cls.slug, sealed.values[cls.slug])
         except CannotOpen as error:
             why = f"the workspace's credential for {cls.label} cannot be opened: {error}"
             raise ProviderError(ErrorKind.UNCONFIGURED, why) from None
+        return cls.own_settings(values, self.environ)
 
     async def _forget(self, connector: Connector) -> None:
         self._idle.pop(connector, None)

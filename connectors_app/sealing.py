@@ -1,7 +1,7 @@
 """Seals what must be kept or carried but not read on the way: provider keys at rest, in Valkey and on the bus."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -12,8 +12,6 @@ from mesh.environment import BadSetting, Environment
 SETTING: Final = "MESHAG_CREDENTIAL_KEYS"
 KEY_FILE: Final = "credential-keys"
 """In the data directory: the installation's own key, which `manage.py` draws where no other is set."""
-
-FOREIGN: Final = f"it was sealed with a key that is not in {SETTING}"
 
 
 class CannotOpen(Exception):
@@ -42,36 +40,46 @@ class Sealing:
             raise BadSetting(f"{file} cannot be read; it holds the key of the stored credentials") from None
         return cls([*env.words(SETTING), *own.replace(",", " ").split()])
 
-    def seal(self, what: str, values: dict[str, str]) -> str:
-        """`what` is sealed too, so that a value is of use in its own place only. Raises CannotOpen without a key."""
-        return self._fernet().encrypt(json.dumps([what, values]).encode()).decode()
+    def seal(self, workspace: str, provider: str, values: Mapping[str, str]) -> str:
+        """Whose it is and for what is sealed too, so that it is of use there only. Raises CannotOpen without a key."""
+        return self._fernet().encrypt(json.dumps([workspace, provider, values]).encode()).decode()
 
-    def open(self, what: str, sealed: str) -> dict[str, str]:
+    def open(self, workspace: str, provider: str, sealed: str) -> dict[str, str]:
         """Raises CannotOpen."""
+        place, values = self._read(sealed)
+        if place == [provider]:
+            raise CannotOpen("its seal names no workspace, as older ones did: run `manage.py rotate_credentials`")
+        if place != [workspace, provider]:
+            where = " in ".join(reversed(place))
+            raise CannotOpen(f"it was sealed for {where}, not for {provider} in {workspace}: enter the credential anew")
+        return values
+
+    def is_current(self, workspace: str, provider: str, sealed: str) -> bool:
+        """Whether the key that seals now has sealed it, and for this place."""
         try:
-            place, values = json.loads(self._fernet().decrypt(sealed))
+            return self._contents(self._keys[0].decrypt(sealed))[0] == [workspace, provider]
+        except (InvalidToken, IndexError):
+            return False
+
+    def renew(self, workspace: str, provider: str, sealed: str) -> str:
+        """The same values under the newest key, of a row that is known to be this workspace's. Raises CannotOpen."""
+        place, values = self._read(sealed)
+        if place == [provider]:
+            return self.seal(workspace, provider, values)
+        return self.seal(workspace, provider, self.open(workspace, provider, sealed))
+
+    def _read(self, sealed: str) -> tuple[list[str], dict[str, str]]:
+        try:
+            return self._contents(self._fernet().decrypt(sealed))
         except (InvalidToken, ValueError):
             raise CannotOpen(
                 f"it was sealed with a key that is not in {SETTING}: add that key, or enter it anew"
             ) from None
-        if place != what:
-            raise CannotOpen(f"it was sealed for {place}, not for {what}: enter the credential anew")
-        return dict(values)
 
-    def is_newest(self, sealed: str) -> bool:
-        """Whether the key that seals now has sealed it."""
-        try:
-            self._keys[0].decrypt(sealed)
-        except (InvalidToken, IndexError):
-            return False
-        return True
-
-    def renew(self, sealed: str) -> str:
-        """The same value under the newest key. Raises CannotOpen."""
-        try:
-            return self._fernet().rotate(sealed).decode()
-        except InvalidToken:
-            raise CannotOpen(FOREIGN) from None
+    @staticmethod
+    def _contents(opened: bytes) -> tuple[list[str], dict[str, str]]:
+        *place, values = json.loads(opened)
+        return place, values
 
     def _fernet(self) -> MultiFernet:
         if not self._keys:

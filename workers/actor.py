@@ -4,7 +4,9 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
+from connectors_app.base import Sealed
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Refused, Subscription, Writer
 from mesh.config import AgentConfig, ConfigError, parse
@@ -34,8 +36,8 @@ class Actor(ABC):
         self.writer = writer
         self.session = writer.session
         self.config = config
-        self.credentials: Mapping[str, str] = {}
-        """The workspace's own, sealed, by provider."""
+        self.credentials = Sealed()
+        """The workspace's own."""
         self.routes = Routes.of(config)
         self.is_live = False
         self.is_fenced = False
@@ -159,7 +161,8 @@ class Actor(ABC):
         except ConfigError as error:
             log.error("config in an event is not valid", extra={"session": self.session, "error": str(error)})
             return
-        credentials = self.credentials if updated.credentials is None else updated.credentials
+        told = updated.credentials
+        credentials = self.credentials if told is None else replace(self.credentials, values=told)
         if (config, credentials) != (self.config, self.credentials):
             self.config, self.routes, self.credentials = config, Routes.of(config), credentials
             self.configured()

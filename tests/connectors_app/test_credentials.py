@@ -1,7 +1,11 @@
+import json
+from importlib import import_module
 from io import StringIO
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError
@@ -24,7 +28,7 @@ def make_credential(workspace: Workspace, key: str = SECRET, **fields: Any) -> C
 
 def opened(credential: Credential, settings: Settings) -> dict[str, str]:
     sealing: Sealing = settings.CREDENTIAL_SEALING
-    return sealing.open(credential.provider, credential.sealed)
+    return sealing.open(credential.workspace.slug, credential.provider, credential.sealed)
 
 
 def test_no_column_holds_the_key(workspace: Workspace) -> None:
@@ -85,6 +89,35 @@ def test_rotation_leaves_no_need_for_the_old_key(workspace: Workspace, settings:
     assert (rotate_credentials().renewed, rotate_credentials().renewed) == (1, 0)
     settings.CREDENTIAL_SEALING = Sealing([newer])
     assert opened(Credential.objects.get(), settings) == {"DEEPGRAM_API_KEY": SECRET}
+
+
+OLDER = {"DEEPGRAM_API_KEY": SECRET}
+
+
+def make_older(workspace: Workspace, settings: Settings) -> Credential:
+    """As they were sealed when a seal named no workspace."""
+    settings.CREDENTIAL_SEALING = Sealing([key := draw_key()])
+    credential = make_credential(workspace)
+    credential.sealed = Fernet(key).encrypt(json.dumps(["deepgram", OLDER]).encode()).decode()
+    credential.save()
+    return credential
+
+
+def test_rotation_names_the_workspace_in_older_seals(workspace: Workspace, settings: Settings) -> None:
+    assert "names no workspace" in make_older(workspace, settings).why_shut()
+    assert (rotate_credentials().renewed, rotate_credentials().renewed) == (1, 0)
+    assert opened(Credential.objects.get(), settings) == OLDER
+
+
+def test_the_migration_keeps_credentials_working(
+    workspace: Workspace, other_workspace: Workspace, settings: Settings
+) -> None:
+    make_older(workspace, settings)
+    lost = Credential.objects.create(workspace=other_workspace, provider="deepgram", name="Lost", sealed="-")
+    migration = import_module("connectors_app.migrations.0002_seals_name_their_workspace")
+    migration.name_the_workspace(apps, None)
+    assert opened(Credential.objects.exclude(pk=lost.pk).get(), settings) == OLDER
+    assert Credential.objects.get(pk=lost.pk).sealed == "-"
 
 
 def test_the_rotation_command_tells_what_it_did(workspace: Workspace, settings: Settings) -> None:

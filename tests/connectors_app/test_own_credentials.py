@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from connectors_app.base import Credentials, ErrorKind, Finished, Role
+from connectors_app.base import Credentials, ErrorKind, Finished, Role, Sealed
 from connectors_app.pool import AllFailed, Chain, Pool, Resting
 from connectors_app.runner import Recognizing, answer
 from connectors_app.sealing import Sealing, draw_key
@@ -21,8 +22,8 @@ SEALING = Sealing([draw_key()])
 FOREIGN = Sealing([draw_key()])
 
 
-def sealed(key: str, sealing: Sealing = SEALING, **more: str) -> dict[str, str]:
-    return {"openai": sealing.seal("openai", {"OPENAI_API_KEY": key, **more})}
+def sealed(key: str, sealing: Sealing = SEALING, **more: str) -> Sealed:
+    return Sealed("bicycles", {"openai": sealing.seal("bicycles", "openai", {"OPENAI_API_KEY": key, **more})})
 
 
 def credentials_of(chain: Chain[Any]) -> Credentials:
@@ -66,11 +67,18 @@ async def test_an_own_key_works_without_an_environment(stand_ins: StandIns) -> N
 
 async def test_an_own_address_never_gets_the_environments_key() -> None:
     """Who can set an address must not be able to send the operator's key there."""
-    own = {"custom": SEALING.seal("custom", {"CUSTOM_BASE_URL": "https://elsewhere.example.com/v1"})}
+    values = {"CUSTOM_BASE_URL": "https://elsewhere.example.com/v1"}
+    own = Sealed("bicycles", {"custom": SEALING.seal("bicycles", "custom", values)})
     pool = Pool({"CUSTOM_API_KEY": "sk-of-the-operator", "CUSTOM_BASE_URL": "http://inside/v1"}, sealing=SEALING)
     chain = pool.models(["custom"], {"custom": {"model": "m"}}, own)
     assert credentials_of(chain) == Credentials("", "https://elsewhere.example.com/v1", is_own=True)
     await pool.close()
+
+
+async def test_a_copied_credential_opens_for_nobody_else(pool: Pool) -> None:
+    copied = replace(sealed("sk-of-bicycles"), workspace="boats")
+    with pytest.raises(AllFailed, match="sealed for openai in bicycles, not for openai in boats"):
+        await reply(pool.models(["openai"], {}, copied), Told())
 
 
 async def test_what_cannot_be_opened_is_told_once(pool: Pool) -> None:

@@ -181,8 +181,8 @@ def test_a_given_key_leaves_no_file(load: Load, tmp_path: Path) -> None:
 
 
 def test_each_installation_draws_a_key_for_credentials(load: Load, tmp_path: Path) -> None:
-    sealed = load()["CREDENTIAL_SEALING"].seal("deepgram", {"DEEPGRAM_API_KEY": "secret"})
-    assert load()["CREDENTIAL_SEALING"].open("deepgram", sealed) == {"DEEPGRAM_API_KEY": "secret"}
+    sealed = load()["CREDENTIAL_SEALING"].seal("bicycles", "deepgram", {"DEEPGRAM_API_KEY": "secret"})
+    assert load()["CREDENTIAL_SEALING"].open("bicycles", "deepgram", sealed) == {"DEEPGRAM_API_KEY": "secret"}
     assert stat.S_IMODE((tmp_path / "credential-keys").stat().st_mode) == 0o600
 
 

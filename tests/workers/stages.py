@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from connectors_app.base import Connector, Role
-from connectors_app.pool import Chain, Pool, Sealed
+from connectors_app.base import Connector, Role, Sealed
+from connectors_app.pool import Chain, Pool
 from connectors_app.runner import Deadlines
 from mesh.bus import Bus, Writer
 from mesh.config import parse

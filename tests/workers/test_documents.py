@@ -1,5 +1,6 @@
 import json
 
+from connectors_app.base import Sealed
 from mesh.config import dump, parse
 from mesh.events import SessionUpdated
 from mesh.subjects import Stage
@@ -28,7 +29,7 @@ async def test_credentials_are_found_beside_the_config(nats_url: str, valkey_url
         bus, configs, session = process.transport.bus, process.transport.configs, await process.create()
         config = await find_config(session, configs, bus)
         await configs.store_config(session, config, credentials={"deepgram": "sealed"})
-        assert await find_setup(session, configs, bus) == Setup(config, {"deepgram": "sealed"})
+        assert await find_setup(session, configs, bus) == Setup(config, Sealed("default", {"deepgram": "sealed"}))
 
 
 async def test_a_config_by_hand_takes_no_credentials_away(nats_url: str, valkey_url: str) -> None:
@@ -40,6 +41,8 @@ async def test_a_config_by_hand_takes_no_credentials_away(nats_url: str, valkey_
         await writer.append(SessionUpdated(config=document, revision="3"))
         async with process.transport.valkey.reaching() as client:
             await client.set(f"config:{session}", json.dumps({"metadata": {}, "config": document}))
-        assert await find_setup(session, configs, bus) == Setup(parse(document), {"deepgram": "sealed"})
+        assert await find_setup(session, configs, bus) == Setup(
+            parse(document), Sealed("default", {"deepgram": "sealed"})
+        )
         await configs.delete_config(session)
-        assert (await find_setup(session, configs, bus)).credentials == {"deepgram": "sealed"}
+        assert (await find_setup(session, configs, bus)).credentials.values == {"deepgram": "sealed"}

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from connectors_app.base import Sealed
 from mesh import asking, subjects
 from mesh.events import SessionCreated, SessionUpdated
 from mesh.roster import Beat
@@ -137,7 +138,7 @@ async def test_a_stage_takes_changed_credentials(process: Process) -> None:
         async with asyncio.timeout(SECONDS):
             while await made[0].heard.get() != updated:
                 pass
-        assert made[0].credentials == {"openai": "sealed"}
+        assert made[0].credentials == Sealed("w", {"openai": "sealed"})
 
 
 async def test_a_call_tells_changed_credentials(process: Process) -> None:
