@@ -1,7 +1,6 @@
 """What happens to every response: it is counted and carries the content policy. Static files are read here too."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -10,6 +9,8 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from prometheus_client import Counter
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from sessions_app.addresses import ReachingPage
 
 CONTENT_POLICY = "; ".join(
     (
@@ -35,9 +36,9 @@ DEVICES = "camera=(), display-capture=(), geolocation=(), payment=(), usb=(), mi
 """Only the call page listens."""
 
 
-def connecting(policy: str, origins: Iterable[str]) -> str:
-    """The policy of a page whose scripts also talk to these origins."""
-    return policy.replace("connect-src 'self'", " ".join(("connect-src 'self'", *origins)))
+def connecting(policy: str, origin: str) -> str:
+    """The policy of a page whose scripts also talk to that origin."""
+    return policy.replace("connect-src 'self'", f"connect-src 'self' {origin}")
 
 
 REQUESTS = Counter("meshag_web_requests", "Answered requests by the class of their status", ["status"])
@@ -75,12 +76,13 @@ class CountRequests(Passage):
 class ContentSecurityPolicy(Passage):
     """What pages may load and use.
 
-    A view whose page talks to other origins says so by `response.may_connect_to`; its own header is kept.
+    A view whose page talks to another origin answers with a ReachingPage; a header of its own is kept.
     """
 
     def see(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         policy = ADMIN_POLICY if request.path.startswith(reverse("admin:index")) else CONTENT_POLICY
-        policy = connecting(policy, getattr(response, "may_connect_to", ()))
+        if isinstance(response, ReachingPage):
+            policy = connecting(policy, response.reaches)
         response.headers.setdefault("Content-Security-Policy", policy)
         talks = request.path.startswith(reverse("calls:default"))
         response.headers.setdefault("Permissions-Policy", DEVICES.format("self" if talks else ""))

@@ -15,7 +15,7 @@ from connectors_app.models import Credential
 from mesh.config import ConfigError
 from pipelines_app.models import Agent
 from sessions_app.actions import start_session
-from sessions_app.addresses import socket_origin
+from sessions_app.addresses import render_reaching, socket_origin
 from sessions_app.introductions import Introduction, introduce
 from sessions_app.switchboard import Refused, TransportAway
 from sessions_app.visitors import SignInNeeded, agent_for, agents_for
@@ -54,9 +54,7 @@ def _page(request: HttpRequest, agent: Agent) -> HttpResponse:
         "others": list(zip(others, its, strict=True)),
         "local_url": f"http://localhost:{request.get_port()}{request.path}",
     }
-    response = render(request, "sessions_app/call.html", context)
-    response.may_connect_to = (socket_origin(request),)  # type: ignore[attr-defined]  # the content policy reads it
-    return response
+    return render_reaching(request, "sessions_app/call.html", context, reaches=socket_origin(request))
 
 
 def _introductions(agents: Sequence[Agent]) -> list[Introduction]:

@@ -6,14 +6,13 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts_app.models import User
 from meshag_site.doctor.examination import Doctor
 from meshag_site.doctor.findings import Area, Finding, in_words
 from meshag_site.middleware import DEVICES
-from sessions_app.addresses import socket_origin
+from sessions_app.addresses import render_reaching, socket_origin
 
 DOCTOR = Doctor()
 
@@ -27,10 +26,10 @@ async def doctor(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     shown, hidden = await DOCTOR.examine_for(user)
     transport = "http" + socket_origin(request).removeprefix("ws")
-    context = {"areas": _by_area(shown), "words": in_words(shown), "hidden": hidden and in_words(hidden)}
-    page = sync_to_async(render)  # a template may ask the database
-    response = await page(request, "meshag_site/doctor.html", context | {"transport": transport})
-    response.may_connect_to = (transport,)  # type: ignore[attr-defined]  # the content policy reads it
+    words = {"words": in_words(shown), "hidden": hidden and in_words(hidden)}
+    context = {"areas": _by_area(shown), "transport": transport, **words}
+    page = sync_to_async(render_reaching)  # a template may ask the database
+    response = await page(request, "meshag_site/doctor.html", context, reaches=transport)
     response["Permissions-Policy"] = DEVICES.format("self")  # else the browser says of the microphone that it is denied
     return response
 
