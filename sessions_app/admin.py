@@ -221,7 +221,7 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
 class OfSession(ReadOnly, WithinWorkspaces):
     """A list of rows of all sessions."""
 
-    list_select_related = ["session"]
+    list_select_related = ["session__agent_version__agent"]
     show_full_result_count = False
 
     @display(description="session", ordering="session")

@@ -18,7 +18,7 @@ from sessions_app.actions import start_session
 from sessions_app.addresses import render_reaching, socket_origin
 from sessions_app.introductions import Introduction, introduce
 from sessions_app.switchboard import Refused, TransportAway
-from sessions_app.visitors import SignInNeeded, agent_for, agents_for
+from sessions_app.visitors import VISITOR, SignInNeeded, agent_for, agents_for
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def start(request: HttpRequest, workspace: str, slug: str) -> HttpResponseBase:
         return JsonResponse({"message": "Your role may not call this agent."}, status=403)
     except Http404:
         return JsonResponse({"message": "This agent can no longer be called. Reload this page."}, status=404)
-    caller = request.user.get_username()
+    caller = request.user.get_username() or VISITOR
     try:
         opened = start_session(workspace=agent.workspace, version=agent.published, caller=caller)
     except TransportAway as error:

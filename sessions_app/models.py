@@ -111,8 +111,12 @@ class Session(models.Model):
 
     @property
     def title(self) -> str:
-        """What people call it."""
-        return self.name or f"Session {self.id[:8]}"
+        """What people call it. Pages show the time as the reader's clock has it."""
+        return self.name or f"{self.made_of}, {self.created_at:%H:%M} UTC"
+
+    @property
+    def made_of(self) -> str:
+        return self.agent_version.agent.name if self.agent_version else "Own document"
 
     def go_live(self, *, at: datetime, rate: int) -> None:
         if self.state == State.CREATED:

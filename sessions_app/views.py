@@ -43,7 +43,8 @@ def detail(request: HttpRequest, session_id: str) -> HttpResponse:
 
 def session_to_run(request: HttpRequest, session_id: str) -> Session:
     """Raises Http404 for a stranger, PermissionDenied for a mere onlooker."""
-    session = get_object_or_404(Session.objects.for_user(request.user).select_related("workspace"), id=session_id)
+    sessions = Session.objects.for_user(request.user).select_related("agent_version__agent", "workspace")
+    session = get_object_or_404(sessions, id=session_id)
     if not Session.objects.for_user(request.user, Right.RUN).filter(pk=session.pk).exists():
         raise PermissionDenied
     return session

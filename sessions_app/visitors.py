@@ -9,6 +9,9 @@ from mesh import openness
 from mesh.openness import Visit
 from pipelines_app.models import Agent, AgentQuerySet
 
+VISITOR = "visitor"
+"""How a caller is called who is not signed in."""
+
 
 class SignInNeeded(Exception):
     """Nobody is signed in, and the door is not open."""

@@ -1,6 +1,7 @@
 // Small comforts of every page: times in the reader's own zone, buttons that copy, and a word when live news stop.
 
 const looks = {
+  clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
   time: { timeStyle: "medium" },
   moment: { dateStyle: "medium", timeStyle: "medium" },
 };
@@ -28,7 +29,10 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
 });
+const named = document.querySelector("[data-titles]"); // the document's title has its words
+const before = named?.textContent;
 showTimes(document);
+if (named) document.title = document.title.replace(before, named.textContent);
 for (const name of ["htmx:wsAfterMessage", "htmx:afterSettle"]) {
   document.body.addEventListener(name, () => showTimes(document));
 }

@@ -103,6 +103,11 @@ def test_a_call_begins_at_the_transport(owner: User, version: AgentVersion, aske
     assert (question["transport"], question["caller"]) == ("websocket", "owner")
 
 
+def test_an_unknown_caller_is_a_visitor(client: Client, demo: Agent, asked: list[Mapping[str, Any]]) -> None:
+    assert client.post(f"{DEMO}start/", **NEAR).status_code == 200
+    assert asked[0]["caller"] == "visitor"
+
+
 def test_behind_a_proxy_the_socket_is_there_too(
     owner: User, version: AgentVersion, asked: list[Mapping[str, Any]], settings: Settings
 ) -> None:

@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from accounts_app.models import User
+from pipelines_app.models import AgentVersion
 from sessions_app.models import Session
 from tests.sessions_app.stories import Story, Write, created, tell_a_call
 from tests.world import signed_in
@@ -24,9 +25,20 @@ def test_a_member_reads_the_transcript(owner: User) -> None:
 
 
 def test_the_heading_is_for_people(owner: User) -> None:
-    assert "<h1>Booking</h1>" in signed_in(owner).get(URL).content.decode()
+    page = signed_in(owner).get(URL).content.decode()
+    assert "<h1 data-titles>Booking</h1>" in page and "<title>Booking · MeshAG</title>" in page
+
+
+def test_without_a_name_agent_and_time_tell(owner: User, version: AgentVersion) -> None:
+    Session.objects.update(name="", agent_version=version)
+    page = signed_in(owner).get(URL).content.decode()
+    assert f"<title>{version.agent.name}, 14:13 UTC · MeshAG</title>" in page
+    assert f"<h1 data-titles>{version.agent.name}, <time" in page and "14:13 UTC</time></h1>" in page
+
+
+def test_a_document_of_its_own_tells_too(owner: User) -> None:
     Session.objects.update(name="")
-    assert "<h1>Session s1</h1>" in signed_in(owner).get(URL).content.decode()
+    assert "<title>Own document, 14:13 UTC · MeshAG</title>" in signed_in(owner).get(URL).content.decode()
 
 
 def test_a_teammate_may_look_too(teammate: User) -> None:
