@@ -17,13 +17,18 @@ from rest_framework.views import exception_handler
 from accounts_app.api import APIKeyView, MeView
 from mesh.bus import BusError
 from mesh.config import ConfigError
-from pipelines_app.actions import NeverPublished
-from pipelines_app.api import AgentView, PipelineView, VersionView
+from pipelines_app.actions import DraftWouldBeLost, NeverPublished
+from pipelines_app.api import AgentView, VersionView
+from pipelines_app.pipeline_api import PipelineView
 from sessions_app.api import SessionView
 from sessions_app.event_api import SessionEvents
 from sessions_app.switchboard import Refused, TransportAway
 
 Detail = list[dict[str, str]]
+DRAFT_WOULD_BE_LOST = (
+    "Nothing is restored: no version keeps the draft as it is now. Publish or export it first, or send "
+    '"overwrite_draft": true to lose it.'
+)
 
 
 class Addresses(SimpleRouter):
@@ -74,6 +79,8 @@ def explain(error: Exception, context: Mapping[str, Any]) -> Response | None:
             return _refusal(409, [], "Somebody else has taken that name or number in this moment.")
         case NeverPublished():
             return _refusal(404, [], f"{error}.")
+        case DraftWouldBeLost():
+            return _refusal(409, [], DRAFT_WOULD_BE_LOST)
         case UnreadablePostError():
             return _refusal(400, [], "The body did not arrive.")
         case ModelError():

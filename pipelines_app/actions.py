@@ -33,6 +33,10 @@ class ChangedMeanwhile(Exception):
     """The draft is not the one that was looked at."""
 
 
+class DraftWouldBeLost(Exception):
+    """No version says what the draft says, and it was about to be replaced."""
+
+
 def check_document(document: object) -> config.AgentConfig:
     """Raises mesh.config.ConfigError with every problem of the document, its providers' options included."""
     parsed = config.parse(document)
@@ -90,13 +94,21 @@ def keeps_draft(*, agent: Agent) -> bool:
     return agent.versions.filter(sha256=content).exists()
 
 
-def restore_version(*, agent: Agent, number: int) -> None:
-    """Make the draft what this version says; nothing is published. Raises NeverPublished."""
+def restore_version(*, agent: Agent, number: int, lost: str | None = "") -> None:
+    """Make the draft what this version says; nothing is published.
+
+    `lost` is the revision of a draft that may be lost although no version keeps it; None: whichever it is.
+    Raises NeverPublished and DraftWouldBeLost.
+    """
     old = find_version(agent=agent, number=number)
-    agent.draft = old.config
-    agent.user_template = old.user_template
-    agent.context_instructions = old.context_instructions
-    agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
+    with transaction.atomic():
+        lock_agent(agent)
+        if lost not in (None, config.revision(agent.draft)) and not keeps_draft(agent=agent):
+            raise DraftWouldBeLost
+        agent.draft = old.config
+        agent.user_template = old.user_template
+        agent.context_instructions = old.context_instructions
+        agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
 
 
 def find_version(*, agent: Agent, number: int) -> AgentVersion:
@@ -177,6 +189,7 @@ def _publish(
                 published_by=by,
                 note=note,
             )
+            version.is_new = True
         agent.published = version
         agent.save(update_fields=["published", "updated_at"])
     return version

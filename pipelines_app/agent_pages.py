@@ -22,10 +22,10 @@ from mesh.config import ConfigError, Problem, load_json, revision
 from pipelines_app import drafts
 from pipelines_app.actions import (
     ChangedMeanwhile,
+    DraftWouldBeLost,
     NeverPublished,
     check_document,
     find_version,
-    keeps_draft,
     lock_agent,
     publish_agent,
     restore_version,
@@ -37,7 +37,7 @@ from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
-from pipelines_app.providers import Keys, ProviderList, without_key
+from pipelines_app.providers import Keys, ProviderList, key_warnings
 
 DRAFT = "draft"
 DRAFT_CHANGED = (
@@ -249,16 +249,15 @@ class AgentPages(WithinWorkspaces):
             version = find_version(agent=agent, number=int(number))
         except (NeverPublished, ValueError):
             raise Http404("There is no such version.") from None
-        with transaction.atomic():
-            lock_agent(agent)
-            is_asked = request.POST.get("lost") == revision(agent.draft)
-            if not (is_asked or keeps_draft(agent=agent)):
-                differences = compare(version.config, agent.draft)
-                facts = {"version": version, "differences": differences, "lost": revision(agent.draft)}
-                return self.show(request, "restore", agent, "restore", **facts)
-            restore_version(agent=agent, number=version.number)
+        try:
+            restore_version(agent=agent, number=version.number, lost=request.POST.get("lost", ""))
+        except DraftWouldBeLost:
+            differences = compare(version.config, agent.draft)
+            facts = {"version": version, "differences": differences, "lost": revision(agent.draft)}
+            return self.show(request, "restore", agent, "restore", **facts)
         self.log_change(request, agent, f"Restored version {version.number} into the draft.")
         messages.success(request, f"The draft is now as version {version.number}. Callers notice when you publish it.")
+        warn_of_keys(request, agent, agent.draft)
         return self.back_to("versions", agent)
 
     def withdraw_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -298,8 +297,7 @@ class AgentPages(WithinWorkspaces):
             )
         else:
             messages.success(request, f"Published. New calls of {agent.name} run version {version.number}.")
-        for title in without_key(version.config, Keys.of(os.environ, [agent.workspace_id])):
-            messages.warning(request, f"No provider for {title} has a key: calls will fail.")
+        warn_of_keys(request, agent, version.config)
 
     def back_to(self, word: str, agent: Agent) -> HttpResponse:
         return redirect(reverse(f"admin:pipelines_app_agent_{word}", args=[agent.pk]))
@@ -314,6 +312,12 @@ def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
         messages.error(request, f"Not published: {agent.name}, version {number}: {told(error.problems)}")
     else:
         messages.success(request, f"Published. New calls of {agent.name} run version {newest.number}: {newest.note}.")
+        warn_of_keys(request, agent, newest.config)
+
+
+def warn_of_keys(request: HttpRequest, agent: Agent, document: Any) -> None:
+    for warning in key_warnings(document, agent.workspace_id):
+        messages.warning(request, warning)
 
 
 def tell_draft(request: HttpRequest, agent: Agent) -> None:

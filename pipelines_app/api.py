@@ -1,4 +1,4 @@
-"""The API of agents, their versions and the pipelines of a workspace."""
+"""The API of agents and their versions."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from accounts_app.models import Right, User, Workspace
 from accounts_app.paging import Cursors
 from pipelines_app import actions, examples
 from pipelines_app.comparing import MISSING, Difference, compare
-from pipelines_app.models import Agent, AgentVersion, Pipeline
+from pipelines_app.models import Agent, AgentVersion
 from pipelines_app.serializers import (
     AgentAnswer,
     AgentChange,
@@ -25,10 +25,10 @@ from pipelines_app.serializers import (
     Comparing,
     ComparisonAnswer,
     NewAgent,
-    NewPipeline,
-    PipelineAnswer,
-    PipelineChange,
+    PublishedAnswer,
     Publishing,
+    RestoredAnswer,
+    Restoring,
     VersionAnswer,
     Which,
 )
@@ -86,7 +86,7 @@ class Slugged(Owned):
 class AgentView(ListModelMixin, RetrieveModelMixin, Slugged):
     queryset = Agent.objects.select_related("workspace", "published")
     serializer_class = AgentAnswer
-    rights = dict.fromkeys(("partial_update", "publish", "put_document"), Right.BUILD)
+    rights = dict.fromkeys(("partial_update", "publish", "withdraw", "put_document"), Right.BUILD)
 
     @operation(
         "List agents",
@@ -156,19 +156,34 @@ class AgentView(ListModelMixin, RetrieveModelMixin, Slugged):
     @operation(
         "Publish an agent",
         "Makes its draft the version that new sessions run. Without a change since the last version, that one is "
-        "answered and none is added.",
+        "answered and none is added. `warnings` names what lacks a key.",
         body=Publishing,
         bodies={"With a note": {"note": "Asks for the phone number first"}},
-        answers={200: VersionAnswer},
+        answers={200: PublishedAnswer},
         parameters=[WORKSPACE],
         errors=(404,),
-        answer=examples.VERSION,
+        answer=examples.PUBLISHED,
     )
     @action(detail=True, methods=["post"])
     def publish(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         agent = self.get_object()
         note = taken(Publishing, request.data).get("note", "")
-        return Response(VersionAnswer(actions.publish_agent(agent=agent, by=person(request), note=note)).data)
+        return Response(PublishedAnswer(actions.publish_agent(agent=agent, by=person(request), note=note)).data)
+
+    @operation(
+        "Take an agent out of service",
+        "It answers no new sessions and calls until a version is published again; those that run go on to their end. "
+        "Its draft and its versions stay. An agent that is out of service already is answered as it is.",
+        answers={200: AgentAnswer},
+        parameters=[WORKSPACE],
+        errors=(400, 403, 404),
+        answer=examples.AGENT | {"published": None},
+    )
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        agent = self.get_object()
+        actions.withdraw_agent(agent=agent)
+        return Response(AgentAnswer(agent).data)
 
     @operation(
         "Export an agent's document",
@@ -292,118 +307,33 @@ class VersionView(ListModelMixin, RetrieveModelMixin, Owned):
 
     @operation(
         "Restore a version as the draft",
-        "The draft becomes what this version says. Nothing is published.",
-        answers={200: AgentAnswer},
+        "The draft becomes what this version says. Nothing is published: sessions go on with `published`. A draft "
+        "that no version keeps is lost by it: that is refused with 409, unless `overwrite_draft` is true.",
+        body=Restoring,
+        bodies={"Whatever the draft says": {"overwrite_draft": True}},
+        answers={200: RestoredAnswer},
         parameters=[WORKSPACE],
-        errors=(400, 403, 404),
-        answer=examples.AGENT,
+        errors=(404, 409),
+        answer=examples.RESTORED,
     )
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         version = self.get_object()
-        actions.restore_version(agent=version.agent, number=version.number)
-        return Response(AgentAnswer(version.agent).data)
+        lost = None if taken(Restoring, request.data)["overwrite_draft"] else ""
+        actions.restore_version(agent=version.agent, number=version.number, lost=lost)
+        return Response(RestoredAnswer(version.agent, context={"restored": version.number}).data)
 
     @operation(
         "Roll back to a version",
         "Publishes what this version says under a new number, so that the numbers tell the whole history. The draft "
-        "stays as it is.",
-        answers={200: VersionAnswer},
+        "stays as it is. `warnings` names what lacks a key.",
+        answers={200: PublishedAnswer},
         parameters=[WORKSPACE],
         errors=(400, 403, 404, 422),
-        answer=examples.VERSION | {"number": 4, "note": "Back to version 3"},
+        answer=examples.PUBLISHED | {"number": 4, "note": "Back to version 3"},
     )
     @action(detail=True, methods=["post"], url_path="roll-back")
     def roll_back(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         old = self.get_object()
         version = actions.roll_back_agent(agent=old.agent, number=old.number, by=person(request))
-        return Response(VersionAnswer(version).data)
-
-
-# -- pipelines -------------------------------------------------------------------------------------------
-
-
-@extend_schema(tags=["pipelines"])
-class PipelineView(ListModelMixin, RetrieveModelMixin, Slugged):
-    """Steps under a name, for many agents. An agent's document holds a copy."""
-
-    queryset = Pipeline.objects.select_related("workspace").prefetch_related("steps")
-    serializer_class = PipelineAnswer
-    rights = dict.fromkeys(("partial_update", "destroy"), Right.BUILD)
-
-    @operation(
-        "List pipelines",
-        "By slug.",
-        answers={200: PipelineAnswer(many=True)},
-        parameters=[IN_WORKSPACE],
-        errors=(422,),
-        answer=examples.PIPELINE,
-    )
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().list(request, *args, **kwargs)
-
-    @operation(
-        "A pipeline",
-        "Its steps in their order, as an agent's document takes them.",
-        answers={200: PipelineAnswer},
-        parameters=[WORKSPACE],
-        errors=(400, 404),
-        answer=examples.PIPELINE,
-    )
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().retrieve(request, *args, **kwargs)
-
-    @operation(
-        "Create a pipeline",
-        "Agents do not change by it: a document holds a copy of the steps.",
-        body=NewPipeline,
-        bodies={"Text chat": examples.NEW_PIPELINE},
-        answers={201: PipelineAnswer},
-        errors=(409,),
-        answer=examples.PIPELINE,
-    )
-    def create(self, request: Request) -> Response:
-        asked = taken(NewPipeline, request.data)
-        workspace = self.access.choose(Right.BUILD, asked.pop("workspace", ""))
-        steps = asked.pop("steps")
-        self.refuse_taken(workspace, asked["slug"])
-        pipeline = Pipeline(workspace=workspace, **{"name": asked["slug"]} | asked)
-        pipeline.full_clean()
-        with transaction.atomic():
-            pipeline.save()
-            actions.replace_steps(pipeline=pipeline, steps=steps)
-        return Response(PipelineAnswer(pipeline).data, status=201)
-
-    @operation(
-        "Change a pipeline",
-        "Only what is given; `steps` replaces all steps. Documents that hold a copy stay as they are.",
-        body=PipelineChange,
-        bodies={"Another name": {"name": "Chat"}},
-        answers={200: PipelineAnswer},
-        parameters=[WORKSPACE],
-        errors=(404,),
-        answer=examples.PIPELINE,
-    )
-    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        pipeline = self.get_object()
-        asked = taken(PipelineChange, request.data)
-        steps = asked.pop("steps", None)
-        for name, value in asked.items():
-            setattr(pipeline, name, value)
-        pipeline.full_clean()
-        with transaction.atomic():
-            pipeline.save()
-            if steps is not None:
-                actions.replace_steps(pipeline=pipeline, steps=steps)
-        return Response(PipelineAnswer(self.get_object()).data)
-
-    @operation(
-        "Delete a pipeline",
-        "Agents keep their copies of it.",
-        answers={204: None},
-        parameters=[WORKSPACE],
-        errors=(400, 403, 404),
-    )
-    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        self.get_object().delete()
-        return Response(status=204)
+        return Response(PublishedAnswer(version).data)

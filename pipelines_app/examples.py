@@ -43,6 +43,9 @@ VERSION: dict[str, Any] = {
     "user_template": "",
     "context_instructions": "",
 }
+WARNINGS = ["Thinking: Anthropic will be passed over, for want of a key."]
+PUBLISHED: dict[str, Any] = VERSION | {"is_new": True, "warnings": WARNINGS}
+RESTORED: dict[str, Any] = AGENT | {"restored": 2, "warnings": WARNINGS}
 COMPARISON: dict[str, Any] = {
     "old": "3",
     "new": "draft",

@@ -176,6 +176,9 @@ class AgentVersion(models.Model):
     published_at = models.DateTimeField(auto_now_add=True)
     published_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
+    is_new = False
+    """Whether it was made just now: publishing what the newest version says makes none."""
+
     objects = AgentVersionQuerySet.as_manager()
 
     class Meta:

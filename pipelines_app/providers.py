@@ -1,5 +1,6 @@
 """The ordered providers of one role in the agent's form: each with the form of its own options."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -45,10 +46,18 @@ class Keys:
         return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
 
 
-def without_key(document: drafts.Document, keys: Keys) -> list[str]:
-    """What the agent does of which no provider can be used: such calls fail."""
+def key_warnings(document: drafts.Document, workspace: int) -> list[str]:
+    """What calls that run this document lack, for who publishes, restores or rolls back to it."""
+    keys = Keys.of(os.environ, [workspace])
     used = drafts.roles(drafts.flow_steps(document))
-    return [TITLES[role][0] for role in used if not set(drafts.chain(document, role)) & set(keys.usable(role))]
+    return [warning for role in used if (warning := _key_warning(role, drafts.chain(document, role), keys))]
+
+
+def _key_warning(role: Role, chain: Sequence[str], keys: Keys) -> str:
+    without = [registry.get(role, slug).label for slug in chain if slug in keys.missing(role)]
+    if not set(chain) & set(keys.usable(role)):
+        return f"No provider for {TITLES[role][0]} has a key: calls will fail."
+    return f"{TITLES[role][0]}: {' and '.join(without)} will be passed over, for want of a key." if without else ""
 
 
 @cache

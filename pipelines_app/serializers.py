@@ -12,11 +12,13 @@ from mesh.config import ConfigError
 from pipelines_app.actions import check_document
 from pipelines_app.flows import FlowStep
 from pipelines_app.models import Agent, AgentVersion, Pipeline, Service, Stream, validate_phone_number, validate_words
+from pipelines_app.providers import key_warnings
 
 DOCUMENT = {"$ref": "#/components/schemas/AgentDocument"}
 AgentDocument = {"application/json": DOCUMENT}
 """As a body: the document itself."""
 LONGEST_TEXT = 100_000
+WARNINGS = "For people: which providers have no key, and what that means for calls. Empty when all is well."
 
 
 @extend_schema_field(DOCUMENT)
@@ -108,6 +110,12 @@ class Publishing(Strict):
     note = Line(max_length=200, required=False, allow_blank=True)
 
 
+class Restoring(Strict):
+    overwrite_draft = serializers.BooleanField(
+        default=False, help_text="Replace the draft also when no version says what it says, so that it is lost."
+    )
+
+
 @extend_schema_field(DOCUMENT)
 class StoredDocument(serializers.JSONField):
     """As it was published."""
@@ -134,6 +142,40 @@ class VersionAnswer(serializers.ModelSerializer[AgentVersion]):
             "context_instructions",
         ]
         read_only_fields = fields
+
+
+class PublishedAnswer(VersionAnswer):
+    """What publishing and rolling back did."""
+
+    is_new = serializers.BooleanField(
+        read_only=True, help_text="False: the newest version said the same already, and no other was added."
+    )
+    warnings = serializers.SerializerMethodField(help_text=WARNINGS)
+
+    class Meta(VersionAnswer.Meta):
+        fields = [*VersionAnswer.Meta.fields, "is_new", "warnings"]
+        read_only_fields = fields
+
+    def get_warnings(self, version: AgentVersion) -> list[str]:
+        return key_warnings(version.config, version.agent.workspace_id)
+
+
+class RestoredAnswer(AgentAnswer):
+    """What restoring did. `published` is still what sessions run."""
+
+    restored = serializers.SerializerMethodField(help_text="The number of the version that the draft is now as.")
+    warnings = serializers.SerializerMethodField(help_text=WARNINGS)
+
+    class Meta(AgentAnswer.Meta):
+        fields = [*AgentAnswer.Meta.fields, "restored", "warnings"]
+        read_only_fields = fields
+
+    def get_restored(self, agent: Agent) -> int:
+        number: int = self.context["restored"]
+        return number
+
+    def get_warnings(self, agent: Agent) -> list[str]:
+        return key_warnings(agent.draft, agent.workspace_id)
 
 
 @extend_schema_field({"type": "string", "pattern": "^(draft|[0-9]{1,9})$"})

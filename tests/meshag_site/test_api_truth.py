@@ -29,6 +29,7 @@ CALLS: tuple[tuple[str, str, Any], ...] = (
     ("patch", "agents/shop", {"description": "Bicycles."}),
     ("put", "agents/shop/document", make_document(greeting="Hello.")),
     ("get", "agents/shop/compare", None),
+    ("post", "agents/shop/withdraw", None),
     ("post", "agents/shop/publish", {"note": "x"}),
     ("get", "agents/shop/document", None),
     ("get", "agents/shop/versions", None),
@@ -107,7 +108,7 @@ JSON = st.recursive(
 FIELDS = (
     ("slug", "name", "draft", "config", "steps", "agent", "version", "workspace", "text", "note", "publish")
     + ("is_default", "capabilities", "phone_number", "from", "to", "stream", "expires_at", "caller", "captions")
-    + ("description", "user_template")
+    + ("description", "user_template", "overwrite_draft")
 )
 PARAMETERS = (
     "cursor",

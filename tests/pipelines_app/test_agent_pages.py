@@ -121,6 +121,15 @@ def test_restoring_asks_before_a_draft_is_lost(owner: User, version: AgentVersio
     assert agent.draft == version.config
 
 
+@pytest.mark.parametrize("word", ["restore", "publish-again"])
+def test_missing_keys_are_warned_of(
+    word: str, owner: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    page = send(as_staff(owner), word, version.agent, number=1).content.decode()
+    assert "No provider for Thinking has a key: calls will fail." in page
+
+
 def test_restoring_asks_again_about_another_draft(owner: User, version: AgentVersion) -> None:
     agent, client = redraft(version.agent, make_document(greeting="Mine")), as_staff(owner)
     lost = send(client, "restore", agent, number=1).context["lost"]

@@ -16,8 +16,9 @@ WRITES: tuple[tuple[str, str, Any], ...] = (
     ("PATCH", "agents/shop", {"name": "Other"}),
     ("POST", "agents/shop/publish", {}),
     ("PUT", "agents/shop/document", make_document(greeting="Hello.")),
-    ("POST", "agents/shop/versions/1/restore", {}),
+    ("POST", "agents/shop/versions/1/restore", {"overwrite_draft": True}),
     ("POST", "agents/shop/versions/1/roll-back", {}),
+    ("POST", "agents/shop/withdraw", {}),
 )
 
 
@@ -103,14 +104,43 @@ def test_a_version_that_is_not_there(query: dict[str, str], key: Program, versio
 
 
 def test_a_restored_version_is_the_draft(key: Program, version: AgentVersion) -> None:
+    actions.publish_agent(agent=redraft(version.agent, make_document(greeting="Hello.")))
+    done = key.post("agents/shop/versions/1/restore").json()
+    assert (done["restored"], done["published"], done["draft"]) == (1, 2, make_document())
+
+
+def test_restoring_refuses_to_lose_a_draft(key: Program, version: AgentVersion) -> None:
     redraft(version.agent, make_document(greeting="Hello."))
-    assert key.post("agents/shop/versions/1/restore").json()["draft"] == make_document()
+    refused = key.post("agents/shop/versions/1/restore")
+    assert refused.status_code == 409 and '"overwrite_draft": true' in refused.json()["error"]
+    assert key.get("agents/shop").json()["draft"]["greeting"] == "Hello."
+    assert key.post("agents/shop/versions/1/restore", {"overwrite_draft": True}).json()["draft"] == make_document()
+
+
+def test_an_agent_is_taken_out_of_service(key: Program, version: AgentVersion) -> None:
+    for _ in range(2):
+        answer = key.post("agents/shop/withdraw")
+        assert (answer.status_code, answer.json()["published"]) == (200, None)
+    back = key.post("agents/shop/publish").json()
+    assert (back["number"], back["is_new"]) == (1, False)
+
+
+@pytest.mark.parametrize("path", ["publish", "versions/1/restore", "versions/1/roll-back"])
+def test_missing_keys_are_warned_of(
+    path: str, key: Program, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    roles = ("Hearing", "Thinking", "Speaking")
+    expected = [f"No provider for {role} has a key: calls will fail." for role in roles]
+    assert key.post(f"agents/shop/{path}").json()["warnings"] == expected
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
+    assert key.post(f"agents/shop/{path}").json()["warnings"] == []
 
 
 def test_rolling_back_publishes_anew(key: Program, version: AgentVersion) -> None:
     actions.publish_agent(agent=redraft(version.agent, make_document(greeting="Hello.")))
     back = key.post("agents/shop/versions/1/roll-back").json()
-    assert (back["number"], back["config"]) == (3, make_document())
+    assert (back["number"], back["is_new"], back["config"]) == (3, True, make_document())
     assert [each["number"] for each in key.get("agents/shop/versions").json()["results"]] == [3, 2, 1]
 
 

@@ -193,6 +193,13 @@ def test_publishing_warns_of_missing_keys(operator: User, agent: Agent, monkeypa
     assert agent.published is not None and "No provider for Speaking" not in page
 
 
+def test_a_passed_over_provider_is_named(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    page = save(signed_in(operator), agent, llm_order=["openai", "anthropic", "script"], _publish="").content.decode()
+    assert "Thinking: OpenAI and Anthropic will be passed over, for want of a key." in page
+
+
 def test_a_new_agent_comes_with_a_document(owner: User, workspace: Workspace) -> None:
     client = as_staff(owner)
     address = reverse("admin:pipelines_app_agent_add")
