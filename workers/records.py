@@ -19,7 +19,7 @@ WRITE_WITHIN = 3.0
 
 
 class Records:
-    """Those of live calls are remembered, for a Valkey that forgets them."""
+    """Those of live calls are remembered, for a Valkey that forgets them, until the end of the call is written."""
 
     def __init__(self, sessions: SessionStore, configs: ConfigStorage, ttl: int) -> None:
         self._sessions = sessions
@@ -27,7 +27,7 @@ class Records:
         self._ttl = ttl
         self._live: set[str] = set()
         self._seen: dict[str, Record] = {}
-        """By session of a call: its record as it was last written."""
+        """By session of a call, or with changes that wait: its record as it was last known."""
         self._unwritten: dict[str, Record] = {}
         """By session: changes of its record that wait for Valkey."""
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -37,29 +37,43 @@ class Records:
         self._live.add(session)
 
     def forget(self, session: str) -> None:
+        """Its call is over; what waits to be written still needs the record."""
         self._live.discard(session)
-        self._seen.pop(session, None)
+        if session not in self._unwritten:
+            self._seen.pop(session, None)
+
+    def hand_over(self, session: str) -> None:
+        """Its call goes on elsewhere: what waits here is older than what is written there."""
+        self._unwritten.pop(session, None)
+        self.forget(session)
 
     async def note(self, session: str, **changes: Any) -> None:
-        """While Valkey is away the changes wait, and the call does not."""
+        """While Valkey is away the changes wait, and the call does not. Without changes, write it anew."""
+        if changes:
+            changes["updated_at"] = datetime.now(UTC).isoformat()
+        self._unwritten[session] = self._unwritten.get(session, {}) | changes  # kept, whatever interrupts the writing
         async with self._writing.setdefault(session, asyncio.Lock()):
-            waiting = self._unwritten.get(session, {})
-            changes = {**waiting, "updated_at": datetime.now(UTC).isoformat(), **changes} if changes else waiting
-            self._unwritten[session] = changes  # until it is written, whatever interrupts that
+            waiting = self._unwritten.get(session)
+            if waiting is None:
+                return  # somebody else has written it
             try:
-                await self._write(session, changes)
+                await self._write(session, waiting)
             except StoreUnavailable as error:
                 log.warning("session record waits for Valkey", extra={"session": session, "error": str(error)})
             else:
-                del self._unwritten[session]
+                self._written(session, waiting)
+
+    def _written(self, session: str, changes: Record) -> None:
+        if self._unwritten.get(session) is changes:  # nothing was added meanwhile
+            del self._unwritten[session]
+        if session not in self._live:
+            self.forget(session)
 
     async def _write(self, session: str, changes: Record) -> None:
         record = await self._sessions.get(session) or self._seen.get(session)
         if record is not None:
-            record |= changes
+            self._seen[session] = record = record | changes
             await self._sessions.put(session, record, self._ttl)
-            if session in self._live:
-                self._seen[session] = record
         await self._configs.extend_config_ttl(session, self._ttl)
 
     async def extend(self, session: str) -> None:

@@ -71,7 +71,7 @@ class Transport:
         self.calls: dict[str, Call] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
-        self._inquiries = Inquiries(bus)
+        self._inquiries = Inquiries(bus, is_alone=settings.is_alone)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -357,10 +357,13 @@ class Transport:
             self.metrics.actor_failures.inc()
             log.exception("call failed", extra={"session": session})
         finally:
-            self.calls.pop(session, None)
+            past = self.calls.pop(session, None)
             self._running.pop(session, None)
             self._resume_tokens.pop(session, None)
-            self.records.forget(session)
+            if past and past.is_fenced:
+                self.records.hand_over(session)
+            else:
+                self.records.forget(session)
             if command:
                 await command.close()
             await line.wire.close()
