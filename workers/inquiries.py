@@ -10,7 +10,7 @@ from typing import Any
 from connectors_app import registry
 from mesh import subjects
 from mesh.bus import Bus, BusError, NoAnswer
-from workers.desk import AgentAnswer, Unavailable
+from workers.desk import DEFAULT_WORKSPACE, AgentAnswer, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,10 @@ AWAY_SECONDS = 3.0
 
 
 class Inquiries:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, is_alone: bool = False) -> None:
         self._bus = bus
+        self._is_alone = is_alone
+        """Started by hand in the embedded default, where there need be no bridge."""
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._sealed: dict[tuple[str, str], tuple[float, str | None]] = {}
         """By workspace and provider, with the time of the answer."""
@@ -56,8 +58,8 @@ class Inquiries:
     async def credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
         """The workspace's own, sealed, by provider; raises Unavailable: no other key may take their place.
 
-        A bridge that does not answer has what it said last used for a while. Where there never was one, there are no
-        such credentials.
+        A bridge that does not answer has what it said last used for a while. A transport by itself opens sessions of
+        the default workspace with the environment's keys, until it has met a bridge.
         """
         asked = sorted(registry.with_credentials().keys() & set(providers))
         if not asked:
@@ -72,9 +74,14 @@ class Inquiries:
         except Unavailable as error:
             self._ask_again = time.monotonic() + AWAY_SECONDS
             log.warning("the bridge does not tell credentials", extra={"error": str(error)})
-            if known is None and self._has_met_bridge:
-                raise
-            return known or {}
+            if known is not None:
+                return known
+            if self._may_do_without(workspace):
+                return {}
+            raise Unavailable(f"Nobody can tell now whether the workspace has keys of its own. {error}") from None
+
+    def _may_do_without(self, workspace: str) -> bool:
+        return self._is_alone and not self._has_met_bridge and workspace == DEFAULT_WORKSPACE
 
     async def _ask_credentials(self, workspace: str, providers: list[str], within: float) -> dict[str, str]:
         question = {"workspace": workspace, "providers": providers}

@@ -44,6 +44,11 @@ class Settings:
     transcript_seconds: float = 3.0
     stall_seconds: float = 2.0
 
+    @property
+    def is_alone(self) -> bool:
+        """A transport that nobody supervises: there need be no web and no bridge beside it."""
+        return self.embedded and self.transport_fd is None
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """An empty value counts as none. Raises BadSetting."""

@@ -37,6 +37,7 @@ async def process(own_nats: RunningServer, valkey_url: str) -> AsyncIterator[Pro
     async with transport_process(own_nats.url, valkey_url) as process:
         for role in ("stt", "llm", "tts"):
             process.transport.casting.roster.hear(Beat(id=role, role=role, providers=("openai",)), float("inf"))
+        await process.meet_bridge()
         yield process
 
 

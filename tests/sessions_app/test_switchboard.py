@@ -29,6 +29,7 @@ async def process(bus_url: str, valkey_url: str) -> AsyncIterator[Process]:
     async with transport_process(bus_url, valkey_url) as process:
         for role in ("stt", "llm", "tts"):
             process.transport.casting.roster.hear(Beat(id=role, role=role, providers=("openai",)), float("inf"))
+        await process.meet_bridge()
         yield process
 
 

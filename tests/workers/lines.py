@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from mesh import subjects
 from mesh.bus import Bus
 from mesh.config import parse
 from mesh.store import Valkey
@@ -92,6 +93,15 @@ class Process:
 
     def answer(self, session: str, wire: Wire) -> "asyncio.Task[None]":
         return self.calls.create_task(self.transport.answer_media(session, wire))
+
+    async def meet_bridge(self) -> None:
+        """One whose workspaces have no credentials."""
+
+        async def answer(payload: bytes) -> bytes:
+            return b'{"sealed": {}}'
+
+        await self.transport.bus.serve(subjects.BRIDGE_CREDENTIALS, answer)
+        await self.transport.bus.round_trip()
 
     async def call(self, session: str) -> tuple[HandWire, Call]:
         """A call that has begun."""

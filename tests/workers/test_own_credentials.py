@@ -20,6 +20,8 @@ from tests.workers.stages import SECONDS, Extra, played
 from workers import inquiries
 from workers.asked import Asked
 from workers.desk import Unavailable
+from workers.inquiries import Inquiries
+from workers.settings import Settings
 from workers.stage import Seat
 
 
@@ -120,9 +122,27 @@ async def test_sessions_asked_for_by_nats_have_them(process: Process) -> None:
     assert b"sealed" not in answer
 
 
-async def test_without_any_bridge_nobody_waits(process: Process) -> None:
+async def test_a_transport_by_itself_works_with_the_environment(process: Process) -> None:
     async with asyncio.timeout(0.9):
-        assert await process.transport.own_credentials("bicycles", {"openai"}) == {}
+        assert await process.transport.own_credentials("default", {"openai"}) == {}
+
+
+async def test_a_workspace_that_has_owners_waits_for_a_bridge(process: Process) -> None:
+    with pytest.raises(Unavailable, match="Nobody can tell now whether the workspace has keys of its own"):
+        await process.transport.own_credentials("bicycles", {"openai"})
+
+
+async def test_a_supervised_transport_waits_for_its_bridge(process: Process) -> None:
+    settings = [Settings(embedded=True, transport_fd=3), Settings(embedded=False)]
+    for asking_for in (Inquiries(process.transport.bus, is_alone=one.is_alone) for one in settings):
+        with pytest.raises(Unavailable):
+            await asking_for.credentials("default", {"openai"})
+
+
+async def test_who_has_met_a_bridge_is_not_alone(process: Process) -> None:
+    await serve(process, Bridge(AWAY[1]))
+    with pytest.raises(Unavailable):
+        await process.transport.own_credentials("default", {"openai"})
 
 
 async def test_a_stage_takes_changed_credentials(process: Process) -> None:
