@@ -159,6 +159,7 @@ def test_a_newcomer_at_this_machine_may_call(client: Client, demo: Agent, asked:
 def test_a_newcomer_is_shown_the_way_in(client: Client, demo: Agent) -> None:
     page = text(client.get(DEMO, **NEAR))
     assert f'href="/login?next={DEMO}"' in page and "admin-password" in page
+    assert "MESHAG_ADMIN_PASSWORD" in page
     assert "Edit this agent" not in page
     assert "Sign in</a>" not in text(client.get("/login"))
 
