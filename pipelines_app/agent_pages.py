@@ -158,6 +158,7 @@ class AgentPages(WithinWorkspaces):
                 **self.admin_site.each_context(request),
                 **self.facts(request, agent),
                 "opts": self.opts,
+                "original": agent,
                 "title": f"{agent.name}: {title}",
                 "page": page,
                 **context,

@@ -5,4 +5,4 @@ from django.apps import AppConfig
 
 class PipelinesConfig(AppConfig):
     name = "pipelines_app"
-    verbose_name = "Agents"
+    verbose_name = "Agents and pipelines"

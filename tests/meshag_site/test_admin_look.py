@@ -37,6 +37,13 @@ def directives(client: Client, path: str) -> dict[str, str]:
     return dict(directive.split(" ", 1) for directive in policy.split("; "))
 
 
+def test_no_group_is_called_as_one_of_its_lists() -> None:
+    """A page's way from the top names both."""
+    for model in admin.site._registry:
+        group = model._meta.app_config.verbose_name
+        assert str(group).casefold() != str(model._meta.verbose_name_plural).casefold()
+
+
 # -- the door --------------------------------------------------------------------------------------------
 
 
