@@ -32,7 +32,7 @@ class AgentAdmin(AgentPages):
 
     class Media:
         css = {"all": ["pipelines_app/admin.css"]}
-        js = ["pipelines_app/agent_form.js"]
+        js = ["pipelines_app/agent_form.js", "pipelines_app/unsaved.js"]
 
     def get_exclude(self, request: HttpRequest, obj: Agent | None = None) -> list[str]:
         return ["workspace"] if obj else []

@@ -105,6 +105,7 @@ class PipelineAdmin(WithinWorkspaces):
 
     class Media:
         css = {"all": ["pipelines_app/admin.css"]}
+        js = ["pipelines_app/unsaved.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pipeline]:
         return super().get_queryset(request).prefetch_related("steps")
