@@ -20,6 +20,15 @@ COLLECT = """() => {
   new MutationObserver(() => document.querySelectorAll("#scene li").forEach(look))
     .observe(document.body, { subtree: true, childList: true });
 }"""
+ADD_LINES = """(count) => {
+  const line = '<li class="agent"><span class="speaker">Agent</span><p>Another sentence.</p></li>';
+  document.getElementById("said").insertAdjacentHTML("beforeend", line.repeat(count));
+}"""
+AT_START = """() => document.getElementById("follow").scrollTop === 0"""
+AT_END = """() => {
+  const box = document.getElementById("follow");
+  return box.scrollHeight - box.scrollTop - box.clientHeight < 2;
+}"""
 
 
 class Passing:
@@ -97,3 +106,32 @@ async def test_everybody_sees_the_same_call(
     await expect(late.locator("#state .badge")).to_have_text("ended")
     await expect(late.get_by_role("button", name="Say")).to_have_count(0)
     await screenshot(late, "session-over")
+
+
+async def test_a_reader_further_up_stays_there(signed_in_page: Page) -> None:
+    page = signed_in_page
+    await page.goto("/sessions/new/")
+    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("link", name="Watch the session").click()
+    await expect(page.locator("#scene")).to_contain_text("Waiting for the caller")
+    box, jump = page.get_by_role("region", name="Transcript"), page.get_by_role("button", name="Jump to live")
+    await page.evaluate(ADD_LINES, 40)
+    await page.wait_for_function(AT_END)
+    await expect(jump).to_be_hidden()
+
+    await box.press("Home")
+    await page.wait_for_function(AT_START)
+    await expect(jump).to_have_text("Jump to live")
+    await page.evaluate(ADD_LINES, 2)
+    await expect(jump).to_have_text("Jump to live (2 new lines)")
+    assert await page.evaluate(AT_START)
+    await screenshot(page, "session-read-back")
+
+    await jump.press("Enter")
+    await page.wait_for_function(AT_END)
+    await expect(jump).to_be_hidden()
+    await expect(box).to_be_focused()
+    await page.evaluate(ADD_LINES, 1)
+    await page.wait_for_function(AT_END)
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="End the session").click()
