@@ -43,7 +43,31 @@ TURN_STATES = {
 ON_A_TAB = 50
 
 
-class Rows(ReadOnly, TabularRows):
+class InWords:
+    """What a row says beside its columns: on its session's page as in the list of all sessions' rows."""
+
+    @display(description="cut short", ordering="interrupted")
+    def cut(self, entry: TranscriptEntry) -> str:
+        return tell_cut(entry)
+
+    @display(description="since the caller's last sound")
+    def marks(self, turn: Turn) -> str:
+        return tell_marks(turn)
+
+    @display(description="what happened", ordering="kind")
+    def happened(self, incident: Incident) -> str:
+        return tell_kind(incident)
+
+    @display(description="counted", ordering="estimated")
+    def counted(self, usage: Usage) -> str:
+        return tell_count(usage)
+
+    @display(description="cost", ordering="micros")
+    def cost(self, usage: Usage) -> str:
+        return tell_cost(usage)
+
+
+class Rows(InWords, ReadOnly, TabularRows):
     """A tab of a session's page."""
 
     tab = True
@@ -63,20 +87,12 @@ class Transcript(Rows):
     readonly_fields = ["clock", "cut"]
     verbose_name_plural = "transcript"
 
-    @display(description="cut short")
-    def cut(self, entry: TranscriptEntry) -> str:
-        return tell_cut(entry)
-
 
 class Turns(Rows):
     model = Turn
     fields = ["number", "state", "cause", "text", "reply", "marks"]
     readonly_fields = ["marks"]
     verbose_name_plural = "turns"
-
-    @display(description="times")
-    def marks(self, turn: Turn) -> str:
-        return tell_marks(turn)
 
 
 class Incidents(Rows):
@@ -85,24 +101,12 @@ class Incidents(Rows):
     readonly_fields = ["clock", "happened"]
     verbose_name_plural = "incidents"
 
-    @display(description="what happened")
-    def happened(self, incident: Incident) -> str:
-        return tell_kind(incident)
-
 
 class UsageRows(Rows):
     model = Usage
     fields = ["clock", "role", "provider", "model", "quantity", "unit", "counted", "cost"]
     readonly_fields = ["clock", "counted", "cost"]
     verbose_name_plural = "usage"
-
-    @display(description="counted")
-    def counted(self, usage: Usage) -> str:
-        return tell_count(usage)
-
-    @display(description="cost")
-    def cost(self, usage: Usage) -> str:
-        return tell_cost(usage)
 
 
 class Days(RangeDateFilter):
@@ -218,7 +222,7 @@ class SessionAdmin(ReadOnly, WithinWorkspaces):
         return Session.objects.for_user(request.user).filter(pk=session_id).exists()
 
 
-class OfSession(ReadOnly, WithinWorkspaces):
+class OfSession(InWords, ReadOnly, WithinWorkspaces):
     """A list of rows of all sessions."""
 
     list_select_related = ["session__agent_version__agent"]
@@ -252,10 +256,6 @@ class TurnAdmin(OfSession):
     def answered(self, turn: Turn) -> str:
         return tell_short(turn.reply)
 
-    @display(description="since the caller's last sound")
-    def marks(self, turn: Turn) -> str:
-        return tell_marks(turn)
-
 
 @admin.register(TranscriptEntry)
 class TranscriptEntryAdmin(OfSession):
@@ -266,10 +266,6 @@ class TranscriptEntryAdmin(OfSession):
     search_help_text = "Words, or a session's id"
     fields = ["session", ("at", "speaker"), "text", ("turn", "cut"), "provider"]
     readonly_fields = ["cut"]
-
-    @display(description="cut short", ordering="interrupted")
-    def cut(self, entry: TranscriptEntry) -> str:
-        return tell_cut(entry)
 
     @display(description="text")
     def words(self, entry: TranscriptEntry) -> str:
@@ -292,14 +288,6 @@ class UsageAdmin(OfSession):
         "price_version",
     ]
 
-    @display(description="counted", ordering="estimated")
-    def counted(self, usage: Usage) -> str:
-        return tell_count(usage)
-
-    @display(description="cost", ordering="micros")
-    def cost(self, usage: Usage) -> str:
-        return tell_cost(usage)
-
 
 @admin.register(Incident)
 class IncidentAdmin(OfSession):
@@ -316,10 +304,6 @@ class IncidentAdmin(OfSession):
         "detail",
         "ms",
     ]
-
-    @display(description="what happened", ordering="kind")
-    def happened(self, incident: Incident) -> str:
-        return tell_kind(incident)
 
     @display(description="detail")
     def what(self, incident: Incident) -> str:
