@@ -9,10 +9,11 @@ from django.views.generic import RedirectView
 from meshag_site import health
 from meshag_site.api_pages import RedocPage, SwaggerPage
 from meshag_site.doctor.page import doctor
-from sessions_app.home import home
+from sessions_app.home import home, now
 
 urlpatterns = [
     path("", home, name="home"),
+    path("now/", now, name="home-now"),
     path("login", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout", auth.LogoutView.as_view(), name="logout"),
     path("call/", include("sessions_app.call_urls")),

@@ -37,6 +37,26 @@ for (const name of ["htmx:wsAfterMessage", "htmx:afterSettle"]) {
   document.body.addEventListener(name, () => showTimes(document));
 }
 
+// What a page asks for again and again comes without taking the reader's place, and says when nothing comes.
+
+const asksAgain = (element) => element?.getAttribute("hx-trigger")?.startsWith("every");
+let hadFocus = false;
+
+document.body.addEventListener("htmx:beforeSwap", ({ target }) => {
+  hadFocus = asksAgain(target) && target.contains(document.activeElement);
+});
+document.body.addEventListener("htmx:afterSettle", ({ target }) => {
+  // htmx finds the same element by its id; here it is gone
+  if (hadFocus && document.activeElement === document.body) document.getElementById(target.id)?.focus({ preventScroll: true });
+  hadFocus = false;
+});
+for (const name of ["htmx:sendError", "htmx:responseError"]) {
+  document.body.addEventListener(name, ({ target }) => document.body.classList.toggle("cut-off", Boolean(asksAgain(target))));
+}
+document.body.addEventListener("htmx:afterOnLoad", ({ detail }) => {
+  if (asksAgain(detail.elt) && detail.xhr.status < 400) document.body.classList.remove("cut-off");
+});
+
 const SIGNED_OUT = 4401;
 const GOING_AWAY = 1001; // htmx itself comes back after every other end that is not meant for good
 

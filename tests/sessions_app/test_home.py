@@ -1,5 +1,6 @@
 """The first page."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,11 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts_app.models import User, Workspace
 from pipelines_app.models import AgentVersion
+from sessions_app.home import LAST_ANSWER
 from sessions_app.models import Incident, Session, State, Turn
 from tests.world import signed_in
+
+AGAIN = re.compile(r'hx-get="(/now/[^"]*)" hx-trigger="every 5s"')
 
 
 @pytest.fixture
@@ -47,8 +51,24 @@ def test_the_bar_leads_to_the_pages(call: Session, operator: User) -> None:
 
 
 def test_what_goes_on_is_looked_at_again(call: Session, owner: User) -> None:
-    page = signed_in(owner).get("/").content.decode()
-    assert 'id="now" hx-get="/" hx-trigger="every 5s" hx-select="#now"' in page
+    client = signed_in(owner)
+    (again,) = AGAIN.findall(client.get("/").content.decode())
+    assert client.get(again).status_code == 204
+    Session.objects.update(name="Another")
+    piece = client.get(again).content.decode()
+    assert "Another" in piece and "<html" not in piece and AGAIN.findall(piece) != [again]
+
+
+def test_the_last_look_leads_to_the_sign_in(call: Session, client: Client) -> None:
+    answer = client.get("/now/?shown=0")
+    piece = answer.content.decode()
+    assert answer.status_code == LAST_ANSWER and 'href="/login?next=/"' in piece
+    assert "Booking" not in piece and "<form" not in piece and not AGAIN.findall(piece)
+
+
+def test_a_strangers_look_finds_nothing(call: Session, stranger: User) -> None:
+    piece = signed_in(stranger).get("/now/?shown=%00")
+    assert piece.status_code == 200 and "Booking" not in piece.content.decode()
 
 
 def test_a_stranger_sees_nothing_of_it(call: Session, stranger: User) -> None:
