@@ -1,8 +1,11 @@
 """What the web process asks a transport, and what it is told: the messages of `transport.ask`."""
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
+
+JOIN_SECONDS: Final = 600
+"""How long a session waits for its caller at most: time enough to paste its address into another window."""
 
 MAX_SAY = 4000
 """Characters of a text that the agent is told to say."""
@@ -27,6 +30,8 @@ class Open(Question, frozen=True, kw_only=True, tag="open"):
     name: str = ""
     caller: str = ""
     captions: bool = True
+    join_within: Annotated[int, msgspec.Meta(ge=1, le=JOIN_SECONDS)] = JOIN_SECONDS
+    """Seconds in which the caller has to come."""
 
 
 class Say(Question, frozen=True, kw_only=True, tag="say"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mesh import logs
+from mesh.asking import JOIN_SECONDS
 from mesh.environment import Environment
 from meshag_site.admin_look import UNFOLD as UNFOLD
 from meshag_site.environment import database, read_env_file, read_runtime, sealing, secret_key
@@ -115,6 +116,7 @@ EMBEDDED = env.flag("MESHAG_EMBEDDED")
 TRANSPORT_PORT = env.number("TRANSPORT_PORT", 8084, 0, 65_535)
 BRIDGE_PORT = env.number("MESHAG_BRIDGE_PORT", 0, 0, 65_535)
 TRANSPORT_SILENCE = env.number("MESHAG_TRANSPORT_SILENCE_SECONDS", 15, 2, 3600)
+CALL_JOIN_SECONDS = env.number("MESHAG_CALL_JOIN_SECONDS", 60, 5, JOIN_SECONDS)
 EVENTS_KEPT = env.number("MESHAG_EVENTS_KEPT_SECONDS", 600, 0, 30 * 24 * 3600)
 CHANNEL_LAYERS = {
     "default": {

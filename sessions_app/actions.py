@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts_app.models import Workspace
 from mesh import events, subjects
-from mesh.asking import Opened
+from mesh.asking import JOIN_SECONDS, Opened
 from mesh.bus import Bus, BusError, Fenced, NobodyThere
 from mesh.config import ConfigError
 from mesh.sessions import SessionStore
@@ -36,6 +36,7 @@ def start_session(
     name: str = "",
     caller: str = "",
     captions: bool = True,
+    join_within: int = JOIN_SECONDS,
 ) -> Opened:
     """A session of a published version, or of a document of its own; raises switchboard.TransportAway and .Refused."""
     if (version is None) == (document is None):
@@ -51,6 +52,7 @@ def start_session(
         name=name,
         caller=caller,
         captions=captions,
+        join_within=join_within,
         **who,
     )
 

@@ -5,6 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -86,7 +87,12 @@ def start(request: HttpRequest, workspace: str, slug: str) -> HttpResponseBase:
         return JsonResponse({"message": "This agent can no longer be called. Reload this page."}, status=404)
     caller = request.user.get_username() or VISITOR
     try:
-        opened = start_session(workspace=agent.workspace, version=agent.published, caller=caller)
+        opened = start_session(
+            workspace=agent.workspace,
+            version=agent.published,
+            caller=caller,
+            join_within=settings.CALL_JOIN_SECONDS,
+        )
     except TransportAway as error:
         log.warning("no call of %s can begin: %s", agent, error)
         return JsonResponse({"message": AWAY}, status=error.status)

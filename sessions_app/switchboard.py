@@ -50,6 +50,7 @@ async def open_session(
     name: str = "",
     caller: str = "",
     captions: bool = True,
+    join_within: int = asking.JOIN_SECONDS,
 ) -> asking.Opened:
     """Raises TransportAway and Refused, as everything here."""
     _check(config, "config")
@@ -62,6 +63,7 @@ async def open_session(
         name=name,
         caller=caller,
         captions=captions,
+        join_within=join_within,
     )
     return await _ask(question, asking.Opened)
 

@@ -31,8 +31,11 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 PURGE_AT_ONCE = 100
-JOIN_GRACE = timedelta(seconds=60)
+JOIN_GRACE = timedelta(seconds=5)
+"""Who comes in the last moment is not live at once."""
+PHONE_GRACE = timedelta(seconds=60)
 """A repeated phone webhook draws another token, which lives as long as the first one."""
+PHONE = "twilio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,8 @@ class Upkeep:
 def _is_too_late(record: Record | None) -> bool:
     if record is None or "join_by" not in record:
         return False
-    return timezone.now() > datetime.fromisoformat(record["join_by"]) + JOIN_GRACE
+    grace = PHONE_GRACE if record.get("transport") == PHONE else JOIN_GRACE
+    return timezone.now() > datetime.fromisoformat(record["join_by"]) + grace
 
 
 def _open_sessions() -> list[Open]:

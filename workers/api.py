@@ -9,6 +9,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import Field, JsonValue
 
+from mesh.asking import JOIN_SECONDS
 from mesh.config import Problem, revision
 from mesh.sessions import Record
 from workers import steering
@@ -16,7 +17,6 @@ from workers.access import socket_url, workspace_of
 from workers.answers import Body, Name, Refusal, explained, read_json, unprocessable, validated
 from workers.desk import AgentAnswer, Desk, SessionSpec
 from workers.opening import (
-    JOIN_SECONDS,
     TRANSPORT_PATH,
     WEBSOCKET,
     check_transport,

@@ -13,7 +13,6 @@ from workers import steering
 from workers.answers import EXPLAINED, Body, Name, Refusal, refusal, validated
 from workers.desk import Desk, SessionSpec
 from workers.opening import (
-    JOIN_SECONDS,
     TRANSPORT_PATH,
     check_transport,
     media_path,
@@ -92,5 +91,6 @@ class Asked:
         )
         spec = await provided(self._desk, spec)
         path = media_path(spec.id)
-        token = await open_session(self._desk, spec, path, JOIN_SECONDS)
-        return Opened(session=spec.id, path=path, token=token, expires_in=JOIN_SECONDS, notices=spec.notices)
+        within = question.join_within
+        token = await open_session(self._desk, spec, path, within)
+        return Opened(session=spec.id, path=path, token=token, expires_in=within, notices=spec.notices)

@@ -18,8 +18,6 @@ TWILIO: Final = "twilio"
 DAILY: Final = "daily"
 TRANSPORTS: Final = (WEBSOCKET, TWILIO, DAILY)
 DAILY_SETTINGS: Final = ("DAILY_API_KEY", "DAILY_DOMAIN")
-JOIN_SECONDS: Final = 600
-"""How long a join token waits for its caller: time enough to paste it into another window."""
 
 TRANSPORT_PATH: Final = "config.connectors.transport.primary"
 """Where a request that has a document names the transport."""

@@ -103,6 +103,15 @@ def test_a_call_begins_at_the_transport(owner: User, version: AgentVersion, aske
     assert (question["transport"], question["caller"]) == ("websocket", "owner")
 
 
+def test_a_call_waits_a_minute_for_its_browser(
+    owner: User, version: AgentVersion, asked: list[Mapping[str, Any]], settings: Settings
+) -> None:
+    signed_in(owner).post(START)
+    settings.CALL_JOIN_SECONDS = 30
+    signed_in(owner).post(START)
+    assert [question["join_within"] for question in asked] == [60, 30]
+
+
 def test_an_unknown_caller_is_a_visitor(client: Client, demo: Agent, asked: list[Mapping[str, Any]]) -> None:
     assert client.post(f"{DEMO}start/", **NEAR).status_code == 200
     assert asked[0]["caller"] == "visitor"

@@ -161,12 +161,18 @@ async def records(valkey_url: str) -> AsyncIterator[SessionStore]:
     await valkey.close()
 
 
-@pytest.mark.parametrize(("seconds", "reasons"), [(-61, ["never_connected"]), (-50, []), (500, [])])
+NEVER = ["never_connected"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "seconds", "reasons"),
+    [("websocket", -6, NEVER), ("websocket", 30, []), ("twilio", -61, NEVER), ("twilio", -30, [])],
+)
 async def test_an_expired_invitation_ends_the_wait(
-    seconds: int, reasons: list[str], upkeep: Make, bus: Bus, records: SessionStore
+    transport: str, seconds: int, reasons: list[str], upkeep: Make, bus: Bus, records: SessionStore
 ) -> None:
-    join_by = timezone.now() + timedelta(seconds=seconds)
-    await records.put("s1", {"session_id": "s1", "state": "created", "join_by": join_by.isoformat()}, 60)
+    join_by = (timezone.now() + timedelta(seconds=seconds)).isoformat()
+    await records.put("s1", {"session_id": "s1", "state": "created", "transport": transport, "join_by": join_by}, 60)
     watch = await upkeep(silence=60)
     await watch.look()
     await watch.look()

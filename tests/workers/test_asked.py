@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -89,6 +90,17 @@ async def test_open_answers_over_the_queue_group(one: Process, other: Process) -
     assert opened.path == f"/media/websocket/{opened.session}"
     assert opened.socket_path == f"{opened.path}/{opened.token}"
     assert opened.expires_in == 600
+
+
+async def test_a_caller_may_have_to_hurry(one: Process) -> None:
+    opened = await open_session(one, join_within=60)
+    record = await one.transport.sessions.get(opened.session)
+    assert record is not None
+    waits = datetime.fromisoformat(record["join_by"]) - datetime.fromisoformat(record["created_at"])
+    assert (opened.expires_in, waits) == (60, timedelta(seconds=60))
+    for seconds in (0, 601):
+        question = asking.Open(workspace=HOME, config=document(), join_within=seconds)
+        assert (await declined(one, question)).status == 400
 
 
 async def test_an_opened_session_knows_its_agent(one: Process) -> None:
