@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from pytest_django import DjangoAssertNumQueries
 
 from accounts_app.models import Workspace
 from mesh import events
@@ -150,12 +149,6 @@ def test_a_refused_event_holds_nothing_up(workspace: Workspace, story: Story, wr
     assert Usage.objects.get().quantity == 12
 
 
-def test_texts_fit_their_columns(workspace: Workspace, story: Story, write: Write) -> None:
-    write(story.tell(created(name="n" * 500), events.TurnStarted(turn=1), ended(1, "zero\x00byte", cause="typed")))
-    assert len(Session.objects.get().name) == 200
-    assert spoken() == [("caller", "zerobyte")]
-
-
 def test_the_session_runs_its_agent_version(workspace: Workspace, story: Story, write: Write) -> None:
     agent = Agent.objects.create(workspace=workspace, slug="frontdesk", name="Front desk")
     version = AgentVersion.objects.create(agent=agent, number=3, config={}, sha256="", revision="")
@@ -239,13 +232,3 @@ def test_the_first_end_counts(workspace: Workspace, story: Story, write: Write) 
     write(story.tell(created(), events.SessionEnded(reason="hangup")))
     write(story.tell(events.SessionEnded(reason="transport_lost", failed=True), epoch=2))
     assert Session.objects.get().reason == "hangup"
-
-
-def test_a_batch_needs_few_queries(
-    workspace: Workspace, cursor: BridgeCursor, django_assert_max_num_queries: DjangoAssertNumQueries
-) -> None:
-    stories = [Story(session=f"s{number}", sequence=number * 100) for number in range(20)]
-    batch = [stored for story in stories for stored in tell_a_call(story)]
-    with django_assert_max_num_queries(25):
-        fold(batch, cursor)
-    assert Session.objects.count() == 20
