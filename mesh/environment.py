@@ -41,8 +41,8 @@ class Environment:
             value = _content(f"{name}_FILE", file)
         return value or str(self.runtime.get(name) or default)
 
-    def flag(self, name: str) -> bool:
-        value = self.text(name, "false")
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.text(name, str(default))
         if value.lower() not in FLAGS:
             raise BadSetting(f"{name} must be true or false, not {value!r}")
         return FLAGS[value.lower()]

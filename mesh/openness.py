@@ -28,11 +28,15 @@ class Visit:
         return [value for known, value in self.headers if known == name]
 
 
-def is_local(visit: Visit, *, embedded: bool, public_url: str) -> bool:
-    """Nobody else than a person at this machine, talking to servers that `make up` has started."""
+def has_open_door(*, embedded: bool, public_url: str, is_wanted: bool) -> bool:
+    """Only in the embedded default, and not where MESHAG_OPEN_DOOR closes it."""
+    return embedded and not public_url and is_wanted
+
+
+def may_enter(visit: Visit, *, is_open: bool) -> bool:
+    """Nobody else than a person at this machine, by an open door."""
     return (
-        embedded
-        and not public_url
+        is_open
         and is_loopback(visit.peer)
         and is_loopback(host_of(f"//{visit.host}"))
         and visit.http >= OLDEST_HTTP  # some proxies say nothing of themselves, but this

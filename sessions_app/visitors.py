@@ -19,7 +19,10 @@ class SignInNeeded(Exception):
 
 def is_open_to(request: HttpRequest) -> bool:
     """Whether somebody who is not signed in may call the default workspace's agents."""
-    return openness.is_local(_visit(request), embedded=settings.EMBEDDED, public_url=settings.PUBLIC_URL)
+    is_open = openness.has_open_door(
+        embedded=settings.EMBEDDED, public_url=settings.PUBLIC_URL, is_wanted=settings.OPEN_DOOR
+    )
+    return openness.may_enter(_visit(request), is_open=is_open)
 
 
 def _visit(request: HttpRequest) -> Visit:

@@ -41,7 +41,7 @@ def api_key(request: web.Request) -> str | None:
 def is_local(request: web.Request, settings: Settings) -> bool:
     version = request.version.major, request.version.minor
     visit = Visit.of(request.remote, request.host, version, request.headers.items())
-    return openness.is_local(visit, embedded=settings.embedded, public_url=settings.public_url)
+    return openness.may_enter(visit, is_open=settings.has_open_door)
 
 
 def is_origin_allowed(request: web.Request, settings: Settings) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from mesh import environment
+from mesh import environment, openness
 from mesh.environment import BadSetting, Environment
 
 __all__ = ["BadSetting", "Settings"]
@@ -29,6 +29,8 @@ class Settings:
     """The origin at which the outside reaches the transport; empty: loopback only."""
     embedded: bool = False
     """NATS and Valkey were both started by `manage.py up`."""
+    open_door: bool = True
+    """Whether the embedded default lets people of this machine in without a key."""
     twilio_auth_token: str = field(default="", repr=False)
     bind: str = "127.0.0.1"
     stt_port: int = 8081
@@ -43,6 +45,10 @@ class Settings:
     first_audio_seconds: float = 1.0
     transcript_seconds: float = 3.0
     stall_seconds: float = 2.0
+
+    @property
+    def has_open_door(self) -> bool:
+        return openness.has_open_door(embedded=self.embedded, public_url=self.public_url, is_wanted=self.open_door)
 
     @property
     def is_alone(self) -> bool:
@@ -70,6 +76,7 @@ class Settings:
             media_seconds=seconds("MESHAG_MEDIA_SECONDS", default.media_seconds, LONGEST_MEDIA),
             public_url=env.origin("MESHAG_PUBLIC_URL"),
             embedded=env.flag("MESHAG_EMBEDDED"),
+            open_door=env.flag("MESHAG_OPEN_DOOR", default.open_door),
             twilio_auth_token=env.text("TWILIO_AUTH_TOKEN"),
             bind=env.text("MESHAG_BIND", default.bind),
             stt_port=env.port("STT_PORT", default.stt_port),

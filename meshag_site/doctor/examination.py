@@ -12,6 +12,7 @@ from django.db import DatabaseError
 
 from accounts_app.models import User
 from connectors_app.models import Credential
+from mesh.openness import has_open_door
 from meshag_site.doctor import machine, programs, servers, setup
 from meshag_site.doctor.findings import FOR_MEMBERS, Area, Check, Finding, Installation, Level
 from meshag_site.environment import read_runtime
@@ -49,6 +50,9 @@ def this_installation() -> Installation:
         allowed_hosts=tuple(settings.ALLOWED_HOSTS),
         bind=settings.BIND,
         debug=settings.DEBUG,
+        has_open_door=has_open_door(
+            embedded=settings.EMBEDDED, public_url=settings.PUBLIC_URL, is_wanted=settings.OPEN_DOOR
+        ),
     )
 
 

@@ -52,6 +52,7 @@ class Installation:
     allowed_hosts: tuple[str, ...] = ()
     bind: str = "127.0.0.1"
     debug: bool = False
+    has_open_door: bool = False
 
     @property
     def is_started(self) -> bool:

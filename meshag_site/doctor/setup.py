@@ -18,7 +18,7 @@ TWILIO_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 async def check_settings(its: Installation) -> list[Finding]:
-    return [*check_addresses(its), *check_debug(its), check_telephony(its)]
+    return [*check_addresses(its), check_door(its), *check_debug(its), check_telephony(its)]
 
 
 async def check_providers(its: Installation) -> list[Finding]:
@@ -59,6 +59,13 @@ def _hosts(its: Installation) -> list[Finding]:
     return []
 
 
+def check_door(its: Installation) -> Finding:
+    if its.has_open_door:
+        seen = "people at this machine call agents of the default workspace without an account"
+        return say("Open door", Level.OK, seen, "MESHAG_OPEN_DOOR=0 closes it")
+    return say("Open door", Level.OK, "closed: everybody needs an account or a key")
+
+
 def check_debug(its: Installation) -> list[Finding]:
     if not its.debug:
         return []
@@ -79,9 +86,11 @@ def check_telephony(its: Installation) -> Finding:
         return say(
             "Telephony", Level.OK, "closed: calls cannot be verified", "set TWILIO_AUTH_TOKEN to take phone calls"
         )
-    return say(
-        "Telephony", Level.OK, "calls are verified by signature" if given else "open to this machine, for trying"
-    )
+    if given:
+        return say("Telephony", Level.OK, "calls are verified by signature")
+    if its.has_open_door:
+        return say("Telephony", Level.OK, "open to this machine, for trying")
+    return say("Telephony", Level.OK, "closed", "set MESHAG_PUBLIC_URL and TWILIO_AUTH_TOKEN to take phone calls")
 
 
 # -- providers ------------------------------------------------------------------------------------------

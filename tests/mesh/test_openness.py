@@ -1,8 +1,11 @@
 """Who comes in by the open door."""
 
+from typing import Any
+
 import pytest
 
-from mesh.openness import Visit, host_of, is_local, is_loopback
+from mesh import openness
+from mesh.openness import Visit, has_open_door, host_of, is_loopback
 
 HERE = {"Host": "localhost:8000", "Sec-Fetch-Site": "same-origin"}
 
@@ -13,11 +16,10 @@ def may_enter(
     peer: str = "127.0.0.1",
     host: str = "localhost:8000",
     http: tuple[int, int] = (1, 1),
-    embedded: bool = True,
-    public_url: str = "",
+    is_open: bool = True,
 ) -> bool:
     visit = Visit.of(peer, host, http, (HERE | (headers or {})).items())
-    return is_local(visit, embedded=embedded, public_url=public_url)
+    return openness.may_enter(visit, is_open=is_open)
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
@@ -57,9 +59,18 @@ def test_old_http_may_be_a_proxy() -> None:
     assert not may_enter(http=(1, 0)) and may_enter(http=(2, 0))
 
 
-def test_a_deployment_has_no_door() -> None:
-    assert not may_enter(embedded=False)
-    assert not may_enter(public_url="https://agents.example.com")
+def test_nobody_enters_by_a_closed_door() -> None:
+    assert not may_enter(is_open=False)
+
+
+EMBEDDED: dict[str, Any] = {"embedded": True, "public_url": "", "is_wanted": True}
+
+
+@pytest.mark.parametrize(
+    "change", [{"embedded": False}, {"public_url": "https://agents.example.com"}, {"is_wanted": False}], ids=str
+)
+def test_only_the_embedded_default_has_a_door(change: dict[str, Any]) -> None:
+    assert has_open_door(**EMBEDDED) and not has_open_door(**EMBEDDED | change)
 
 
 def test_hosts_are_read_from_addresses() -> None:

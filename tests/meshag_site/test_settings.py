@@ -198,6 +198,7 @@ def test_given_keys_for_credentials_leave_no_file(load: Load, tmp_path: Path) ->
     ("variables", "said"),
     [
         ({"MESHAG_DEBUG": "maybe"}, "MESHAG_DEBUG must be true or false, not 'maybe'"),
+        ({"MESHAG_OPEN_DOOR": "ajar"}, "MESHAG_OPEN_DOOR must be true or false, not 'ajar'"),
         ({"MESHAG_CALL_JOIN_SECONDS": "4"}, "MESHAG_CALL_JOIN_SECONDS must be a whole number from 5 to 600, not '4'"),
         ({"MESHAG_SECRET_KEY": "short"}, "MESHAG_SECRET_KEY must have at least 50 characters"),
         ({"MESHAG_SECRET_KEY_FILE": "/nowhere"}, "MESHAG_SECRET_KEY_FILE: cannot read '/nowhere'"),

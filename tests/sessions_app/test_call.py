@@ -209,7 +209,9 @@ def test_a_link_elsewhere_may_lead_here(client: Client, demo: Agent) -> None:
     assert client.post(f"{DEMO}start/", **link).status_code == 401
 
 
-@pytest.mark.parametrize("setting", [{"EMBEDDED": False}, {"PUBLIC_URL": "https://agents.example.com"}], ids=str)
+@pytest.mark.parametrize(
+    "setting", [{"EMBEDDED": False}, {"PUBLIC_URL": "https://agents.example.com"}, {"OPEN_DOOR": False}], ids=str
+)
 def test_a_deployment_has_no_open_door(
     setting: dict[str, Any], client: Client, demo: Agent, settings: Settings
 ) -> None:

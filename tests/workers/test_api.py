@@ -580,6 +580,14 @@ async def test_the_open_door_is_for_this_machine(embedded: Front, headers: dict[
     assert embedded.desk.created == []
 
 
+async def test_a_closed_door_is_closed_here_too(valkey_url: str) -> None:
+    async with front(valkey_url, Settings(embedded=True, open_door=False), {}) as shut:
+        async with shut.client.post("/sessions/with-config", json=body()) as response:
+            assert response.status == 401
+        async with shut.client.post("/twilio", data={"CallSid": "CA1"}) as response:
+            assert response.status in (401, 403)
+
+
 @pytest.mark.parametrize(
     "headers", [{"Host": "localhost:8084"}, {"Host": "[::1]"}, {"Origin": "http://localhost:8000"}]
 )

@@ -66,6 +66,7 @@ def test_log_level(environ: dict[str, str], level: str) -> None:
         ("MESHAG_PUBLIC_URL", "agents.example", "must look like https://host"),
         ("MESHAG_PUBLIC_URL", "https://agents.example/path", "without a path"),
         ("MESHAG_EMBEDDED", "perhaps", "true or false"),
+        ("MESHAG_OPEN_DOOR", "ajar", "true or false"),
         ("STT_PORT", "70000", "from 1 to 65535"),
         *(("MESHAG_TRANSCRIPT_SECONDS", value, "from 0.01 to 600") for value in ("soon", "0", "601", "nan")),
         ("MESHAG_TRANSPORT_FD", "-1", "file descriptor"),

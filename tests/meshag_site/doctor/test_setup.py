@@ -49,6 +49,13 @@ def test_telephony(installation: Make, token: str, public: str, level: Level) ->
     assert not token or token not in str(finding)
 
 
+def test_the_open_door_is_told(installation: Make) -> None:
+    for is_open, seen in ((True, "without an account"), (False, "closed")):
+        its = installation(has_open_door=is_open, environ={})
+        assert seen in setup.check_door(its).seen
+        assert setup.check_telephony(its).seen.startswith("open" if is_open else "closed")
+
+
 async def test_providers_name_the_keys_that_miss(installation: Make) -> None:
     found = await setup.check_providers(installation(environ={"OPENAI_API_KEY": "sk-hunter2"}))
     models = next(finding for finding in found if finding.name == "Models (llm)")
