@@ -37,6 +37,20 @@ class Part:
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """The worker wants to leave, and another one is there: time to give the stage to that when nobody speaks."""
 
+    async def until_given_up(self, resting: asyncio.Event) -> None:
+        """It is lost, or its worker wants to leave and nobody has the floor."""
+
+        async def handed_over() -> None:
+            await self.leaving.wait()
+            await resting.wait()
+
+        waits = [asyncio.create_task(wait) for wait in (self.lost.wait(), handed_over())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
 
 class Casting:
     """Hears the workers' heartbeats and gives them sessions."""

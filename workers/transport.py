@@ -23,10 +23,11 @@ from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
 from workers import api, operations
 from workers.asked import Asked
-from workers.call import Call, Line
+from workers.call import Call
 from workers.casting import Casting
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.documents import find_config
+from workers.exchange import Line
 from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
