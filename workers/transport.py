@@ -4,12 +4,10 @@ import asyncio
 import json
 import logging
 import socket
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from connectors_app.base import Role
@@ -17,7 +15,6 @@ from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, dump, parse, revision
 from mesh.events import SessionCreated, SessionEnded
-from mesh.roster import BEAT, Beat, Roster
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -33,6 +30,7 @@ from workers.media.wire import HungUp, Opened, Wire
 from workers.metrics import Metrics
 from workers.opening import OVER, OVER_NOW, check_provider
 from workers.operations import Check
+from workers.presence import Presence
 from workers.records import Records
 from workers.settings import Settings
 from workers.sockets import RESUME_SECONDS, issue_resume_token
@@ -67,9 +65,8 @@ class Transport:
         self.tokens = Tokens(valkey)
         self.metrics = Metrics()
         self.casting = Casting(bus)
-        self.draining = False
-        self._others = Roster()
         self.calls: dict[str, Call] = {}
+        self.presence = Presence(worker=worker, bus=bus, metrics=self.metrics, calls=self.calls)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
         self._inquiries = Inquiries(bus, is_alone=settings.is_alone)
@@ -91,7 +88,7 @@ class Transport:
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 self.casting.watch(),
-                self._beat(address),
+                self.presence.beat(address),
                 self._sweep(),
                 self.records.keep_writing(),
                 self._keep_tokens(),
@@ -100,7 +97,7 @@ class Transport:
             log.info("transport is up", extra={"port": port, "operations": address})
             await stop.wait()
             await self.take_nothing_new()
-            if self.has_company():
+            if self.presence.has_company():
                 await site.stop()  # who comes back finds the others
             await self.drain()
             for task in running:
@@ -112,32 +109,22 @@ class Transport:
 
     async def open(self) -> None:
         await self.casting.open()
-        self._beats = await self.bus.subscribe(subjects.worker_beat("transport"), self._hear)
+        await self.presence.open()
         self._questions = await self.bus.serve(subjects.TRANSPORT_ASK, Asked(self), queue="transports")
 
     async def close(self) -> None:
         await self._questions.close()
-        await self._beats.close()
+        await self.presence.close()
         await self.casting.close()
-
-    def _hear(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
-        beat = msgspec.json.decode(payload, type=Beat)
-        if beat.id != self.worker:
-            self._others.hear(beat, time.monotonic())
-
-    def has_company(self) -> bool:
-        """Another transport is there that takes calls."""
-        self._others.lost(time.monotonic())
-        return self._others.has_another("transport")
 
     async def take_nothing_new(self) -> None:
         """Other transports answer the questions and open the sessions from here on."""
         await self._questions.finish()
-        self.draining = True
+        self.presence.draining = True
 
     async def drain(self) -> None:
         """Callers who can come back go on at another transport, if there is one; for the others it is the end."""
-        moves = self.has_company()
+        moves = self.presence.has_company()
         calls, running = list(self.calls.values()), list(self._running.values())
         await asyncio.gather(*(call.leave(moves=moves, within=DRAIN_SECONDS) for call in calls))
         if running:
@@ -168,25 +155,6 @@ class Transport:
             else:
                 checks.append(Check(f"workers_{stage}", "unhealthy", f"start one: python -m workers {stage}"))
         return checks
-
-    async def _beat(self, address: str) -> None:
-        used, at = time.process_time(), time.monotonic()
-        while True:
-            await asyncio.sleep(BEAT)
-            now_used, now = time.process_time(), time.monotonic()
-            self.metrics.loop_lag.set(max(0.0, now - at - BEAT))
-            self.metrics.sessions.set(len(self.calls))
-            load = round((now_used - used) / (now - at), 3)
-            beat = Beat(
-                id=self.worker,
-                role="transport",
-                sessions=len(self.calls),
-                load=load,
-                draining=self.draining,
-                address=address,
-            )
-            await self.bus.publish(subjects.worker_beat("transport"), msgspec.json.encode(beat))
-            used, at = now_used, now
 
     async def _sweep(self) -> None:
         """Keep what belongs to live sessions alive in Valkey, and forget what has expired."""
@@ -234,7 +202,7 @@ class Transport:
         return await self._inquiries.credentials(workspace, providers)
 
     async def create(self, spec: SessionSpec) -> None:
-        if self.draining:
+        if self.presence.draining:
             raise Unavailable("This process is being stopped; try again.")
         document = dump(spec.config)
         created = SessionCreated(

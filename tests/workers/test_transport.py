@@ -40,7 +40,7 @@ async def meet(one: Process, other: Process) -> None:
     """The one has heard that the other is there."""
     beat = msgspec.json.encode(Beat(id=other.transport.worker, role="transport"))
     async with asyncio.timeout(DEADLINE):
-        while not one.transport.has_company():
+        while not one.transport.presence.has_company():
             await other.transport.bus.publish(subjects.worker_beat("transport"), beat)
             await one.transport.bus.round_trip()
 
