@@ -76,7 +76,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
     async with running_system(
         tmp_path_factory.mktemp("fragile") / "data",
         workers=1,
-        CONFIG_TTL_SECONDS="2",
+        CONFIG_TTL_SECONDS="5",  # what is looked at after a restart must still be there
         ANTHROPIC_API_KEY="",
         ELEVENLABS_API_KEY="revoked",
     ) as system:
