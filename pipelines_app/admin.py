@@ -1,5 +1,6 @@
 """Agents, their versions and pipelines in the admin. Everything goes through the same actions as everywhere."""
 
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
 
 from accounts_app.models import Right, Workspace
 from accounts_app.scoping import WORKSPACE_FILTER, ReadOnly, WithinWorkspaces, allows, own_rows
@@ -22,7 +26,7 @@ from pipelines_app.pipeline_admin import PipelineAdmin as PipelineAdmin  # regis
 @admin.register(Agent)
 class AgentAdmin(AgentPages):
     form = AgentForm
-    list_display = ["name", "slug", "workspace", "phone_number", "is_default", "published", "updated_at"]
+    list_display = ["name", "slug", "workspace", "phone_number", "default", "runs", "updated_at"]
     list_filter = [WORKSPACE_FILTER, "is_default"]
     search_fields = ["slug", "name", "phone_number"]
     list_select_related = ["workspace", "published"]
@@ -33,6 +37,14 @@ class AgentAdmin(AgentPages):
     class Media:
         css = {"all": ["pipelines_app/admin.css"]}
         js = ["pipelines_app/agent_form.js", "pipelines_app/unsaved.js"]
+
+    @display(description="default", ordering="is_default", label="success", empty_value="")
+    def default(self, agent: Agent) -> str | None:
+        return "Default" if agent.is_default else None
+
+    @display(description="calls run", ordering="published__number", empty_value="not published")
+    def runs(self, agent: Agent) -> str | None:
+        return str(agent.published) if agent.published else None
 
     def get_exclude(self, request: HttpRequest, obj: Agent | None = None) -> list[str]:
         return ["workspace"] if obj else []
@@ -94,8 +106,14 @@ class AgentVersionAdmin(ReadOnly, WithinWorkspaces):
     list_filter = [("agent__workspace", admin.RelatedOnlyFieldListFilter), ("agent", admin.RelatedOnlyFieldListFilter)]
     search_fields = ["agent__slug", "note", "revision"]
     list_select_related = ["agent", "published_by"]
-    exclude = ["user_template", "context_instructions"]  # without effect yet
+    fields = [("agent", "number"), ("published_at", "published_by"), "note", "configuration", "revision", "sha256"]
+    readonly_fields = ["configuration"]
     actions = ["publish_again"]
+
+    @display(description="configuration document")
+    def configuration(self, version: AgentVersion) -> SafeString:
+        document = json.dumps(version.config, indent=2, ensure_ascii=False)
+        return format_html('<pre class="document">{}</pre>', document)
 
     @admin.action(description="Publish again", permissions=["publish"])
     def publish_again(self, request: HttpRequest, versions: QuerySet[AgentVersion]) -> None:

@@ -2,7 +2,7 @@
 "use strict";
 
 window.addEventListener("load", () => {
-  const form = document.querySelector("#agent_form, #pipeline_form, .agent-document");
+  const form = document.querySelector("#agent_form, #pipeline_form, .agent-document, form.config");
   if (!form) return;
   const written = () => JSON.stringify([...new FormData(form)]);
   const wasRefused = form.querySelector(".errors, [role=alert]") !== null;
