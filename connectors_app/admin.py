@@ -209,7 +209,7 @@ class CredentialAdmin(WithinWorkspaces):
         return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), help_text=_say_environment())
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {**(extra_context or {}), "environment": _say_environment()})
+        return super().changelist_view(request, {**(extra_context or {}), "environment_keys": _say_environment()})
 
     @method_decorator(sensitive_post_parameters("key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
