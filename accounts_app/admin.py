@@ -1,10 +1,12 @@
 """People, workspaces and keys in the admin."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts_app.actions import create_api_key
 from accounts_app.models import APIKey, Membership, Right, User, Workspace
-from accounts_app.ownership import MembershipForm, MembershipFormSet, why_kept
+from accounts_app.ownership import MembershipForm, MembershipFormSet, check_absence, why_kept
 from accounts_app.scoping import WORKSPACE_FILTER, OwnChoices, TabularRows, WithinWorkspaces, own_rows
 
 admin.site.unregister(Group)  # roles in workspaces say who may do what
@@ -37,11 +39,27 @@ def _person(request: HttpRequest) -> User:
     return request.user
 
 
+class InOneTransaction(WithinWorkspaces):
+    """What an action checks holds until it has acted, as on the other pages."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        with transaction.atomic() if request.method == "POST" else nullcontext():
+            return super().changelist_view(request, extra_context)
+
+
+class PersonForm(UserChangeForm):
+    def clean_is_active(self) -> bool:
+        stays: bool = self.cleaned_data["is_active"]
+        if not stays and self.instance.pk:
+            check_absence(self.instance)
+        return stays
+
+
 @admin.register(User)
-class UserAdmin(WithinWorkspaces, DjangoUserAdmin):
+class UserAdmin(InOneTransaction, DjangoUserAdmin):
     """Without Django's groups and permissions: they have no effect here."""
 
-    form = UserChangeForm
+    form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "full_name", "email", "is_staff", "is_active", "last_login"]
@@ -169,7 +187,7 @@ class WorkspaceAdmin(WithinWorkspaces):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ColleaguesOnly, WithinWorkspaces):
+class MembershipAdmin(ColleaguesOnly, InOneTransaction):
     list_display = ["user", "workspace", "role", "created_at"]
     list_filter = ["role", WORKSPACE_FILTER]
     search_fields = ["user__username", "workspace__slug"]

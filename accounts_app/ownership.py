@@ -1,12 +1,17 @@
-"""Who owns a workspace: owners make and unmake owners, and each workspace that has one keeps one."""
+"""Who owns a workspace: owners make and unmake owners, and one who can sign in stays.
+
+Checks lock the workspaces that they are about until the transaction's end: of two owners who go at the same moment, the
+second finds that the first is gone. (On SQLite the transaction itself is the lock.)
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
-from accounts_app.models import Membership, Role, User
+from accounts_app.models import Membership, Role, User, Workspace
 
 BY_OWNERS = "Only an owner of the workspace gives or takes the role owner."
 ONE_STAYS = "A workspace keeps an owner: make somebody else owner first."
@@ -31,13 +36,32 @@ def owners_among(memberships: Iterable[Any]) -> Owners:
 def check_owners(by: User, before: Owners, after: Owners) -> None:
     """Whether this user may have these owners become those; raises ValidationError."""
     changed = {workspace for workspace, _ in before ^ after}
+    _lock(changed)
     own = set(by.memberships.filter(role=Role.OWNER).values_list("workspace_id", flat=True))
     if not by.is_superuser and changed - own:
         raise ValidationError(BY_OWNERS)
-    for workspace in {workspace for workspace, _ in before} - {workspace for workspace, _ in after}:
-        going = [person for place, person in before if place == workspace]
-        if not Membership.objects.filter(workspace=workspace, role=Role.OWNER).exclude(user__in=going).exists():
+    for workspace in {workspace for workspace, _ in before - after}:
+        coming = {person for place, person in after if place == workspace}
+        others = _owners_of(workspace).exclude(user__in={person for place, person in before if place == workspace})
+        if not others.exists() and not User.objects.filter(pk__in=coming, is_active=True).exists():
             raise ValidationError(ONE_STAYS)
+
+
+def check_absence(person: User) -> None:
+    """Whether every workspace does without this owner; raises ValidationError."""
+    owned = set(person.memberships.filter(role=Role.OWNER).values_list("workspace_id", flat=True))
+    _lock(owned)
+    if not all(_owners_of(workspace).exclude(user=person).exists() for workspace in owned):
+        raise ValidationError(ONE_STAYS)
+
+
+def _owners_of(workspace: int | None) -> QuerySet[Membership]:
+    """Those who can sign in."""
+    return Membership.objects.filter(workspace=workspace, role=Role.OWNER, user__is_active=True)
+
+
+def _lock(workspaces: Iterable[int | None]) -> None:
+    list(Workspace.objects.select_for_update().filter(pk__in=workspaces).order_by("pk"))
 
 
 def why_kept(by: User, memberships: Iterable[Any]) -> list[str]:
