@@ -14,6 +14,7 @@ from sessions_app.switchboard import Refused, TransportAway
 
 WHOLE = "document"
 MADE_FROM = "revision"
+STEP = "0.01"
 PARTS: dict[str, type[BaseModel]] = {"turn": TurnOptions, "limits": Limits}
 
 
@@ -25,9 +26,10 @@ def _part_fields() -> dict[str, forms.Field]:
             label, text = info.title or name, info.description or ""
             if info.annotation is str:
                 fields[f"{part}.{name}"] = forms.CharField(required=False, label=label, help_text=text)
+            elif info.annotation is int:
+                fields[f"{part}.{name}"] = forms.IntegerField(label=label, help_text=text, step_size=1, **_range(info))
             else:
-                kind = forms.IntegerField if info.annotation is int else forms.FloatField
-                fields[f"{part}.{name}"] = kind(label=label, help_text=text, **_range(info))
+                fields[f"{part}.{name}"] = forms.FloatField(label=label, help_text=text, **_range(info))
     return fields
 
 
@@ -36,6 +38,11 @@ def _range(info: FieldInfo) -> dict[str, Any]:
     low = next((rule.ge for rule in info.metadata if isinstance(rule, Ge)), None)
     high = next((rule.le for rule in info.metadata if isinstance(rule, Le)), None)
     return {"min_value": low, "max_value": high}
+
+
+def _step(value: Any) -> str:
+    """A finer value than the steps, which a document may have, must not be refused by the browser."""
+    return STEP if isinstance(value, int | float) and round(value, 2) == value else "any"
 
 
 class ConfigForm(forms.Form):
@@ -56,6 +63,9 @@ class ConfigForm(forms.Form):
         self.fields[WHOLE] = forms.CharField(label="The whole document", widget=area, required=False)
         self.fields[MADE_FROM] = forms.CharField(required=False, widget=forms.HiddenInput)
         self.initial[MADE_FROM] = revision(document)
+        for name, field in self.fields.items():
+            if isinstance(field, forms.FloatField):
+                field.widget.attrs["step"] = _step(self.initial[name])
         self.document: dict[str, Any] = document
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 
 from tests import speech
 from tests.browser.conftest import PATIENCE, SAID, watched
@@ -108,12 +108,16 @@ async def test_everybody_sees_the_same_call(
     await screenshot(late, "session-over")
 
 
-async def test_a_reader_further_up_stays_there(signed_in_page: Page) -> None:
-    page = signed_in_page
+async def watching_a_new_session(page: Page) -> Page:
     await page.goto("/sessions/new/")
     await page.get_by_role("button", name="Start").click()
     await page.get_by_role("link", name="Watch the session").click()
     await expect(page.locator("#scene")).to_contain_text("Waiting for the caller")
+    return page
+
+
+async def test_a_reader_further_up_stays_there(signed_in_page: Page) -> None:
+    page = await watching_a_new_session(signed_in_page)
     box, jump = page.get_by_role("region", name="Transcript"), page.get_by_role("button", name="Jump to live")
     await page.evaluate(ADD_LINES, 40)
     await page.wait_for_function(AT_END)
@@ -135,3 +139,25 @@ async def test_a_reader_further_up_stays_there(signed_in_page: Page) -> None:
     await page.wait_for_function(AT_END)
     page.on("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="End the session").click()
+
+
+async def test_a_change_is_not_lost_unasked(signed_in_page: Page) -> None:
+    page = await watching_a_new_session(signed_in_page)
+    asked: list[str] = []
+    await page.get_by_role("link", name="Change the configuration").click()
+
+    async def leave(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", leave)
+    await page.reload()
+    assert asked == []
+    await page.get_by_label("Greeting").press_sequentially("Good day. ")
+    await screenshot(page, "session-config")
+    await page.reload()
+    assert asked == ["beforeunload"]
+    await page.get_by_label("Greeting").press_sequentially("Good day. ")
+    await page.get_by_role("button", name="Change the configuration").click()
+    await expect(page.get_by_text("holds from the next turn on")).to_be_visible()
+    assert asked == ["beforeunload"]

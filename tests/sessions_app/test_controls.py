@@ -159,7 +159,13 @@ def test_an_ended_sessions_document_is_read(live: Session, owner: User, transpor
 
 def test_numbers_have_names_and_ranges(live: Session, owner: User) -> None:
     page = signed_in(owner).get("/sessions/s1/config/").content.decode()
-    assert "Pause that ends an utterance (ms)" in page and 'min="100" max="3000"' in page
+    assert "Pause that ends an utterance (ms)" in page and 'min="100" max="3000" step="1"' in page
+
+
+@pytest.mark.parametrize(("threshold", "step"), [(0.5, "0.01"), (0.333, "any")])
+def test_a_share_is_changed_in_hundredths(threshold: float, step: str) -> None:
+    form = ConfigForm(None, document=DOCUMENT | {"turn": {"threshold": threshold}})
+    assert f'step="{step}"' in str(form["turn.threshold"])
 
 
 @pytest.mark.parametrize(
