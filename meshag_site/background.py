@@ -18,9 +18,8 @@ RUNS: Final = "background:runs"
 """Hash: a `Run` as JSON by the name of its job."""
 FORGOTTEN_AFTER: Final = 3600.0
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+HOUR, DAY = 3600, 86_400
 JOBS: Final = {
-    "sessions_app.tasks.sweep_valkey": 10 * MINUTE,
     "sessions_app.tasks.delete_past_retention": HOUR,
     "accounts_app.tasks.forget_expired_logins": DAY,
 }

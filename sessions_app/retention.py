@@ -1,4 +1,4 @@
-"""What is forgotten of sessions, and when: rows by their workspace's retention, Valkey's keys by their expiry."""
+"""Which rows of sessions are forgotten, and when: by their workspace's retention."""
 
 import time
 from collections import deque
@@ -9,8 +9,6 @@ from random import shuffle
 from django.db import transaction
 
 from accounts_app.models import Workspace
-from mesh.sessions import SessionStore
-from mesh.store import ConfigStorage, Valkey
 from sessions_app.models import Session, SessionQuerySet
 
 BATCH = 100
@@ -52,15 +50,3 @@ def _delete_batch(workspace: Workspace, before: datetime, size: int) -> int:
         due = _due(workspace, before).order_by("ended_at")
         chosen = list(due.values_list("id", flat=True)[:size])
         return Session.objects.filter(id__in=chosen).delete()[1].get(Session._meta.label, 0)
-
-
-async def sweep_valkey(url: str) -> int:
-    """Take expired configurations and session records out of their indexes, and count them.
-
-    Transports do so too. This is for those that no transport is left to sweep. Raises StoreUnavailable.
-    """
-    valkey = Valkey(url)
-    try:
-        return await ConfigStorage(valkey).cleanup_expired_configs() + await SessionStore(valkey).sweep()
-    finally:
-        await valkey.close()

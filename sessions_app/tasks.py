@@ -1,17 +1,9 @@
 """Wake-ups for what is to be forgotten of sessions."""
 
-import asyncio
-
 from celery import shared_task
-from django.conf import settings
 from django.utils import timezone
 
 from sessions_app import retention
-
-
-@shared_task
-def sweep_valkey() -> str:
-    return f"{asyncio.run(retention.sweep_valkey(settings.VALKEY_URL))} expired keys forgotten"
 
 
 @shared_task

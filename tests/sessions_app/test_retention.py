@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 from django.utils import timezone
-from redis.asyncio import Redis
 
 from accounts_app.models import User, Workspace
 from sessions_app.models import Incident, Session, Speaker, State, TranscriptEntry, Turn, Usage
-from sessions_app.retention import delete_past_retention, sweep_valkey
+from sessions_app.retention import delete_past_retention
 from tests.world import signed_in
 
 NOW = datetime(2031, 5, 1, 12, tzinfo=UTC)
@@ -91,15 +90,6 @@ def test_long_work_is_continued(tidy: Workspace) -> None:
     clock = count(step=10.0)  # every look at it is ten seconds later
     done = [delete_past_retention(now=NOW, batch=1, longest=15, clock=lambda: next(clock)) for _ in range(3)]
     assert done == [2, 2, 1]
-
-
-async def test_expired_keys_are_forgotten(valkey_url: str) -> None:
-    async with Redis.from_url(valkey_url) as client:
-        await client.zadd("config:keys", {"gone": 1.0})
-        await client.zadd("session:keys", {"gone": 1.0})
-        assert await sweep_valkey(valkey_url) >= 2
-        assert not await client.zscore("config:keys", "gone") and not await client.zscore("session:keys", "gone")
-    assert await sweep_valkey(valkey_url) == 0
 
 
 def test_the_admin_says_what_will_go(operator: User, workspace: Workspace) -> None:

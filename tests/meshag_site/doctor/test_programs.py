@@ -111,8 +111,8 @@ def test_jobs_that_were_turned_off(installation: Make) -> None:
     ],
 )
 def test_last_run_of_a_job(run: Run | None, level: Level, words: str) -> None:
-    finding = programs._last_run("sessions_app.tasks.sweep_valkey", 600, run, NOW)
-    assert (finding.name, finding.level) == ("Job: sweep valkey", level)
+    finding = programs._last_run("sessions_app.tasks.delete_past_retention", 600, run, NOW)
+    assert (finding.name, finding.level) == ("Job: delete past retention", level)
     assert words in finding.seen
 
 
