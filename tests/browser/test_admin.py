@@ -49,3 +49,11 @@ async def test_a_new_key_is_copied(signed_in_page: Page) -> None:
     await expect(signed_in_page.get_by_role("button", name="Copied")).to_be_visible()
     await signed_in_page.get_by_text("back to the keys").click()
     assert key not in await signed_in_page.content()
+
+
+async def test_a_region_is_asked_for_with_its_provider(signed_in_page: Page) -> None:
+    await signed_in_page.goto("/admin/connectors_app/credential/add/")
+    region = signed_in_page.get_by_label("Region")
+    for provider, is_shown in (("deepgram", False), ("azure", True), ("openai", False)):
+        await signed_in_page.get_by_label("Provider").select_option(provider)
+        await expect(region).to_be_visible(visible=is_shown)

@@ -1,10 +1,11 @@
 """An operator changes an agent in the admin and publishes it; the next call runs what was published."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 
 from tests.browser.conftest import Site
 from tests.browser.screenshots import screenshot
@@ -39,3 +40,20 @@ async def test_the_next_call_greets_anew(signed_in_page: Page) -> None:
     await page.get_by_role("link", name="Call", exact=True).click()
     await page.get_by_role("button", name="Call Shop").click()
     await expect(page.locator("li.agent").first).to_contain_text("Good morning from the bicycle shop")
+
+
+async def test_leaving_asks_when_something_changed(signed_in_page: Page) -> None:
+    page, asked = signed_in_page, list[str]()
+
+    async def leave_anyway(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", leave_anyway)
+    for name, expected in (("Voice loop", []), ("Another name", ["beforeunload"])):
+        await page.goto("/admin/pipelines_app/pipeline/")
+        await page.get_by_role("link", name="Voice loop", exact=True).click()
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_role("link", name="Overview").click()
+        await expect(page).to_have_title(re.compile("^Overview"))
+        assert asked == expected
