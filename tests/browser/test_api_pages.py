@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import re
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import PATIENCE, Site
+from tests.rows import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
 
@@ -29,31 +32,34 @@ async def test_redoc_shows_every_group(page: Page) -> None:
     await expect(page.locator("[data-role='search:results']")).to_contain_text("transcript", timeout=PATIENCE)
 
 
-async def test_a_program_starts_watches_and_ends_a_session(site: Site) -> None:
-    headers = {"Authorization": f"Bearer {site.api_key}"}
-    async with aiohttp.ClientSession(f"{site.url}/api/v1/", headers=headers) as client, asyncio.timeout(30):
-        async with client.post("sessions", json={"agent": "demo"}) as answer:
-            assert answer.status == 201, await answer.text()
-            started = await answer.json()
-        async with client.get(f"sessions/{started['id']}/events") as stream:
-            assert (await _next(stream))["event"] == "session.created"
-            async with client.delete(f"sessions/{started['id']}") as answer:
-                assert answer.status == 204
-            told = [event async for event in _events(stream)]
-        assert "session.ended" in [event["event"] for event in told]
-        assert json.loads(told[-1]["data"])["session"] == started["id"]
+async def test_the_documented_commands_do_what_they_say(site: Site) -> None:
+    """As printed, but for the key and the port: start a session, watch it, end it."""
+    begin, end = re.findall(r"```sh\n(.+?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    begin = begin.replace("KEY=…", f"KEY={site.api_key}").replace("http://localhost:8000", site.url)
+    assert site.api_key in begin and site.url in begin
+    variables = "\n".join(begin.splitlines()[:2])
+    async with asyncio.timeout(30):
+        watching = await run(begin)
+        assert watching.stdout and watching.stderr
+        started = await read_json(watching.stderr)
+        async for line in watching.stdout:
+            if b"session.created" in line:
+                break
+        ending = await run(f"{variables}\nID={started['id']}\n{end}")
+        assert await ending.communicate() == (b"", b"")
+        seen, complaints = await watching.communicate()
+    assert (watching.returncode, ending.returncode, complaints) == (0, 0, b"")
+    assert started["agent"] == "demo" and "event: session.ended" in seen.decode()
 
 
-async def _next(stream: aiohttp.ClientResponse) -> dict[str, str]:
-    return await anext(_events(stream))
+async def read_json(stream: asyncio.StreamReader) -> Any:
+    text = b""
+    while chunk := await stream.read(4096):
+        text += chunk
+        with suppress(json.JSONDecodeError):  # there is more to come
+            return json.loads(text)
+    raise AssertionError(text.decode())
 
 
-async def _events(stream: aiohttp.ClientResponse) -> Any:
-    fields: dict[str, str] = {}
-    async for raw in stream.content:
-        name, _, value = raw.decode().rstrip("\n").partition(": ")
-        if name:
-            fields[name] = value
-        elif "event" in fields:
-            yield fields
-            fields = {}
+async def run(script: str) -> Process:
+    return await asyncio.create_subprocess_exec("bash", "-c", script, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
