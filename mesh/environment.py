@@ -18,6 +18,11 @@ LEVELS = {
 }
 NATS_URL = "nats://localhost:4222"
 VALKEY_URL = "redis://localhost:6379"
+INTERNAL = {
+    "MESHAG_EMBEDDED": "NATS and Valkey were both started by this `make up`",
+    "MESHAG_TRANSPORT_FD": "the listening socket that transports inherit",
+}
+"""What `make up` tells its programs and nobody sets. Every other setting is in `.env.example`."""
 
 
 class BadSetting(ValueError):

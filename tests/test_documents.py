@@ -1,13 +1,18 @@
 """Documents at the root that others rely on."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connectors_app import registry
 from connectors_app.base import Role
+from mesh.environment import INTERNAL
 from meshag_site.ports import DOCUMENTED, TRANSPORT
+from meshag_site.processes import plan
 from tests.rows import ROOT
+from workers.settings import Settings
 
 
 @pytest.mark.accepts("M115")
@@ -20,12 +25,35 @@ def test_env_example_names_every_providers_settings() -> None:
     assert missing | set(DOCUMENTED) <= example_names()
 
 
-def test_env_example_names_what_the_readers_read() -> None:
-    sources = [ROOT / "meshag_site", ROOT / "workers", ROOT / "connectors_app" / "providers"]
-    text = "".join(path.read_text() for folder in sources for path in folder.rglob("*.py"))
-    named = set(re.findall(r'"(MESHAG_[A-Z_]+)"', text))
-    handed_down = {"MESHAG_EMBEDDED", "MESHAG_TRANSPORT_FD"}
-    assert {name for name in named if not name.endswith("_FILE")} - handed_down <= example_names()
+class Noting(dict[str, str]):
+    """An environment that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return default
+
+
+def names_read(data_dir: Path) -> set[str]:
+    """In the code as they stand there, and those that it puts together when it is started."""
+    named: set[str] = set()
+    for folder in {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests", ROOT / "bench"}:
+        for path in folder.rglob("*.py"):
+            named |= set(re.findall(r'"(MESHAG_[A-Z_]+)"', path.read_text()))
+    noting = Noting()
+    Settings.from_environ(noting)
+    plan(noting, data_dir)
+    named |= {name for name in noting.asked if name.startswith("MESHAG_")}
+    return {name for name in named if not name.endswith("_FILE")} | {"MESHAG_ENV_FILE"}
+
+
+def test_every_setting_is_public_or_internal(tmp_path: Path) -> None:
+    public = {name for name in example_names() if name.startswith("MESHAG_")}
+    assert names_read(tmp_path) == public | set(INTERNAL)
+    assert not public & set(INTERNAL)
 
 
 def test_env_example_sets_nothing() -> None:
