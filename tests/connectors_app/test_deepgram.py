@@ -10,8 +10,8 @@ from connectors_app.base import Role
 from connectors_app.providers import deepgram
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import break_connections, made, sockets
+from tests.providers.deepgram import DEEPGRAM_CONNECT
 from tests.providers.standins import StandIns
-from tests.providers.steering import Route
 
 
 async def ask(recognition: Any, pcm: bytes) -> str:
@@ -23,13 +23,13 @@ async def ask(recognition: Any, pcm: bytes) -> str:
 
 async def test_the_socket_opens_before_the_caller_speaks(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None):
-        assert await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)
+        assert await sockets(stand_ins, DEEPGRAM_CONNECT, 1)
 
 
 async def test_one_socket_serves_a_session(environ: dict[str, str], stand_ins: StandIns, question: bytes) -> None:
     async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None) as session:
         assert [await ask(session, question) for _ in range(3)] == [QUESTION] * 3
-    assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)) == 1
+    assert len(await sockets(stand_ins, DEEPGRAM_CONNECT, 1)) == 1
 
 
 async def test_interims_hold_the_whole_text_so_far(environ: dict[str, str], question: bytes) -> None:
@@ -62,10 +62,10 @@ async def test_keepalives_hold_an_idle_socket(question: bytes, monkeypatch: pyte
         made(Role.STT, "deepgram", stand_ins.env) as recognizer,
         recognizer.open(8000, lambda text: None) as session,
     ):
-        (socket,) = await sockets(stand_ins, Route.DEEPGRAM_CONNECT)
+        (socket,) = await sockets(stand_ins, DEEPGRAM_CONNECT)
         await socket.messages.until(lambda messages: messages.count({"type": "KeepAlive"}) == 8)
         assert await ask(session, question) == QUESTION
-        assert len(stand_ins.requests_to(Route.DEEPGRAM_CONNECT)) == 1
+        assert len(stand_ins.requests_to(DEEPGRAM_CONNECT)) == 1
 
 
 async def test_a_socket_lost_while_idle_is_opened_again(
@@ -75,7 +75,7 @@ async def test_a_socket_lost_while_idle_is_opened_again(
     async with made(Role.STT, "deepgram", environ) as recognizer, recognizer.open(8000, lambda text: None) as session:
         assert await ask(session, question) == QUESTION
         break_connections(stand_ins)
-        await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 2)
+        await sockets(stand_ins, DEEPGRAM_CONNECT, 2)
         assert await ask(session, question) == QUESTION
 
 
@@ -86,6 +86,6 @@ async def test_a_short_lived_socket_waits_for_its_next_use(
         assert await ask(session, question) == QUESTION
         break_connections(stand_ins)
         await session._line._task
-        assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 1)) == 1
+        assert len(await sockets(stand_ins, DEEPGRAM_CONNECT, 1)) == 1
         assert await ask(session, question) == QUESTION
-        assert len(await sockets(stand_ins, Route.DEEPGRAM_CONNECT, 2)) == 2
+        assert len(await sockets(stand_ins, DEEPGRAM_CONNECT, 2)) == 2

@@ -11,9 +11,9 @@ from aiohttp import web
 from connectors_app import line
 from connectors_app.base import ErrorKind, ProviderError, Role
 from tests.connectors_app.turns import break_connections, made_with, sockets
-from tests.providers.elevenlabs import RACHEL
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, RACHEL
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.providers.tones import decode, is_exact
 
 SENTENCES = [f"This is sentence number {n} of seven." for n in range(7)]
@@ -31,7 +31,7 @@ async def said(speech: Any, text: str) -> bytes:
 
 async def orders(stand_ins: StandIns, wanted: str) -> list[Any]:
     """What was sent on the socket, up to the first message that has this key."""
-    (socket,) = await sockets(stand_ins, Route.ELEVENLABS_CONNECT)
+    (socket,) = await sockets(stand_ins, ELEVENLABS_CONNECT)
     messages: list[Any] = await socket.messages.until(lambda sent: any(wanted in message for message in sent))
     return messages
 
@@ -40,18 +40,18 @@ async def test_sentences_share_a_socket(environ: dict[str, str], stand_ins: Stan
     async with session(environ) as speech:
         for text in SENTENCES:
             assert is_exact(text, decode(await said(speech, text), 8000))
-    assert len(stand_ins.requests_to(Route.ELEVENLABS_CONNECT)) == 1
+    assert len(stand_ins.requests_to(ELEVENLABS_CONNECT)) == 1
 
 
 async def test_more_sentences_than_contexts_wait(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with session(environ) as speech:
         spoken = await asyncio.gather(*(said(speech, text) for text in SENTENCES))
     assert all(is_exact(text, decode(pcm, 8000)) for text, pcm in zip(SENTENCES, spoken, strict=True))
-    assert len(stand_ins.requests_to(Route.ELEVENLABS_CONNECT)) == 1
+    assert len(stand_ins.requests_to(ELEVENLABS_CONNECT)) == 1
 
 
 async def test_a_context_closes_after_its_first_audio(environ: dict[str, str], stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.ELEVENLABS_SPEAK, Behaviour(first_ms=100))
+    stand_ins.steer(ELEVENLABS_SPEAK, Behaviour(first_ms=100))
     async with session(environ) as speech:
         speaking = asyncio.create_task(said(speech, SENTENCES[0]))
         before = await orders(stand_ins, "flush")
@@ -61,7 +61,7 @@ async def test_a_context_closes_after_its_first_audio(environ: dict[str, str], s
 
 
 async def test_a_cancelled_sentence_closes_its_context(environ: dict[str, str], stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.NEVER, nth=1))
+    stand_ins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.NEVER, nth=1))
     async with session(environ) as speech:
         speaking = asyncio.create_task(said(speech, SENTENCES[0]))
         await orders(stand_ins, "flush")
@@ -72,7 +72,7 @@ async def test_a_cancelled_sentence_closes_its_context(environ: dict[str, str], 
 
 
 async def test_a_sentence_cancelled_while_connecting_is_free(environ: dict[str, str], stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.ELEVENLABS_CONNECT, Behaviour(first_ms=100))
+    stand_ins.steer(ELEVENLABS_CONNECT, Behaviour(first_ms=100))
     async with session(environ) as speech:
         for text in SENTENCES:
             async with aclosing(speech.speak(text)) as pieces:
@@ -87,7 +87,7 @@ async def test_a_broken_socket_breaks_its_sentences(
     environ: dict[str, str], stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "LIVED_SECONDS", 0.0)
-    stand_ins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.STALL, after=1, nth=1))
+    stand_ins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.STALL, after=1, nth=1))
     async with session(environ) as speech:
         pieces = speech.speak(SENTENCES[0])
         assert await anext(pieces)

@@ -5,17 +5,23 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
+from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking, answer
 
 from connectors_app.base import ErrorKind, Finished, Role
 from connectors_app.pool import AllFailed, Pool, Resting
-from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking, answer
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import Told
 from tests.connectors_app.turns import HELLO, SENTENCE
+from tests.providers.anthropic import ANTHROPIC_MESSAGES
+from tests.providers.azure import AZURE_SPEECH
 from tests.providers.backstage import Outcome
 from tests.providers.brain import reply_for
+from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
+from tests.providers.openai import OPENAI_CHAT, OPENAI_MODELS, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS
+from tests.providers.routes import Route
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.providers.tones import decode, is_exact
 
 HASTY = Deadlines(first_token=1, first_audio=1, transcript=1, stall=1)
@@ -58,16 +64,16 @@ async def heard(pool: Pool, order: list[str], told: Told, pcm: bytes) -> Heard:
 @pytest.mark.parametrize("failure", FAILURES, ids=name_of)
 async def test_anthropic_answers_for_openai(failure: Behaviour, pool: Pool, stand_ins: StandIns) -> None:
     told = Told()
-    stand_ins.steer(Route.OPENAI_CHAT, failure)
+    stand_ins.steer(OPENAI_CHAT, failure)
     assert await reply(pool, ["openai", "anthropic"], told) == reply_for(QUESTION)
-    assert told.switches == [("openai", "anthropic")] and len(stand_ins.requests_to(Route.OPENAI_CHAT)) == 1
+    assert told.switches == [("openai", "anthropic")] and len(stand_ins.requests_to(OPENAI_CHAT)) == 1
 
 
 @pytest.mark.accepts("M48")
 @pytest.mark.parametrize(
     ("route", "failure"),
-    [(Route.ELEVENLABS_CONNECT, failure) for failure in FAILURES[:-1]]
-    + [(Route.ELEVENLABS_SPEAK, failure) for failure in FAILURES],
+    [(ELEVENLABS_CONNECT, failure) for failure in FAILURES[:-1]]
+    + [(ELEVENLABS_SPEAK, failure) for failure in FAILURES],
     ids=lambda value: name_of(value) if isinstance(value, Behaviour) else value,
 )
 async def test_azure_speaks_for_elevenlabs(route: Route, failure: Behaviour, pool: Pool, stand_ins: StandIns) -> None:
@@ -82,17 +88,17 @@ async def test_azure_speaks_for_elevenlabs(route: Route, failure: Behaviour, poo
 @pytest.mark.parametrize("failure", FAILURES[:-1], ids=name_of)
 async def test_deepgram_hears_for_openai(failure: Behaviour, pool: Pool, stand_ins: StandIns, question: bytes) -> None:
     told = Told()
-    stand_ins.steer(Route.OPENAI_TRANSCRIPTIONS, failure)
+    stand_ins.steer(OPENAI_TRANSCRIPTIONS, failure)
     assert (await heard(pool, ["openai", "deepgram"], told, question)).transcript.text == QUESTION
     assert told.switches == [("openai", "deepgram")]
-    assert stand_ins.requests_to(Route.DEEPGRAM_CONNECT)[0].audio_bytes == len(question)
+    assert stand_ins.requests_to(DEEPGRAM_CONNECT)[0].audio_bytes == len(question)
 
 
 @pytest.mark.accepts("M48")
 @pytest.mark.parametrize(
     ("route", "failure"),
-    [(Route.DEEPGRAM_CONNECT, failure) for failure in FAILURES[:-1]]
-    + [(Route.DEEPGRAM_LISTEN, Behaviour(fault=fault)) for fault in (Fault.REFUSE, Fault.CUT, Fault.STALL)],
+    [(DEEPGRAM_CONNECT, failure) for failure in FAILURES[:-1]]
+    + [(DEEPGRAM_LISTEN, Behaviour(fault=fault)) for fault in (Fault.REFUSE, Fault.CUT, Fault.STALL)],
     ids=lambda value: name_of(value) if isinstance(value, Behaviour) else value,
 )
 async def test_openai_hears_for_deepgram(
@@ -115,8 +121,8 @@ async def test_a_provider_that_is_gone_is_passed_by(environ: dict[str, str]) -> 
 
 
 async def test_all_reasons_are_told_without_keys(environ: dict[str, str], pool: Pool, stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.OPENAI_CHAT, REFUSALS[0])
-    stand_ins.steer(Route.ANTHROPIC_MESSAGES, REFUSALS[3])
+    stand_ins.steer(OPENAI_CHAT, REFUSALS[0])
+    stand_ins.steer(ANTHROPIC_MESSAGES, REFUSALS[3])
     with pytest.raises(AllFailed) as caught:
         await reply(pool, ["openai", "anthropic"], Told())
     assert "OPENAI_API_KEY" in str(caught.value) and "Anthropic asks for fewer requests" in str(caught.value)
@@ -124,7 +130,7 @@ async def test_all_reasons_are_told_without_keys(environ: dict[str, str], pool: 
 
 
 async def test_warming_names_those_that_failed(environ: dict[str, str], pool: Pool, stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
+    stand_ins.steer(OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
     pool.environ = {**environ, "ANTHROPIC_API_KEY": "revoked"}
     pool.WARM_SECONDS = 1
     failed = await pool.warm(Role.LLM)
@@ -134,7 +140,7 @@ async def test_warming_names_those_that_failed(environ: dict[str, str], pool: Po
 # -- cancellation ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("slug", "route"), [("openai", Route.OPENAI_CHAT), ("anthropic", Route.ANTHROPIC_MESSAGES)])
+@pytest.mark.parametrize(("slug", "route"), [("openai", OPENAI_CHAT), ("anthropic", ANTHROPIC_MESSAGES)])
 async def test_barge_in_closes_the_models_request(slug: str, route: Route, pool: Pool, stand_ins: StandIns) -> None:
     stand_ins.steer(route, Behaviour(each_ms=50))
     async with aclosing(answer(pool.models([slug], {}), HELLO, HASTY, Told())) as items:
@@ -142,7 +148,7 @@ async def test_barge_in_closes_the_models_request(slug: str, route: Route, pool:
     await stand_ins.ended(route, Outcome.CANCELLED)
 
 
-@pytest.mark.parametrize(("slug", "route"), [("openai", Route.OPENAI_SPEECH), ("azure", Route.AZURE_SPEECH)])
+@pytest.mark.parametrize(("slug", "route"), [("openai", OPENAI_SPEECH), ("azure", AZURE_SPEECH)])
 async def test_barge_in_closes_the_voices_request(slug: str, route: Route, pool: Pool, stand_ins: StandIns) -> None:
     stand_ins.steer(route, Behaviour(each_ms=50))
     async with Speaking(pool.voices([slug], {}), 8000, HASTY) as voice:
@@ -152,20 +158,20 @@ async def test_barge_in_closes_the_voices_request(slug: str, route: Route, pool:
 
 
 async def test_barge_in_cancels_only_its_sentence(pool: Pool, stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.ELEVENLABS_SPEAK, Behaviour(each_ms=20))
+    stand_ins.steer(ELEVENLABS_SPEAK, Behaviour(each_ms=20))
     async with Speaking(pool.voices(["elevenlabs"], {}), 8000, HASTY) as voice:
         cancelled, other = voice.speak("Never mind this one.", Told()), voice.speak(SENTENCE, Told())
         first = [await anext(cancelled), await anext(other)]
         await cancelled.aclose()
         assert is_exact(SENTENCE, decode(b"".join([first[1], *[pcm async for pcm in other]]), 8000))
-    assert len(stand_ins.requests_to(Route.ELEVENLABS_CONNECT)) == 1
+    assert len(stand_ins.requests_to(ELEVENLABS_CONNECT)) == 1
 
 
 async def test_a_waiting_request_is_cancelled(pool: Pool, stand_ins: StandIns) -> None:
-    stand_ins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.NEVER))
+    stand_ins.steer(OPENAI_CHAT, Behaviour(fault=Fault.NEVER))
     task = asyncio.create_task(reply(pool, ["openai"], Told()))
     async with asyncio.timeout(5):
-        while not stand_ins.requests_to(Route.OPENAI_CHAT):
+        while not stand_ins.requests_to(OPENAI_CHAT):
             await stand_ins.backstage.news.next()
     task.cancel()
-    await stand_ins.ended(Route.OPENAI_CHAT, Outcome.CANCELLED)
+    await stand_ins.ended(OPENAI_CHAT, Outcome.CANCELLED)

@@ -10,9 +10,13 @@ from connectors_app import registry
 from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Role
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import made_with, reply_of, speech_of, transcript_of
-from tests.providers.elevenlabs import RACHEL
+from tests.providers.anthropic import ANTHROPIC_MESSAGES
+from tests.providers.azure import AZURE_SPEECH
+from tests.providers.deepgram import DEEPGRAM_CONNECT
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_VOICES, RACHEL
+from tests.providers.openai import OPENAI_CHAT, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS
+from tests.providers.routes import Route
 from tests.providers.standins import StandIns
-from tests.providers.steering import Route
 
 
 def sent(stand_ins: StandIns, route: Route) -> Any:
@@ -27,7 +31,7 @@ async def test_whisper_options_reach_the_request(environ: dict[str, str], stand_
     options = {"model": "whisper-1", "language": "auto", "response_format": "json", "temperature": 0}
     async with made_with(Role.STT, "openai", options, environ) as recognizer:
         assert (await transcript_of(recognizer, question)).text == QUESTION
-    form = sent(stand_ins, Route.OPENAI_TRANSCRIPTIONS).body
+    form = sent(stand_ins, OPENAI_TRANSCRIPTIONS).body
     assert (form["model"], form["response_format"], float(form["temperature"])) == ("whisper-1", "json", 0)
     assert "language" not in form and form["file"]["content_type"] == "audio/wav"
 
@@ -40,7 +44,7 @@ async def test_every_transcript_format_is_read(
     options = {"language": "en", "response_format": response_format, "prompt": "Opening hours"}
     async with made_with(Role.STT, "openai", options, environ) as recognizer:
         assert (await transcript_of(recognizer, question)).text == QUESTION
-    form = sent(stand_ins, Route.OPENAI_TRANSCRIPTIONS).body
+    form = sent(stand_ins, OPENAI_TRANSCRIPTIONS).body
     assert (form["language"], form["prompt"]) == ("en", "Opening hours")
 
 
@@ -49,7 +53,7 @@ async def test_chat_options_reach_the_request(environ: dict[str, str], stand_ins
     options = {"model": "gpt-4o", "temperature": 0.7, "max_tokens": 1000, "top_p": 0.9, "presence_penalty": -1}
     async with made_with(Role.LLM, "openai", options, environ) as model:
         await reply_of(model)
-    body = sent(stand_ins, Route.OPENAI_CHAT).body
+    body = sent(stand_ins, OPENAI_CHAT).body
     assert {name: body[name] for name in options} == options
     assert "frequency_penalty" not in body and body["stream_options"] == {"include_usage": True}
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
@@ -59,7 +63,7 @@ async def test_reasoning_models_get_their_own_limit(environ: dict[str, str], sta
     options = {"model": "gpt-4o", "temperature": None, "max_completion_tokens": 50}
     async with made_with(Role.LLM, "openai", options, environ) as model:
         await reply_of(model)
-    body = sent(stand_ins, Route.OPENAI_CHAT).body
+    body = sent(stand_ins, OPENAI_CHAT).body
     assert body["max_completion_tokens"] == 50 and not {"max_tokens", "temperature"} & set(body)
 
 
@@ -73,7 +77,7 @@ async def test_speech_options_reach_the_request(environ: dict[str, str], stand_i
     options = {"model": "gpt-4o-mini-tts", "voice": "nova", "speed": 1.5, "instructions": "Cheerful"}
     async with made_with(Role.TTS, "openai", options, environ) as voice:
         await speech_of(voice)
-    body = sent(stand_ins, Route.OPENAI_SPEECH).body
+    body = sent(stand_ins, OPENAI_SPEECH).body
     assert body == {**options, "input": "Good morning to you.", "response_format": "pcm"}
 
 
@@ -102,7 +106,7 @@ async def test_a_custom_voices_rate_is_the_operators(environ: dict[str, str], st
     options = {"model": "kokoro", "voice": "af_sky", "sample_rate": 24_000}
     async with made_with(Role.TTS, "custom", options, environ) as voice:
         _, rate = await speech_of(voice)
-    assert rate == 24_000 and "sample_rate" not in sent(stand_ins, Route.OPENAI_SPEECH).body
+    assert rate == 24_000 and "sample_rate" not in sent(stand_ins, OPENAI_SPEECH).body
 
 
 # -- deepgram --------------------------------------------------------------------------------------------
@@ -113,7 +117,7 @@ async def test_deepgram_options_reach_the_socket(environ: dict[str, str], stand_
     options = {"model": "nova-3", "language": "multi", "smart_format": False, "keyterm": ["MeshAG", "NATS"]}
     async with made_with(Role.STT, "deepgram", options, environ) as recognizer:
         await transcript_of(recognizer, question)
-    query = sent(stand_ins, Route.DEEPGRAM_CONNECT).query
+    query = sent(stand_ins, DEEPGRAM_CONNECT).query
     assert (query["model"], query["language"], query["smart_format"]) == ("nova-3", "multi", "false")
     assert query["keyterm"] == "MeshAG,NATS" and query["interim_results"] == "true"
     assert (query["encoding"], query["sample_rate"], query["channels"]) == ("linear16", "8000", "1")
@@ -133,7 +137,7 @@ async def test_elevenlabs_options_reach_the_socket(environ: dict[str, str], stan
     }
     async with made_with(Role.TTS, "elevenlabs", options, environ) as voice:
         await speech_of(voice, 16_000)
-    socket = sent(stand_ins, Route.ELEVENLABS_CONNECT)
+    socket = sent(stand_ins, ELEVENLABS_CONNECT)
     assert RACHEL in socket.path
     assert (socket.query["model_id"], socket.query["output_format"]) == ("eleven_multilingual_v2", "pcm_16000")
     assert socket.messages[0]["voice_settings"] == {"stability": 0.5, "similarity_boost": 0.8, "speed": 1.1}
@@ -143,8 +147,8 @@ async def test_elevenlabs_options_reach_the_socket(environ: dict[str, str], stan
 async def test_a_voices_id_needs_no_lookup(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with made_with(Role.TTS, "elevenlabs", {"voice": RACHEL}, environ) as voice:
         await speech_of(voice)
-    assert not stand_ins.requests_to(Route.ELEVENLABS_VOICES)
-    assert "voice_settings" not in sent(stand_ins, Route.ELEVENLABS_CONNECT).messages[0]
+    assert not stand_ins.requests_to(ELEVENLABS_VOICES)
+    assert "voice_settings" not in sent(stand_ins, ELEVENLABS_CONNECT).messages[0]
 
 
 @pytest.mark.accepts("M13")
@@ -153,7 +157,7 @@ async def test_a_voices_name_is_looked_up_once(environ: dict[str, str], stand_in
         await voice.warm()
         await speech_of(voice)
         await speech_of(voice)
-    assert len(stand_ins.requests_to(Route.ELEVENLABS_VOICES)) == 1
+    assert len(stand_ins.requests_to(ELEVENLABS_VOICES)) == 1
 
 
 async def test_an_unknown_voice_is_named(environ: dict[str, str]) -> None:
@@ -171,7 +175,7 @@ async def test_anthropic_options_reach_the_request(environ: dict[str, str], stan
     options = {"model": "claude-haiku-4-5", "max_tokens": 300, "temperature": 0.2, "top_k": 5}
     async with made_with(Role.LLM, "anthropic", options, environ) as model:
         await reply_of(model)
-    body = sent(stand_ins, Route.ANTHROPIC_MESSAGES).body
+    body = sent(stand_ins, ANTHROPIC_MESSAGES).body
     assert {name: body[name] for name in options} == options
     assert body["system"] == "Be kind." and body["messages"] == [{"role": "user", "content": QUESTION}]
 
@@ -180,7 +184,7 @@ async def test_a_greeting_does_not_open_a_conversation(environ: dict[str, str], 
     said = (Message("assistant", "Good day!"), Message("user", QUESTION), Message("assistant", " "))
     async with made_with(Role.LLM, "anthropic", {}, environ) as model, aclosing(model.reply(said)) as items:
         assert [item async for item in items]
-    roles = [message["role"] for message in sent(stand_ins, Route.ANTHROPIC_MESSAGES).body["messages"]]
+    roles = [message["role"] for message in sent(stand_ins, ANTHROPIC_MESSAGES).body["messages"]]
     assert roles == ["user", "assistant", "user"]
 
 
@@ -189,7 +193,7 @@ async def test_azure_options_reach_the_request(environ: dict[str, str], stand_in
     options = {"voice": "en-GB-SoniaNeural", "speed": 1.25, "pitch": -5, "style": "cheerful"}
     async with made_with(Role.TTS, "azure", options, environ) as voice:
         await speech_of(voice, 16_000)
-    request = sent(stand_ins, Route.AZURE_SPEECH)
+    request = sent(stand_ins, AZURE_SPEECH)
     assert request.headers["x-microsoft-outputformat"] == "raw-16khz-16bit-mono-pcm"
     assert request.headers["ocp-apim-subscription-key"] == environ["AZURE_SPEECH_KEY"]
     for part in ('name="en-GB-SoniaNeural"', 'rate="1.25"', 'pitch="-5%"', 'style="cheerful"', 'xml:lang="en-GB"'):
@@ -199,7 +203,7 @@ async def test_azure_options_reach_the_request(environ: dict[str, str], stand_in
 async def test_speech_marks_are_not_markup(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with made_with(Role.TTS, "azure", {}, environ) as voice, voice.open(8000) as speech:
         assert [pcm async for pcm in speech.speak("Is 3 < 4 & 5 > 4?")]
-    assert sent(stand_ins, Route.AZURE_SPEECH).text == "Is 3 < 4 & 5 > 4?"
+    assert sent(stand_ins, AZURE_SPEECH).text == "Is 3 < 4 & 5 > 4?"
 
 
 def test_keys_stay_out_of_representations(environ: dict[str, str]) -> None:

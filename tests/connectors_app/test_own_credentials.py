@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from connectors_app.runner import Recognizing, answer
 
 from connectors_app.base import Credentials, ErrorKind, Finished, Role, Sealed
 from connectors_app.pool import AllFailed, Chain, Pool, Resting
-from connectors_app.runner import Recognizing, answer
 from connectors_app.sealing import Sealing, draw_key
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import HASTY, Told
 from tests.connectors_app.turns import HELLO
 from tests.providers.brain import reply_for
+from tests.providers.openai import OPENAI_CHAT
 from tests.providers.standins import StandIns
-from tests.providers.steering import Route
 
 SEALING = Sealing([draw_key()])
 FOREIGN = Sealing([draw_key()])
@@ -60,7 +60,7 @@ async def test_an_own_key_works_without_an_environment(stand_ins: StandIns) -> N
     chain = pool.models(["openai"], {}, sealed("sk-of-bicycles", OPENAI_BASE_URL=stand_ins.env["OPENAI_BASE_URL"]))
     assert await pool._warm_one(chain.connectors[0]) is None
     assert await reply(chain, Told()) == reply_for(QUESTION)
-    keys = {request.headers["authorization"] for request in stand_ins.requests_to(Route.OPENAI_CHAT)}
+    keys = {request.headers["authorization"] for request in stand_ins.requests_to(OPENAI_CHAT)}
     assert keys == {"Bearer sk-of-bicycles"}
     await pool.close()
 

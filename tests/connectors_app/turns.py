@@ -5,32 +5,35 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 
+import pytest
+
 from connectors_app import registry
 from connectors_app.base import (
     Connector,
-    Finished,
+    ErrorKind,
     LanguageModel,
     Message,
+    ProviderError,
     Recognizer,
     Role,
+    Said,
+    Spoken,
     Transcript,
     Voice,
 )
 from tests.connectors_app.conftest import QUESTION
+from tests.providers.found import turns
+from tests.providers.routes import Case, Route
 from tests.providers.standins import StandIns
-from tests.providers.steering import Route
 
 SENTENCE = "Good morning to you."
 HELLO = (Message("system", "Be kind."), Message("user", QUESTION))
-NEEDED_OPTIONS: dict[tuple[Role, str], dict[str, Any]] = {
-    (Role.STT, "custom"): {"model": "whisper-1"},
-    (Role.LLM, "custom"): {"model": "gpt-4o"},
-    (Role.TTS, "custom"): {"model": "tts-1", "voice": "alloy"},
-}
 
 
 def made(role: Role, slug: str, environ: dict[str, str]) -> AbstractAsyncContextManager[Any]:
-    return made_with(role, slug, NEEDED_OPTIONS.get((role, slug), {}), environ)
+    """With the options that it cannot do without."""
+    needed = next((turn.options for turn in turns() if (turn.role, turn.slug) == (role, slug)), {})
+    return made_with(role, slug, dict(needed), environ)
 
 
 @asynccontextmanager
@@ -44,14 +47,32 @@ async def made_with(role: Role, slug: str, options: dict[str, Any], environ: dic
             await connector.close()
 
 
-async def reply_of(model: LanguageModel) -> list[str | Finished]:
+def is_local(role: Role, slug: str) -> bool:
+    """Without a key and an address there is no wire: it works on this machine."""
+    cls = registry.get(role, slug)
+    return not (cls.key_setting or cls.base_url_setting)
+
+
+@asynccontextmanager
+async def ready(case: Case, environ: dict[str, str]) -> AsyncIterator[Any]:
+    """The connector of a case; one that works on this machine may lack what it needs for that, and is skipped."""
+    async with made_with(case.role, case.slug, dict(case.options), environ) as connector:
+        try:
+            yield connector
+        except ProviderError as error:
+            if is_local(case.role, case.slug) and error.kind is ErrorKind.UNCONFIGURED:
+                pytest.skip(f"{case}: {error}")
+            raise
+
+
+async def reply_of(model: LanguageModel) -> list[Said]:
     async with aclosing(model.reply(HELLO)) as items:  # type: ignore[type-var]
         return [item async for item in items]
 
 
 async def speech_of(voice: Voice, rate: int = 8000) -> tuple[bytes, int]:
     async with voice.open(rate) as speech, aclosing(speech.speak(SENTENCE)) as pieces:  # type: ignore[type-var]
-        return b"".join([pcm async for pcm in pieces]), speech.rate
+        return b"".join([piece async for piece in pieces if not isinstance(piece, Spoken)]), speech.rate
 
 
 async def transcript_of(recognizer: Recognizer, pcm: bytes, interims: list[str] | None = None) -> Transcript:

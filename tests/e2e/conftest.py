@@ -10,7 +10,6 @@ import pytest_asyncio
 from mesh.bus import Bus
 from tests import speech
 from tests.e2e.conversations import DEADLINE, MS_PER_CHAR, SPECTATOR, WORKERS, Gauges, others_than
-from tests.providers.steering import Route
 from tests.unsupervised import System, document, running_system
 
 SETTINGS: dict[str, Any] = {
@@ -35,8 +34,7 @@ async def system(running: System) -> AsyncIterator[System]:
     """The system with prompt providers that have seen nothing, whatever the test before made of them."""
     async with running.client.delete(f"{running.standins.url}/_requests") as response:
         response.raise_for_status()
-    for route in Route:
-        await running.standins.steer(route)
+    await running.standins.calm()
     yield running
 
 

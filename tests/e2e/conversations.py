@@ -15,7 +15,7 @@ from mesh.subjects import Stage
 from tests import speech
 from tests.callers import LOUD, Caller, TelephoneCaller, WebsocketCaller
 from tests.providers.brain import reply_for
-from tests.providers.steering import Route
+from tests.providers.routes import Route
 from tests.unsupervised import System, document
 from workers.telephony import session_of
 

@@ -10,7 +10,9 @@ from mesh import events, subjects
 from mesh.bus import Bus
 from tests import speech
 from tests.e2e.conversations import WORKERS, Gauges, ask, asked, happened, owner, telephone, web
-from tests.providers.steering import Route
+from tests.providers.anthropic import ANTHROPIC_MESSAGES
+from tests.providers.azure import AZURE_SPEECH
+from tests.providers.openai import OPENAI_CHAT, OPENAI_TRANSCRIPTIONS
 from tests.unsupervised import System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -29,7 +31,7 @@ async def test_four_telephones_at_once(system: System, bus: Bus) -> None:
 
     workers = await asyncio.gather(*(call(said[place], said[place + 4]) for place in range(4)))
     assert len(set.union(*workers)) == 6
-    asked_once = Counter(request["text"] for request in await system.standins.requests_to(Route.OPENAI_CHAT))
+    asked_once = Counter(request["text"] for request in await system.standins.requests_to(OPENAI_CHAT))
     assert {text: asked_once[text] for text in said} == dict.fromkeys(said, 1)
 
 
@@ -86,9 +88,9 @@ async def test_a_changed_config_holds_from_the_next_turn(system: System) -> None
             assert response.status == 200, await response.text()
         for text in speech.UTTERANCES[26:28]:
             await ask(caller, text)
-    for route in (Route.ANTHROPIC_MESSAGES, Route.AZURE_SPEECH, Route.OPENAI_TRANSCRIPTIONS):
+    for route in (ANTHROPIC_MESSAGES, AZURE_SPEECH, OPENAI_TRANSCRIPTIONS):
         assert await system.standins.requests_to(route)
-    (request,) = await asked(system, Route.ANTHROPIC_MESSAGES, speech.UTTERANCES[26])
+    (request,) = await asked(system, ANTHROPIC_MESSAGES, speech.UTTERANCES[26])
     assert request["body"]["system"] == "You are somebody else."
 
 
@@ -99,7 +101,7 @@ async def test_a_call_from_greeting_to_limit(system: System, bus: Bus) -> None:
     async with await web(system, config) as caller:
         await caller.reply(greeting)
         await ask(caller, speech.UTTERANCES[28])
-        (request,) = await asked(system, Route.OPENAI_CHAT, speech.UTTERANCES[28])
+        (request,) = await asked(system, OPENAI_CHAT, speech.UTTERANCES[28])
         assert {"role": "assistant", "content": greeting} in request["body"]["messages"]
         await caller.end(12)
     assert caller.told[-1] == {"type": "ended", "reason": "time_limit"}

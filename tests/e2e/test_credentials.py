@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from tests.callers import WebsocketCaller
 from tests.providers import tones
 from tests.providers.brain import reply_for
-from tests.providers.steering import Route
+from tests.providers.openai import OPENAI_CHAT
 from tests.unsupervised import System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -68,7 +68,7 @@ async def test_workspaces_call_with_their_own_keys(system: System, keys: dict[st
     for workspace, key in keys.items():
         question = f"Question {uuid4().hex[:8]} please"
         await ask_typed(system, key, question)
-        asked = [one for one in await system.standins.requests_to(Route.OPENAI_CHAT) if question in one["text"]]
+        asked = [one for one in await system.standins.requests_to(OPENAI_CHAT) if question in one["text"]]
         assert [one["headers"]["authorization"] for one in asked] == [f"Bearer {SECRETS[workspace]}"]
 
 

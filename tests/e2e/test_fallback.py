@@ -10,7 +10,13 @@ from mesh.bus import Bus
 from mesh.events import ProviderFailed, ProviderSwitched
 from tests import speech
 from tests.e2e.conversations import ask, happened, web
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.anthropic import ANTHROPIC_MESSAGES
+from tests.providers.azure import AZURE_SPEECH
+from tests.providers.deepgram import DEEPGRAM_CONNECT
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
+from tests.providers.openai import OPENAI_CHAT, OPENAI_TRANSCRIPTIONS
+from tests.providers.routes import Route
+from tests.providers.steering import Behaviour, Fault
 from tests.unsupervised import System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -36,15 +42,15 @@ class Case:
         return config
 
 
-CHAT, CONNECT, SPEAK = Route.OPENAI_CHAT, Route.ELEVENLABS_CONNECT, Route.ELEVENLABS_SPEAK
+CHAT, CONNECT, SPEAK = OPENAI_CHAT, ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
 CASES = (
-    Case("stt", "deepgram openai", Route.DEEPGRAM_CONNECT, {"fault": Fault.REFUSE}, {"model": "nova-2"}),
-    Case("stt", "openai deepgram", Route.OPENAI_TRANSCRIPTIONS, {"fault": Fault.REFUSE, "status": 429}),
+    Case("stt", "deepgram openai", DEEPGRAM_CONNECT, {"fault": Fault.REFUSE}, {"model": "nova-2"}),
+    Case("stt", "openai deepgram", OPENAI_TRANSCRIPTIONS, {"fault": Fault.REFUSE, "status": 429}),
     Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 500}, {"temperature": 0.1}),
     Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 401}, {"temperature": 0.2}),
     Case("llm", "openai anthropic", CHAT, {"fault": Fault.REFUSE, "status": 429}, {"temperature": 0.3}),
     Case("llm", "openai anthropic", CHAT, {"fault": Fault.NEVER}, {"temperature": 0.4}),
-    Case("llm", "anthropic openai", Route.ANTHROPIC_MESSAGES, {"fault": Fault.EMPTY}),
+    Case("llm", "anthropic openai", ANTHROPIC_MESSAGES, {"fault": Fault.EMPTY}),
     Case("tts", "elevenlabs azure", CONNECT, {"fault": Fault.REFUSE, "status": 401}, {"model": "eleven_turbo_v2_5"}),
     Case("tts", "elevenlabs openai", SPEAK, {"fault": Fault.EMPTY}, {"stability": 0.2}),
     Case("tts", "elevenlabs azure openai", SPEAK, {"fault": Fault.NEVER}, {"stability": 0.3}),
@@ -58,7 +64,7 @@ async def test_the_next_provider_answers(system: System, bus: Bus) -> None:
     cases = [(case, text) for case, text in zip(CASES, texts, strict=False)]
     for route in {case.route for case in CASES}:
         await system.standins.steer(route, *(behaviour(case, text) for case, text in cases if case.route is route))
-    await system.standins.steer(Route.AZURE_SPEECH, Behaviour(fault=Fault.REFUSE, contains=begin(texts[9])))
+    await system.standins.steer(AZURE_SPEECH, Behaviour(fault=Fault.REFUSE, contains=begin(texts[9])))
     await asyncio.gather(*(fall_back(system, bus, case, text) for case, text in cases))
 
 
@@ -69,7 +75,7 @@ def begin(text: str) -> str:
 
 def behaviour(case: Case, text: str) -> Behaviour:
     """For this call only; a handshake knows no text, but its options."""
-    only = case.options["model"] if case.route.value.endswith("connect") else begin(text)
+    only = case.options["model"] if case.route.name.endswith("connect") else begin(text)
     return Behaviour(**case.fault, contains=only)
 
 

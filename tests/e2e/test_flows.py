@@ -15,8 +15,10 @@ from tests import speech
 from tests.callers import WebsocketCaller
 from tests.e2e.conversations import ask, happened, say, web
 from tests.providers import tones
+from tests.providers.anthropic import ANTHROPIC_MESSAGES
 from tests.providers.brain import reply_for
-from tests.providers.steering import Route
+from tests.providers.openai import OPENAI_CHAT, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS
+from tests.providers.routes import Route
 from tests.unsupervised import VOICE_LOOP, System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -74,7 +76,7 @@ async def test_text_chat_needs_only_a_model(system: System, bus: Bus) -> None:
         assert " ".join(await told(caller, second)) == f"{reply_for(first)} {reply_for(second)}"
         assert await cast(bus, caller.session) == {Stage.LLM}
         assert caller.speaker.pieces == []
-    [asked] = await requests(system, Route.OPENAI_CHAT, second)
+    [asked] = await requests(system, OPENAI_CHAT, second)
     roles = [(message["role"], message["content"]) for message in asked["body"]["messages"][1:]]
     assert roles == [("user", first), ("assistant", reply_for(first)), ("user", second)]
 
@@ -86,7 +88,7 @@ async def test_an_announcer_speaks_what_is_typed(system: System, bus: Bus) -> No
         await caller.type(text)
         await caller.reply(text)
         assert await cast(bus, caller.session) == {Stage.TTS}
-    assert await requests(system, Route.OPENAI_CHAT, text) == []
+    assert await requests(system, OPENAI_CHAT, text) == []
 
 
 @pytest.mark.accepts("M43")
@@ -135,9 +137,9 @@ async def test_providers_are_exchanged_by_name(system: System) -> None:
     config["connectors"]["tts"] = {"primary": "openai", "config": {"openai": {"voice": "alloy"}}}
     async with await web(system, config) as caller:
         await ask(caller, QUESTIONS[8])
-    assert await requests(system, Route.ANTHROPIC_MESSAGES, QUESTIONS[8])
-    assert await requests(system, Route.OPENAI_TRANSCRIPTIONS, QUESTIONS[8])
-    assert await requests(system, Route.OPENAI_SPEECH, reply_for(QUESTIONS[8]).split(". ")[0])
+    assert await requests(system, ANTHROPIC_MESSAGES, QUESTIONS[8])
+    assert await requests(system, OPENAI_TRANSCRIPTIONS, QUESTIONS[8])
+    assert await requests(system, OPENAI_SPEECH, reply_for(QUESTIONS[8]).split(". ")[0])
 
 
 # -- one turn, hop by hop --------------------------------------------------------------------------------
@@ -184,4 +186,4 @@ async def test_model_workers_share_the_sessions(system: System, bus: Bus) -> Non
     owners = await asyncio.gather(*map(chat, questions))
     assert len(set(owners)) == 2
     for question in questions:
-        assert len(await requests(system, Route.OPENAI_CHAT, question)) == 1
+        assert len(await requests(system, OPENAI_CHAT, question)) == 1

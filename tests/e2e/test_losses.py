@@ -10,7 +10,7 @@ from mesh.subjects import Stage
 from tests import speech
 from tests.e2e.conversations import WORKERS, ask, asked, happened, owner, say, telephone, web
 from tests.providers.brain import reply_for
-from tests.providers.steering import Route
+from tests.providers.openai import OPENAI_CHAT
 from tests.unsupervised import System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -81,4 +81,4 @@ async def test_a_cut_line_goes_on_where_the_ear_was(system: System) -> None:
         await caller.come_back()
         await caller.reply(reply_for(text), since=voiced)
         await ask(caller, speech.UTTERANCES[11])
-        assert len(await asked(system, Route.OPENAI_CHAT, text)) == 1
+        assert len(await asked(system, OPENAI_CHAT, text)) == 1

@@ -17,7 +17,7 @@ from mesh.subjects import Stage
 from tests.callers import WebsocketCaller
 from tests.e2e.conversations import ask, happened, web
 from tests.providers.brain import reply_for
-from tests.providers.steering import Route
+from tests.providers.openai import OPENAI_CHAT
 from tests.unsupervised import VOICE_LOOP, System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -103,7 +103,7 @@ async def answered(system: System, caller: WebsocketCaller) -> dict[str, Any]:
     question = typed()
     await caller.type(question)
     await caller.until("reply", text=reply_for(question).partition(". ")[0] + ".")
-    requests = await system.standins.requests_to(Route.OPENAI_CHAT)
+    requests = await system.standins.requests_to(OPENAI_CHAT)
     body: dict[str, Any] = next(one["body"] for one in requests if question in one["text"])
     return body
 
@@ -250,7 +250,7 @@ async def test_a_change_holds_for_the_next_spoken_turn(system: System) -> None:
         path = f"/sessions/{caller.session}/config"
         await asked(system, "PUT", path, json=document(system_prompt="Speak of the sea."))
         await ask(caller, SHORT)
-    last = (await system.standins.requests_to(Route.OPENAI_CHAT))[-1]["body"]
+    last = (await system.standins.requests_to(OPENAI_CHAT))[-1]["body"]
     assert last["messages"][0] == {"role": "system", "content": "Speak of the sea."}
 
 

@@ -30,7 +30,11 @@ from tests.e2e.conversations import (
 )
 from tests.providers import tones
 from tests.providers.brain import reply_for
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
+from tests.providers.openai import OPENAI_CHAT
+from tests.providers.routes import Route
+from tests.providers.steering import Behaviour, Fault
 from tests.unsupervised import System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
@@ -53,10 +57,10 @@ class Stall:
 
 BROKEN, DOGS, JACKET, NEXT = (speech.UTTERANCES[place] for place in (8, 30, 18, 4))
 STALLS = (
-    Stall(Route.DEEPGRAM_LISTEN, "a broken window", BROKEN, "", reply_for(NEXT)),
-    Stall(Route.OPENAI_CHAT, "dogs allowed", DOGS, "", reply_for(f"{DOGS} {NEXT}")),
+    Stall(DEEPGRAM_LISTEN, "a broken window", BROKEN, "", reply_for(NEXT)),
+    Stall(OPENAI_CHAT, "dogs allowed", DOGS, "", reply_for(f"{DOGS} {NEXT}")),
     Stall(
-        Route.ELEVENLABS_SPEAK,
+        ELEVENLABS_SPEAK,
         "one of two about does the red",
         JACKET,
         tones.sentences(reply_for(JACKET))[1],
@@ -158,7 +162,7 @@ async def break_in(system: System, caller: Caller, text: str) -> BrokenInto:
         silent = silence.result()
         heard = sum(len(pcm) for start, pcm in caller.speaker.pieces if start < silent) / 2 / caller.rate
         await caller.reply(reply_for(text), since=silent)
-        request = (await asked(system, Route.OPENAI_CHAT, text))[-1]
+        request = (await asked(system, OPENAI_CHAT, text))[-1]
         *_, told, _ = request["body"]["messages"]
         return BrokenInto(silent - voiced, heard, told["content"] if told["role"] == "assistant" else "")
 
@@ -177,7 +181,7 @@ def characters(text: str, seconds: float) -> int:
 
 async def test_an_utterance_while_the_agent_thinks_is_added(system: System, bus: Bus) -> None:
     first, second = speech.UTTERANCES[5:7]
-    await system.standins.steer(Route.OPENAI_CHAT, Behaviour(first_ms=1200))
+    await system.standins.steer(OPENAI_CHAT, Behaviour(first_ms=1200))
     async with await web(system) as caller:
         await say(caller, first)
         await caller.until("state", state="thinking")
@@ -251,7 +255,7 @@ async def interest(system: System) -> Counter[str]:
         if connection.get("name", SPECTATOR) != SPECTATOR
         for subject in connection.get("subscriptions_list", ())
     )
-    for route in (Route.DEEPGRAM_CONNECT, Route.ELEVENLABS_CONNECT):
+    for route in (DEEPGRAM_CONNECT, ELEVENLABS_CONNECT):
         sockets = await system.standins.requests_to(route)
-        found[route] = sum(socket["outcome"] == "open" for socket in sockets)
+        found[route.name] = sum(socket["outcome"] == "open" for socket in sockets)
     return found

@@ -4,11 +4,10 @@ import argparse
 import asyncio
 import sys
 
+from tests.providers.found import turns
+from tests.providers.routes import Kind
 from tests.providers.standins import Setting, StandIns
-from tests.providers.steering import Behaviour, Route
-
-_FIRST_BYTE = (Route.OPENAI_CHAT, Route.ANTHROPIC_MESSAGES, Route.OPENAI_TRANSCRIPTIONS, Route.DEEPGRAM_LISTEN)
-_VOICES = (Route.OPENAI_SPEECH, Route.ELEVENLABS_SPEAK, Route.ELEVENLABS_STREAM, Route.AZURE_SPEECH)
+from tests.providers.steering import Behaviour
 
 
 def main() -> None:
@@ -28,8 +27,8 @@ def main() -> None:
 
 async def _by_hand(port: int, latency_ms: float, token_ms: float) -> None:
     async with StandIns(port=port) as standins:
-        for route in (*_FIRST_BYTE, *_VOICES):
-            each = token_ms if route in (Route.OPENAI_CHAT, Route.ANTHROPIC_MESSAGES) else 0
+        for route in {turn.answered for turn in turns()}:
+            each = token_ms if route.kind is Kind.EVENTS else 0
             standins.steer(route, Behaviour(first_ms=latency_ms, each_ms=each))
         for name, value in standins.env.items():
             print(f"export {name}={value}", flush=True)

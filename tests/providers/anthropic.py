@@ -6,16 +6,45 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from connectors_app.base import Role
 from tests.providers.backstage import Answer, bearer, enter, json_answer, received, send, sse
 from tests.providers.brain import Messages, content_text, last_user_text, tokens
+from tests.providers.paths import add_shared, has_header
 from tests.providers.refusals import refusal
-from tests.providers.steering import Fault, Route
+from tests.providers.routes import Kind, Provider, Turn
+from tests.providers.steering import Fault
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+
+
+def complaint(status: int, message: str, param: str | None) -> tuple[object, Mapping[str, str]]:
+    error = {"type": TYPES.get(status, "api_error"), "message": message}
+    return {"type": "error", "error": error, "request_id": f"req_{uuid4().hex}"}, {}
+
+
+ANTHROPIC = Provider("anthropic", complaint)
+ANTHROPIC_MESSAGES = ANTHROPIC.route("messages", Kind.EVENTS)
+ANTHROPIC_MODELS = ANTHROPIC.route("models")
+TURNS = (Turn(Role.LLM, "anthropic", ANTHROPIC_MESSAGES),)
 
 MODELS = ("claude-sonnet-4-5", "claude-haiku-4-5", "claude-3-5-haiku-latest")
 
 
 def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/messages", create_message)
+    add_shared(app, "GET", "/v1/models", list_models, has_header("anthropic-version"))
+
+
+def environment(url: str) -> dict[str, str]:
+    return {"ANTHROPIC_API_KEY": "stand-in-anthropic", "ANTHROPIC_BASE_URL": url}
 
 
 def _key(request: web.Request) -> str | None:
@@ -24,7 +53,7 @@ def _key(request: web.Request) -> str | None:
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.ANTHROPIC_MODELS, _key(request)) as (backstage, recorded):
+    async with received(request, ANTHROPIC_MODELS, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         created = "2025-01-01T00:00:00Z"
         data = [{"type": "model", "id": name, "display_name": name, "created_at": created} for name in MODELS]
@@ -33,13 +62,13 @@ async def list_models(request: web.Request) -> web.StreamResponse:
 
 
 async def create_message(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.ANTHROPIC_MESSAGES, _key(request)) as (backstage, recorded):
+    async with received(request, ANTHROPIC_MESSAGES, _key(request)) as (backstage, recorded):
         body = recorded.body = await request.json()
         if not request.headers.get("anthropic-version"):
-            raise refusal("anthropic", 400, message="anthropic-version: header is required")
+            raise refusal(ANTHROPIC, 400, message="anthropic-version: header is required")
         for name in ("model", "max_tokens", "messages"):
             if not body.get(name):
-                raise refusal("anthropic", 400, message=f"{name}: Field required")
+                raise refusal(ANTHROPIC, 400, message=f"{name}: Field required")
         behaviour = await enter(backstage, recorded, last_user_text(body["messages"]))
         whole = [] if behaviour.fault is Fault.EMPTY else tokens(backstage.brain(_with_system(body)))
         words = whole[: body["max_tokens"]]

@@ -1,13 +1,26 @@
 """Azure Speech: SSML to raw samples, and the list of voices."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 
 from aiohttp import web
 
+from connectors_app.base import Role
 from tests.providers.backstage import Answer, chunks, enter, json_answer, received, send
 from tests.providers.refusals import refusal
-from tests.providers.steering import Route
+from tests.providers.routes import Kind, Provider, Turn
 from tests.providers.ulaw import to_ulaw
+
+
+def complaint(status: int, message: str, param: str | None) -> tuple[object, Mapping[str, str]]:
+    """The service sends no body."""
+    return "", {}
+
+
+AZURE = Provider("azure", complaint)
+AZURE_SPEECH = AZURE.route("speech", Kind.RAW_VOICE)
+AZURE_VOICES = AZURE.route("voices")
+TURNS = (Turn(Role.TTS, "azure", AZURE_SPEECH),)
 
 PCM_FORMATS = {f"raw-{rate // 1000}khz-16bit-mono-pcm": rate for rate in (8000, 16_000, 24_000, 48_000)}
 ULAW_FORMAT = "raw-8khz-8bit-mono-mulaw"
@@ -19,25 +32,29 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/cognitiveservices/voices/list", list_voices)
 
 
+def environment(url: str) -> dict[str, str]:
+    return {"AZURE_SPEECH_KEY": "stand-in-azure", "AZURE_SPEECH_REGION": "westeurope", "AZURE_SPEECH_BASE_URL": url}
+
+
 def _key(request: web.Request) -> str | None:
     return request.headers.get("Ocp-Apim-Subscription-Key")
 
 
 async def list_voices(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.AZURE_VOICES, _key(request)) as (backstage, recorded):
+    async with received(request, AZURE_VOICES, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         voices = [{"ShortName": name, "Locale": name[:5], "VoiceType": "Neural", "Status": "GA"} for name in VOICES]
         return await send(request, recorded, behaviour, json_answer(voices))
 
 
 async def speak(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.AZURE_SPEECH, _key(request)) as (backstage, recorded):
+    async with received(request, AZURE_SPEECH, _key(request)) as (backstage, recorded):
         recorded.body = await request.text()
         if not request.headers.get("Content-Type", "").startswith("application/ssml+xml"):
-            raise refusal("azure", 415)
+            raise refusal(AZURE, 415)
         wanted = request.headers.get("X-Microsoft-OutputFormat", "")
         if wanted != ULAW_FORMAT and wanted not in PCM_FORMATS:
-            raise refusal("azure", 400)
+            raise refusal(AZURE, 400)
         text = _spoken_text(recorded.body)
         behaviour = await enter(backstage, recorded, text)
         rate = PCM_FORMATS.get(wanted, 8000)
@@ -51,10 +68,10 @@ def _spoken_text(ssml: str) -> str:
     try:
         root = ET.fromstring(ssml)
     except ET.ParseError:
-        raise refusal("azure", 400) from None
+        raise refusal(AZURE, 400) from None
     voices = [one.get("name") for one in root.iter() if _tag(one) == "voice"]
     if _tag(root) != "speak" or not voices or any(voice not in VOICES for voice in voices):
-        raise refusal("azure", 400)
+        raise refusal(AZURE, 400)
     return " ".join("".join(root.itertext()).split())
 
 

@@ -18,7 +18,8 @@ from tests.providers import tones
 from tests.providers.brain import Brain, answer_last_user
 from tests.providers.ears import Ears
 from tests.providers.refusals import refusal
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Route, Steering, forever, paced
+from tests.providers.routes import Route
+from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Steering, forever, paced
 
 REVOKED = "revoked"
 """A key with this in it is refused with 401, and so is none; every other one is welcome."""
@@ -59,7 +60,8 @@ class Recorded:
             self.news.tell()
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__ if name != "news"}
+        told = {name: getattr(self, name) for name in self.__slots__ if name != "news"}
+        return told | {"route": self.route.name}
 
 
 class News:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from aiohttp import WSMsgType, web
 
+from connectors_app.base import Role
 from tests.providers.backstage import (
     Backstage,
     Outcome,
@@ -25,8 +26,32 @@ from tests.providers.backstage import (
     send_text,
 )
 from tests.providers.refusals import refusal
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Route, paced
+from tests.providers.routes import Kind, Provider, Turn
+from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, paced
 from tests.providers.ulaw import from_ulaw
+
+CODES = {
+    400: "Bad Request",
+    401: "INVALID_AUTH",
+    402: "ASR_PAYMENT_REQUIRED",
+    403: "INSUFFICIENT_PERMISSIONS",
+    404: "PROJECT_NOT_FOUND",
+    429: "TOO_MANY_REQUESTS",
+}
+
+
+def complaint(status: int, message: str, param: str | None) -> tuple[object, Mapping[str, str]]:
+    request_id = str(uuid4())
+    body = {"err_code": CODES.get(status, "INTERNAL_SERVER_ERROR"), "err_msg": message, "request_id": request_id}
+    return body, {"dg-request-id": request_id, "dg-error": message}
+
+
+DEEPGRAM = Provider("deepgram", complaint)
+DEEPGRAM_CONNECT = DEEPGRAM.route("connect", Kind.HANDSHAKE)
+DEEPGRAM_LISTEN = DEEPGRAM.route("listen", Kind.MESSAGE)
+"""An answer is the final result of an utterance; its text is the transcript."""
+DEEPGRAM_PROJECTS = DEEPGRAM.route("projects")
+TURNS = (Turn(Role.STT, "deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN),)
 
 IDLE_SECONDS = web.AppKey("deepgram_idle_seconds", float)
 IDLE_REASON = b"Deepgram did not receive audio data or a text message within the timeout window. See NET-0001"
@@ -46,20 +71,24 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/v1/projects", list_projects)
 
 
+def environment(url: str) -> dict[str, str]:
+    return {"DEEPGRAM_API_KEY": "stand-in-deepgram", "DEEPGRAM_BASE_URL": url}
+
+
 def _key(request: web.Request) -> str | None:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key if scheme.lower() in ("token", "bearer") else None
 
 
 async def list_projects(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.DEEPGRAM_PROJECTS, _key(request)) as (backstage, recorded):
+    async with received(request, DEEPGRAM_PROJECTS, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         project = {"project_id": "00000000-0000-4000-8000-000000000001", "name": "Stand-in"}
         return await send(request, recorded, behaviour, json_answer({"projects": [project]}))
 
 
 async def listen(request: web.Request) -> web.WebSocketResponse:
-    async with received(request, Route.DEEPGRAM_CONNECT, _key(request)) as (backstage, recorded):
+    async with received(request, DEEPGRAM_CONNECT, _key(request)) as (backstage, recorded):
         options = Options.of(request.query)
         socket = await open_socket(request, backstage, recorded)
         await Listening(backstage, recorded, socket, request, options).run(request.app[IDLE_SECONDS])
@@ -82,11 +111,11 @@ class Options:
     def of(cls, query: Mapping[str, str]) -> "Options":
         encoding, rate = query.get("encoding", ""), query.get("sample_rate", "")
         if encoding not in ("linear16", "mulaw"):
-            raise refusal("deepgram", 400, message="the stand-in hears encoding=linear16 and mulaw")
+            raise refusal(DEEPGRAM, 400, message="the stand-in hears encoding=linear16 and mulaw")
         if not rate.isdigit() or not 8000 <= int(rate) <= 48_000:
-            raise refusal("deepgram", 400, message="sample_rate is required with encoding, 8000 to 48000")
+            raise refusal(DEEPGRAM, 400, message="sample_rate is required with encoding, 8000 to 48000")
         if query.get("channels", "1") != "1":
-            raise refusal("deepgram", 400, message="the stand-in hears channels=1")
+            raise refusal(DEEPGRAM, 400, message="the stand-in hears channels=1")
         endpointing, utterance_end = query.get("endpointing", "10"), query.get("utterance_end_ms", "")
         return cls(
             encoding=encoding,
@@ -231,7 +260,7 @@ class Listening:
 
     def _final(self, *, speech_final: bool, from_finalize: bool = False) -> None:
         text = self._transcript()
-        behaviour = self._backstage.steering.choose(Route.DEEPGRAM_LISTEN, text)
+        behaviour = self._backstage.steering.choose(DEEPGRAM_LISTEN, text)
         self._recorded.text = f"{self._recorded.text} {text}".strip()
         shown = "" if behaviour.fault is Fault.EMPTY else text
         results = self._results(shown, is_final=True, speech_final=speech_final)

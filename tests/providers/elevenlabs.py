@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from connectors_app.base import Role
 from tests.providers.backstage import (
     CHUNK_MS,
     Answer,
@@ -26,9 +27,36 @@ from tests.providers.backstage import (
     send,
     send_text,
 )
-from tests.providers.refusals import elevenlabs_status, refusal
-from tests.providers.steering import Behaviour, Fault, Faulted, Route, paced
+from tests.providers.paths import add_shared, has_header
+from tests.providers.refusals import refusal
+from tests.providers.routes import Kind, Provider, Turn
+from tests.providers.steering import Behaviour, Fault, Faulted, paced
 from tests.providers.ulaw import to_ulaw
+
+STATUS = {
+    401: "invalid_api_key",
+    402: "quota_exceeded",
+    404: "voice_not_found",
+    429: "too_many_concurrent_requests",
+}
+
+
+def complaint(status: int, message: str, param: str | None) -> tuple[object, Mapping[str, str]]:
+    return {"detail": {"status": error_status(status), "message": message}}, {}
+
+
+def error_status(status: int) -> str:
+    return STATUS.get(status, "internal_server_error" if status >= 500 else "invalid_request")
+
+
+ELEVENLABS = Provider("elevenlabs", complaint)
+ELEVENLABS_CONNECT = ELEVENLABS.route("connect", Kind.HANDSHAKE)
+ELEVENLABS_SPEAK = ELEVENLABS.route("speak", Kind.VOICE)
+"""An answer is the speech of one flushed text of a context."""
+ELEVENLABS_STREAM = ELEVENLABS.route("stream", Kind.RAW_VOICE)
+ELEVENLABS_VOICES = ELEVENLABS.route("voices")
+ELEVENLABS_MODELS = ELEVENLABS.route("models")
+TURNS = (Turn(Role.TTS, "elevenlabs", ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, tells_nothing=False),)
 
 RACHEL = "21m00Tcm4TlvDq8ikWAM"
 VOICES = {RACHEL: "Rachel", "pNInz6obpgDQGcFmaJgB": "Adam", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
@@ -45,6 +73,11 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/text-to-speech/{voice}/stream", stream)
     app.router.add_get("/v1/voices", list_voices)
     app.router.add_get("/v2/voices", list_voices)
+    add_shared(app, "GET", "/v1/models", list_models, has_header("xi-api-key"))
+
+
+def environment(url: str) -> dict[str, str]:
+    return {"ELEVENLABS_API_KEY": "stand-in-elevenlabs", "ELEVENLABS_BASE_URL": url}
 
 
 def _key(request: web.Request) -> str | None:
@@ -52,14 +85,14 @@ def _key(request: web.Request) -> str | None:
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.ELEVENLABS_MODELS, _key(request)) as (backstage, recorded):
+    async with received(request, ELEVENLABS_MODELS, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         models = [{"model_id": name, "name": name, "can_do_text_to_speech": True} for name in MODELS]
         return await send(request, recorded, behaviour, json_answer(models))
 
 
 async def list_voices(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.ELEVENLABS_VOICES, _key(request)) as (backstage, recorded):
+    async with received(request, ELEVENLABS_VOICES, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         voices = [{"voice_id": voice, "name": name, "category": "premade"} for voice, name in VOICES.items()]
         page = {"has_more": False, "total_count": len(voices), "next_page_token": None}
@@ -67,11 +100,11 @@ async def list_voices(request: web.Request) -> web.StreamResponse:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.ELEVENLABS_STREAM, _key(request)) as (backstage, recorded):
+    async with received(request, ELEVENLABS_STREAM, _key(request)) as (backstage, recorded):
         body = recorded.body = await request.json()
         audio_format = _format(request.query)
         if request.match_info["voice"] not in VOICES:
-            raise refusal("elevenlabs", 404, message=_unknown_voice(request))
+            raise refusal(ELEVENLABS, 404, message=_unknown_voice(request))
         behaviour = await enter(backstage, recorded, body.get("text", ""))
         speed = float((body.get("voice_settings") or {}).get("speed") or 1.0)
         audio = _encoded(backstage.voice(body.get("text", ""), FORMATS[audio_format], behaviour, speed), audio_format)
@@ -82,7 +115,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 def _format(query: Mapping[str, str]) -> str:
     wanted = query.get("output_format", "mp3_44100_128")
     if wanted not in FORMATS:
-        raise refusal("elevenlabs", 400, message=f"the stand-in speaks {', '.join(FORMATS)}, not {wanted}")
+        raise refusal(ELEVENLABS, 400, message=f"the stand-in speaks {', '.join(FORMATS)}, not {wanted}")
     return wanted
 
 
@@ -103,7 +136,7 @@ def _unknown_voice(request: web.Request) -> str:
 
 async def converse(request: web.Request) -> web.WebSocketResponse:
     key = _key(request) or request.query.get("xi-api-key") or request.query.get("single_use_token")
-    async with received(request, Route.ELEVENLABS_CONNECT, key) as (backstage, recorded):
+    async with received(request, ELEVENLABS_CONNECT, key) as (backstage, recorded):
         _format(request.query)
         socket = await open_socket(request, backstage, recorded)
         conversation = Conversation(backstage, recorded, socket, request)
@@ -243,10 +276,10 @@ class Conversation:
 
     async def _generate(self, context: Context, text: str) -> None:
         self._recorded.text += text
-        behaviour = self._backstage.steering.choose(Route.ELEVENLABS_SPEAK, text)
+        behaviour = self._backstage.steering.choose(ELEVENLABS_SPEAK, text)
         await first_byte(behaviour)
         if behaviour.fault is Fault.REFUSE:
-            await self.refuse(elevenlabs_status(behaviour.status), "refused by the stand-in")
+            await self.refuse(error_status(behaviour.status), "refused by the stand-in")
             return
         end = f', "contextId": {json.dumps(context.name)}}}'
         try:

@@ -10,10 +10,42 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from connectors_app.base import Role
 from tests.providers.backstage import Answer, Backstage, bearer, chunks, enter, json_answer, received, send, sse
 from tests.providers.brain import last_user_text, tokens
+from tests.providers.paths import add_shared
 from tests.providers.refusals import refusal
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.routes import Kind, Provider, Turn
+from tests.providers.steering import Behaviour, Fault
+
+CODES = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    402: ("insufficient_quota", "insufficient_quota"),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+    500: ("server_error", None),
+    503: ("server_error", None),
+}
+
+
+def complaint(status: int, message: str, param: str | None) -> tuple[object, Mapping[str, str]]:
+    kind, code = CODES.get(status, ("invalid_request_error", None))
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}, {}
+
+
+OPENAI = Provider("openai", complaint)
+OPENAI_CHAT = OPENAI.route("chat", Kind.EVENTS)
+OPENAI_TRANSCRIPTIONS = OPENAI.route("transcriptions")
+OPENAI_SPEECH = OPENAI.route("speech", Kind.RAW_VOICE)
+OPENAI_MODELS = OPENAI.route("models")
+TURNS = (
+    Turn(Role.STT, "openai", OPENAI_TRANSCRIPTIONS),
+    Turn(Role.LLM, "openai", OPENAI_CHAT),
+    Turn(Role.TTS, "openai", OPENAI_SPEECH),
+    Turn(Role.STT, "custom", OPENAI_TRANSCRIPTIONS, options={"model": "whisper-1"}),
+    Turn(Role.LLM, "custom", OPENAI_CHAT, options={"model": "gpt-4o"}),
+    Turn(Role.TTS, "custom", OPENAI_SPEECH, options={"model": "tts-1", "voice": "alloy"}),
+)
 
 SPEECH_RATE = 24_000
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4o-mini-transcribe", "whisper-1", "gpt-4o-mini-tts", "tts-1")
@@ -26,10 +58,15 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/chat/completions", chat)
     app.router.add_post("/v1/audio/transcriptions", transcribe)
     app.router.add_post("/v1/audio/speech", speak)
+    add_shared(app, "GET", "/v1/models", list_models)
+
+
+def environment(url: str) -> dict[str, str]:
+    return {"OPENAI_API_KEY": "stand-in-openai", "OPENAI_BASE_URL": f"{url}/v1"}
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.OPENAI_MODELS, bearer(request)) as (backstage, recorded):
+    async with received(request, OPENAI_MODELS, bearer(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         data = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "openai"} for name in MODELS]
         return await send(request, recorded, behaviour, json_answer({"object": "list", "data": data}))
@@ -39,11 +76,11 @@ async def list_models(request: web.Request) -> web.StreamResponse:
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.OPENAI_CHAT, bearer(request)) as (backstage, recorded):
+    async with received(request, OPENAI_CHAT, bearer(request)) as (backstage, recorded):
         body = recorded.body = await request.json()
         for name in ("model", "messages"):
             if not body.get(name):
-                raise refusal("openai", 400, message=f"Missing required parameter: '{name}'.", param=name)
+                raise refusal(OPENAI, 400, message=f"Missing required parameter: '{name}'.", param=name)
         behaviour = await enter(backstage, recorded, last_user_text(body["messages"]))
         words, reason = _reply(backstage, behaviour, body)
         answer = _streamed(body, words, reason) if body.get("stream") else _whole(body, words, reason)
@@ -105,13 +142,13 @@ def _streamed(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
 
 
 async def transcribe(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.OPENAI_TRANSCRIPTIONS, bearer(request)) as (backstage, recorded):
+    async with received(request, OPENAI_TRANSCRIPTIONS, bearer(request)) as (backstage, recorded):
         form = await request.post()
         recorded.body = {name: _field(value) for name, value in form.items()}
         pcm, rate = _audio(form.get("file"))
         recorded.audio_bytes = len(pcm)
         if not form.get("model"):
-            raise refusal("openai", 400, message="you must provide a model parameter", param="model")
+            raise refusal(OPENAI, 400, message="you must provide a model parameter", param="model")
         text = backstage.ears.recognise(pcm, rate)
         behaviour = await enter(backstage, recorded, text)
         heard = "" if behaviour.fault is Fault.EMPTY else text
@@ -129,19 +166,19 @@ def _field(value: FormField) -> object:
 def _audio(upload: FormField | None) -> tuple[bytes, int]:
     """The samples of a WAV file and their rate."""
     if not isinstance(upload, web.FileField):
-        raise refusal("openai", 400, message="[{'type': 'missing', 'loc': ('body', 'file')}]", param="file")
+        raise refusal(OPENAI, 400, message="[{'type': 'missing', 'loc': ('body', 'file')}]", param="file")
     try:
         with wave.open(upload.file, "rb") as sound:
             frames, rate = sound.readframes(sound.getnframes()), sound.getframerate()
             shape = (sound.getnchannels(), sound.getsampwidth())
     except (wave.Error, EOFError):
-        raise refusal("openai", 400, message="Invalid file format. The stand-in reads WAV.", param="file") from None
+        raise refusal(OPENAI, 400, message="Invalid file format. The stand-in reads WAV.", param="file") from None
     finally:
         upload.file.close()
     if shape != (1, 2):
-        raise refusal("openai", 400, message="The stand-in reads 16-bit mono WAV.", param="file")
+        raise refusal(OPENAI, 400, message="The stand-in reads 16-bit mono WAV.", param="file")
     if len(frames) / 2 / rate < SHORTEST_SECONDS:
-        raise refusal("openai", 400, message="Audio file is too short. Minimum audio length is 0.1 seconds.")
+        raise refusal(OPENAI, 400, message="Audio file is too short. Minimum audio length is 0.1 seconds.")
     return frames, rate
 
 
@@ -160,7 +197,7 @@ def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
     if wanted == "json":
         return json_answer({"text": text, "usage": duration})
     message = f"response_format '{wanted}' is not one of json, verbose_json, text"
-    raise refusal("openai", 400, message=message, param="response_format")
+    raise refusal(OPENAI, 400, message=message, param="response_format")
 
 
 def _transcript_events(text: str) -> Answer:
@@ -176,14 +213,14 @@ def _transcript_events(text: str) -> Answer:
 
 
 async def speak(request: web.Request) -> web.StreamResponse:
-    async with received(request, Route.OPENAI_SPEECH, bearer(request)) as (backstage, recorded):
+    async with received(request, OPENAI_SPEECH, bearer(request)) as (backstage, recorded):
         body = recorded.body = await request.json()
         for name in ("model", "input", "voice"):
             if not body.get(name):
-                raise refusal("openai", 400, message=f"Missing required parameter: '{name}'.", param=name)
+                raise refusal(OPENAI, 400, message=f"Missing required parameter: '{name}'.", param=name)
         speed = float(body.get("speed", 1.0))
         if not 0.25 <= speed <= 4:
-            raise refusal("openai", 400, message="speed must be between 0.25 and 4.0", param="speed")
+            raise refusal(OPENAI, 400, message="speed must be between 0.25 and 4.0", param="speed")
         head, content_type = _container(body.get("response_format", "mp3"))
         behaviour = await enter(backstage, recorded, body["input"])
         pcm = backstage.voice(body["input"], SPEECH_RATE, behaviour, speed)
@@ -196,7 +233,7 @@ def _container(wanted: str) -> tuple[bytes, str]:
     if wanted == "wav":
         return _endless_wav_header(), "audio/wav"
     message = f"the stand-in speaks response_format pcm and wav, not {wanted}"
-    raise refusal("openai", 400, message=message, param="response_format")
+    raise refusal(OPENAI, 400, message=message, param="response_format")
 
 
 def _endless_wav_header() -> bytes:

@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import aiohttp
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from tests import speech
-from tests.providers import anthropic, azure, deepgram, elevenlabs, openai, tones
+from tests.providers import deepgram, found, tones
 from tests.providers.backstage import BACKSTAGE, Backstage, Outcome, Recorded
 from tests.providers.brain import Brain, answer_last_user
 from tests.providers.ears import Ears
-from tests.providers.steering import Behaviour, Route
+from tests.providers.paths import check_paths
+from tests.providers.routes import Route
+from tests.providers.steering import Behaviour
 
 DEEPGRAM_IDLE_SECONDS = 10.0
 EARS_RATE = 8000
@@ -28,7 +30,7 @@ class Order(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    route: Route
+    route: Annotated[Route, PlainValidator(found.route)]
     behaviours: tuple[Behaviour, ...] = ()
 
 
@@ -76,11 +78,15 @@ class StandIns:
 
     @property
     def env(self) -> dict[str, str]:
-        return environment(self.url)
+        return found.environment(self.url)
 
     def steer(self, route: Route, *behaviours: Behaviour) -> None:
         """How a route behaves from now on: the first rule that applies to a request decides; none: promptly."""
         self.backstage.steering.steer(route, *behaviours)
+
+    def calm(self) -> None:
+        """Every route is prompt again."""
+        self.backstage.steering.calm()
 
     @property
     def requests(self) -> list[Recorded]:
@@ -131,55 +137,38 @@ class StandInsProcess:
 
     @property
     def env(self) -> dict[str, str]:
-        return environment(self.url)
+        return found.environment(self.url)
 
     async def steer(self, route: Route, *behaviours: Behaviour) -> None:
-        order = {"route": route, "behaviours": [one.model_dump(exclude_unset=True, mode="json") for one in behaviours]}
+        order = {
+            "route": route.name,
+            "behaviours": [one.model_dump(exclude_unset=True, mode="json") for one in behaviours],
+        }
         async with self._client.post("/_steer", json=order) as response:
             response.raise_for_status()
 
+    async def calm(self) -> None:
+        """Every route is prompt again."""
+        async with self._client.delete("/_steer") as response:
+            response.raise_for_status()
+
     async def requests_to(self, route: Route) -> list[dict[str, Any]]:
-        async with self._client.get("/_requests", params={"route": route}) as response:
+        async with self._client.get("/_requests", params={"route": route.name}) as response:
             found: list[dict[str, Any]] = await response.json()
             return found
-
-
-def environment(url: str) -> dict[str, str]:
-    """The settings that point every provider at the stand-ins."""
-    return {
-        "OPENAI_API_KEY": "stand-in-openai",
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "DEEPGRAM_API_KEY": "stand-in-deepgram",
-        "DEEPGRAM_BASE_URL": url,
-        "ELEVENLABS_API_KEY": "stand-in-elevenlabs",
-        "ELEVENLABS_BASE_URL": url,
-        "ANTHROPIC_API_KEY": "stand-in-anthropic",
-        "ANTHROPIC_BASE_URL": url,
-        "AZURE_SPEECH_KEY": "stand-in-azure",
-        "AZURE_SPEECH_REGION": "westeurope",
-        "AZURE_SPEECH_BASE_URL": url,
-    }
 
 
 def application(backstage: Backstage) -> web.Application:
     app = web.Application(client_max_size=32 * 1024**2)
     app[BACKSTAGE] = backstage
-    for provider in (openai, deepgram, elevenlabs, anthropic, azure):
+    for provider in found.stand_ins():
         provider.add_routes(app)
-    app.router.add_get("/v1/models", list_models)
     app.router.add_post("/_steer", steer)
+    app.router.add_delete("/_steer", calm)
     app.router.add_get("/_requests", list_requests)
     app.router.add_delete("/_requests", forget_requests)
+    check_paths(app)
     return app
-
-
-async def list_models(request: web.Request) -> web.StreamResponse:
-    """Three providers have this path; their headers tell them apart."""
-    if "xi-api-key" in request.headers:
-        return await elevenlabs.list_models(request)
-    if "anthropic-version" in request.headers:
-        return await anthropic.list_models(request)
-    return await openai.list_models(request)
 
 
 async def steer(request: web.Request) -> web.Response:
@@ -191,9 +180,14 @@ async def steer(request: web.Request) -> web.Response:
     return web.json_response({})
 
 
+async def calm(request: web.Request) -> web.Response:
+    request.app[BACKSTAGE].steering.calm()
+    return web.json_response({})
+
+
 async def list_requests(request: web.Request) -> web.Response:
     route = request.query.get("route")
-    found = [one.as_json() for one in request.app[BACKSTAGE].requests if route in (None, one.route)]
+    found = [one.as_json() for one in request.app[BACKSTAGE].requests if route in (None, one.route.name)]
     return web.json_response(found)
 
 

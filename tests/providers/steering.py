@@ -8,34 +8,9 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tests.providers.routes import Kind, Route
+
 Piece = TypeVar("Piece")
-
-
-class Route(StrEnum):
-    """What can be steered and recorded. A socket has one route for its handshake and one for each answer on it."""
-
-    OPENAI_CHAT = "openai.chat"
-    OPENAI_TRANSCRIPTIONS = "openai.transcriptions"
-    OPENAI_SPEECH = "openai.speech"
-    OPENAI_MODELS = "openai.models"
-    DEEPGRAM_CONNECT = "deepgram.connect"
-    DEEPGRAM_LISTEN = "deepgram.listen"
-    """An answer is the final result of an utterance; its text is the transcript."""
-    DEEPGRAM_PROJECTS = "deepgram.projects"
-    ELEVENLABS_CONNECT = "elevenlabs.connect"
-    ELEVENLABS_SPEAK = "elevenlabs.speak"
-    """An answer is the speech of one flushed text of a context."""
-    ELEVENLABS_STREAM = "elevenlabs.stream"
-    ELEVENLABS_VOICES = "elevenlabs.voices"
-    ELEVENLABS_MODELS = "elevenlabs.models"
-    ANTHROPIC_MESSAGES = "anthropic.messages"
-    ANTHROPIC_MODELS = "anthropic.models"
-    AZURE_SPEECH = "azure.speech"
-    AZURE_VOICES = "azure.voices"
-
-    @property
-    def provider(self) -> str:
-        return self.value.partition(".")[0]
 
 
 class Fault(StrEnum):
@@ -50,9 +25,9 @@ class Fault(StrEnum):
 
 
 _MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.GARBAGE}
-_CONNECTS = {Route.DEEPGRAM_CONNECT, Route.ELEVENLABS_CONNECT}
-_RAW_VOICES = {Route.OPENAI_SPEECH, Route.ELEVENLABS_STREAM, Route.AZURE_SPEECH}
-_VOICES = {*_RAW_VOICES, Route.ELEVENLABS_SPEAK}
+_ONE_PIECE = {Kind.HANDSHAKE, Kind.MESSAGE}
+_VOICES = {Kind.RAW_VOICE, Kind.VOICE}
+_OF_A_HANDSHAKE = {None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL}
 
 
 class Behaviour(BaseModel):
@@ -103,6 +78,11 @@ class Steering:
         self._rules[route] = behaviours
         self._seen[route] = 0
 
+    def calm(self) -> None:
+        """No route has rules any more."""
+        self._rules.clear()
+        self._seen.clear()
+
     def choose(self, route: Route, text: str) -> Behaviour:
         self._seen[route] += 1
         number = self._seen[route]
@@ -111,13 +91,13 @@ class Steering:
 
 def _check_fit(route: Route, behaviour: Behaviour) -> None:
     """Refuse what would have no effect on this route."""
-    if behaviour.fault is Fault.SILENCE and route not in _VOICES:
+    if behaviour.fault is Fault.SILENCE and route.kind not in _VOICES:
         raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
-    if behaviour.fault is Fault.GARBAGE and route in _RAW_VOICES:
+    if behaviour.fault is Fault.GARBAGE and route.kind is Kind.RAW_VOICE:
         raise ValueError(f"{route} sends raw samples, which garbage cannot break; use cut or end")
-    if route in _CONNECTS and behaviour.fault not in (None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL):
+    if route.kind is Kind.HANDSHAKE and behaviour.fault not in _OF_A_HANDSHAKE:
         raise ValueError(f"{route} is a handshake: it can be refused, never answered, cut, or stall once it is open")
-    if route in (*_CONNECTS, Route.DEEPGRAM_LISTEN) and behaviour.each_ms:
+    if route.kind in _ONE_PIECE and behaviour.each_ms:
         raise ValueError(f"{route} answers in one piece; use first_ms")
 
 

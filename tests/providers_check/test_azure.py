@@ -4,8 +4,9 @@ import aiohttp
 import pytest
 
 from tests.providers import tones
+from tests.providers.azure import AZURE_SPEECH
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.providers.ulaw import from_ulaw
 
 TEXT = "The ferry leaves at ten & arrives at noon."
@@ -33,7 +34,7 @@ async def speak(
 async def test_ssml_is_spoken(standins: StandIns) -> None:
     status, pcm = await speak(standins)
     assert status == 200 and tones.is_exact(TEXT, tones.decode(pcm, 16_000))
-    assert standins.requests_to(Route.AZURE_SPEECH)[0].body == SSML
+    assert standins.requests_to(AZURE_SPEECH)[0].body == SSML
 
 
 async def test_ulaw_is_spoken(standins: StandIns) -> None:
@@ -55,5 +56,5 @@ async def test_a_revoked_key_is_refused(standins: StandIns) -> None:
 
 
 async def test_speech_can_be_refused(standins: StandIns) -> None:
-    standins.steer(Route.AZURE_SPEECH, Behaviour(fault=Fault.REFUSE, status=429))
+    standins.steer(AZURE_SPEECH, Behaviour(fault=Fault.REFUSE, status=429))
     assert (await speak(standins))[0] == 429

@@ -11,8 +11,9 @@ import pytest
 import websockets
 from deepgram import AsyncDeepgramClient
 
+from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.providers.ulaw import to_ulaw
 from tests.speech import UTTERANCES, speak
 
@@ -132,7 +133,7 @@ async def test_options_and_commands_are_recorded(standins: StandIns) -> None:
     async with listening(standins, model="nova-3", keyterm="MeshAG") as socket:
         await say(socket, speak(TEXT, 16_000), "KeepAlive", "CloseStream")
         await messages(socket)
-    (recorded,) = standins.requests_to(Route.DEEPGRAM_CONNECT)
+    (recorded,) = standins.requests_to(DEEPGRAM_CONNECT)
     assert (recorded.query["model"], recorded.query["keyterm"]) == ("nova-3", "MeshAG")
     assert recorded.headers["authorization"] == "Token key"
     assert recorded.messages == [{"type": "KeepAlive"}, {"type": "CloseStream"}]
@@ -149,7 +150,7 @@ async def test_wrong_parameters_are_refused(standins: StandIns, wrong: dict[str,
 
 @pytest.mark.parametrize("status", [401, 402, 429, 503])
 async def test_a_handshake_can_be_refused(standins: StandIns, status: int) -> None:
-    standins.steer(Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.REFUSE, status=status))
+    standins.steer(DEEPGRAM_CONNECT, Behaviour(fault=Fault.REFUSE, status=status))
     with pytest.raises(websockets.InvalidStatus) as refused:
         async with listening(standins):
             pass
@@ -158,14 +159,14 @@ async def test_a_handshake_can_be_refused(standins: StandIns, status: int) -> No
 
 
 async def test_a_handshake_can_be_cut(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.CUT))
+    standins.steer(DEEPGRAM_CONNECT, Behaviour(fault=Fault.CUT))
     with pytest.raises((websockets.InvalidMessage, ConnectionError)):
         async with listening(standins):
             pass
 
 
 async def test_an_open_socket_can_be_mute(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.STALL))
+    standins.steer(DEEPGRAM_CONNECT, Behaviour(fault=Fault.STALL))
     async with listening(standins, interim_results="true") as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize")
         with pytest.raises(TimeoutError):
@@ -182,14 +183,14 @@ async def test_what_is_no_json_closes_the_socket(standins: StandIns) -> None:
 
 
 async def test_a_clean_end_in_place_of_the_final(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.END))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(fault=Fault.END))
     async with listening(standins) as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize")
         assert await messages(socket) == []
 
 
 async def test_one_caller_stalls_another_not(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(contains=TEXT, fault=Fault.STALL))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(contains=TEXT, fault=Fault.STALL))
     async with listening(standins) as stalled, listening(standins) as fine:
         await say(stalled, speak(TEXT, 16_000), "Finalize")
         await say(fine, speak(OTHER, 16_000), "Finalize")
@@ -200,7 +201,7 @@ async def test_one_caller_stalls_another_not(standins: StandIns) -> None:
 
 
 async def test_a_cut_comes_in_place_of_the_final(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.CUT))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(fault=Fault.CUT))
     async with listening(standins) as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize")
         with pytest.raises(websockets.ConnectionClosedError):
@@ -208,7 +209,7 @@ async def test_a_cut_comes_in_place_of_the_final(standins: StandIns) -> None:
 
 
 async def test_garbage_comes_in_place_of_the_final(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.GARBAGE))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(fault=Fault.GARBAGE))
     async with listening(standins) as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize")
         with pytest.raises(json.JSONDecodeError):
@@ -216,14 +217,14 @@ async def test_garbage_comes_in_place_of_the_final(standins: StandIns) -> None:
 
 
 async def test_a_final_can_be_empty(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.EMPTY))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(fault=Fault.EMPTY))
     async with listening(standins) as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize", "CloseStream")
         assert transcripts(await messages(socket)) == [""]
 
 
 async def test_a_refusal_midway_is_an_error(standins: StandIns) -> None:
-    standins.steer(Route.DEEPGRAM_LISTEN, Behaviour(fault=Fault.REFUSE, status=402))
+    standins.steer(DEEPGRAM_LISTEN, Behaviour(fault=Fault.REFUSE, status=402))
     async with listening(standins) as socket:
         await say(socket, speak(TEXT, 16_000), "Finalize")
         assert json.loads(await socket.recv())["type"] == "Error"

@@ -14,9 +14,9 @@ from elevenlabs.client import AsyncElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from tests.providers import tones
-from tests.providers.elevenlabs import RACHEL
+from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, ELEVENLABS_STREAM, RACHEL
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.providers.ulaw import from_ulaw
 
 TEXT = "The ferry leaves at half past ten. Please be there early."
@@ -73,7 +73,7 @@ async def test_a_context_speaks_ulaw(standins: StandIns) -> None:
 
 
 async def test_five_contexts_do_not_mix(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(each_ms=1))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(each_ms=1))
     texts = {f"turn-{place}": f"This is the answer to question {place}." for place in range(5)}
     async with speaking(standins) as socket:
         for context, text in texts.items():
@@ -138,7 +138,7 @@ async def test_settings_are_recorded_and_kept(standins: StandIns) -> None:
         await tell(socket, "a", text=" ", voice_settings=settings)
         await ask(socket, "a", TEXT)
         fast = audio((await answers(socket))["a"])
-    (recorded,) = standins.requests_to(Route.ELEVENLABS_CONNECT)
+    (recorded,) = standins.requests_to(ELEVENLABS_CONNECT)
     assert recorded.messages[0]["voice_settings"] == settings
     assert recorded.query["model_id"] == "eleven_flash_v2_5" and recorded.headers["xi-api-key"] == "key"
     assert len(fast) < 0.7 * len(tones.encode(TEXT, 16_000))
@@ -169,7 +169,7 @@ async def test_a_wrong_format_is_refused(standins: StandIns) -> None:
 
 
 async def test_one_context_stalls_another_not(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(contains="stall", fault=Fault.STALL, after=2))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(contains="stall", fault=Fault.STALL, after=2))
     async with speaking(standins) as socket:
         await ask(socket, "a", "Please stall in the middle of this.")
         await ask(socket, "b", "This is fine.")
@@ -180,7 +180,7 @@ async def test_one_context_stalls_another_not(standins: StandIns) -> None:
 
 
 async def test_a_cut_leaves_a_broken_sentence(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.CUT, after=4))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.CUT, after=4))
     received = []
     async with speaking(standins) as socket:
         await ask(socket, "a")
@@ -191,7 +191,7 @@ async def test_a_cut_leaves_a_broken_sentence(standins: StandIns) -> None:
 
 
 async def test_a_clean_end_has_no_final(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.END, after=4))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.END, after=4))
     async with speaking(standins) as socket:
         await ask(socket, "a")
         received = [json.loads(message) async for message in socket]
@@ -199,7 +199,7 @@ async def test_a_clean_end_has_no_final(standins: StandIns) -> None:
 
 
 async def test_garbage_cannot_be_read(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.GARBAGE, after=1))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.GARBAGE, after=1))
     async with speaking(standins) as socket:
         await ask(socket, "a")
         await socket.recv()
@@ -216,7 +216,7 @@ async def test_what_is_no_order_closes_the_socket(standins: StandIns, message: s
 
 @pytest.mark.parametrize("fault", [Fault.EMPTY, Fault.SILENCE])
 async def test_a_final_without_a_voice(standins: StandIns, fault: Fault) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=fault))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=fault))
     async with speaking(standins) as socket:
         await ask(socket, "a")
         pcm = audio((await answers(socket))["a"])
@@ -224,14 +224,14 @@ async def test_a_final_without_a_voice(standins: StandIns, fault: Fault) -> None
 
 
 async def test_quota_is_told_on_the_socket(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.REFUSE, status=402))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.REFUSE, status=402))
     async with speaking(standins) as socket:
         await ask(socket, "a")
         assert json.loads(await socket.recv())["error"] == "quota_exceeded"
 
 
 async def test_a_voice_that_never_answers(standins: StandIns) -> None:
-    standins.steer(Route.ELEVENLABS_SPEAK, Behaviour(fault=Fault.NEVER))
+    standins.steer(ELEVENLABS_SPEAK, Behaviour(fault=Fault.NEVER))
     async with speaking(standins) as socket:
         await ask(socket, "a")
         with pytest.raises(TimeoutError):
@@ -246,7 +246,7 @@ async def test_the_sdk_streams_speech(standins: StandIns, elevenlabs_client: Asy
     pieces = elevenlabs_client.text_to_speech.stream(RACHEL, text=TEXT, output_format="pcm_8000")
     pcm = b"".join([piece async for piece in pieces])
     assert tones.is_exact(TEXT, tones.decode(pcm, 8000))
-    assert standins.requests_to(Route.ELEVENLABS_STREAM)[0].query["output_format"] == "pcm_8000"
+    assert standins.requests_to(ELEVENLABS_STREAM)[0].query["output_format"] == "pcm_8000"
 
 
 async def test_rachel_is_among_the_voices(elevenlabs_client: AsyncElevenLabs) -> None:
@@ -260,7 +260,7 @@ async def test_models_are_listed(elevenlabs_client: AsyncElevenLabs) -> None:
 
 
 async def test_speech_can_be_refused(standins: StandIns, elevenlabs_client: AsyncElevenLabs) -> None:
-    standins.steer(Route.ELEVENLABS_STREAM, Behaviour(fault=Fault.REFUSE, status=401))
+    standins.steer(ELEVENLABS_STREAM, Behaviour(fault=Fault.REFUSE, status=401))
     with pytest.raises(ApiError) as refused:
         _ = [piece async for piece in elevenlabs_client.text_to_speech.stream(RACHEL, text=TEXT)]
     assert refused.value.status_code in (400, 401)

@@ -12,9 +12,9 @@ import pytest
 from tests.providers import tones
 from tests.providers.backstage import Outcome
 from tests.providers.brain import reply_for
-from tests.providers.openai import SPEECH_RATE
+from tests.providers.openai import OPENAI_CHAT, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS, SPEECH_RATE
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from tests.speech import UTTERANCES, speak
 
 QUESTION: Any = {"role": "user", "content": "What time do you open?"}
@@ -75,7 +75,7 @@ async def test_a_brain_can_be_given() -> None:
 
 async def test_options_reach_the_record(standins: StandIns, openai_client: Any) -> None:
     await openai_client.chat.completions.create(model="gpt-4o", messages=[QUESTION], temperature=0.3, top_p=0.9)
-    (recorded,) = standins.requests_to(Route.OPENAI_CHAT)
+    (recorded,) = standins.requests_to(OPENAI_CHAT)
     assert recorded.body == {"model": "gpt-4o", "messages": [QUESTION], "temperature": 0.3, "top_p": 0.9}
     assert recorded.headers["authorization"] == "Bearer key"
     assert (recorded.text, recorded.outcome) == (QUESTION["content"], Outcome.ANSWERED)
@@ -108,7 +108,7 @@ async def test_transcription_records_the_form(standins: StandIns, openai_client:
     await openai_client.audio.transcriptions.create(
         model="whisper-1", file=wav(UTTERANCES[4]), language="en", prompt="A hotel."
     )
-    (recorded,) = standins.requests_to(Route.OPENAI_TRANSCRIPTIONS)
+    (recorded,) = standins.requests_to(OPENAI_TRANSCRIPTIONS)
     assert (recorded.body["language"], recorded.body["prompt"]) == ("en", "A hotel.")
     assert recorded.body["file"]["filename"] == "speech.wav"
     assert recorded.text == UTTERANCES[4]
@@ -159,7 +159,7 @@ async def test_a_revoked_key_is_refused(standins: StandIns) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 429, 500, 503])
 async def test_chat_can_be_refused(standins: StandIns, openai_client: Any, status: int) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.REFUSE, status=status, retry_after=7))
+    standins.steer(OPENAI_CHAT, Behaviour(fault=Fault.REFUSE, status=status, retry_after=7))
     with pytest.raises(openai.APIStatusError) as refused:
         await streamed(openai_client)
     assert refused.value.status_code == status
@@ -167,24 +167,24 @@ async def test_chat_can_be_refused(standins: StandIns, openai_client: Any, statu
 
 
 async def test_a_cut_is_a_broken_connection(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.CUT, after=3))
+    standins.steer(OPENAI_CHAT, Behaviour(fault=Fault.CUT, after=3))
     with pytest.raises(openai.APIConnectionError):
         await streamed(openai_client)
 
 
 async def test_an_early_end_is_clean(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.END, after=3))
+    standins.steer(OPENAI_CHAT, Behaviour(fault=Fault.END, after=3))
     assert await streamed(openai_client) == "Point one of"
 
 
 async def test_garbage_cannot_be_read(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.GARBAGE, after=3))
+    standins.steer(OPENAI_CHAT, Behaviour(fault=Fault.GARBAGE, after=3))
     with pytest.raises(ValueError, match="Unterminated"):
         await streamed(openai_client)
 
 
 async def test_an_empty_answer_is_well_formed(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(fault=Fault.EMPTY))
+    standins.steer(OPENAI_CHAT, Behaviour(fault=Fault.EMPTY))
     assert await streamed(openai_client) == ""
 
 
@@ -192,29 +192,29 @@ async def test_an_empty_answer_is_well_formed(standins: StandIns, openai_client:
 async def test_a_stall_lasts_until_the_client_goes(
     standins: StandIns, openai_client: Any, behaviour: Behaviour
 ) -> None:
-    standins.steer(Route.OPENAI_CHAT, behaviour)
+    standins.steer(OPENAI_CHAT, behaviour)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await streamed(openai_client)
-    (recorded,) = standins.requests_to(Route.OPENAI_CHAT)
+    (recorded,) = standins.requests_to(OPENAI_CHAT)
     assert recorded.outcome is not Outcome.ANSWERED
 
 
 async def test_a_client_that_goes_is_noticed(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(each_ms=1000))
+    standins.steer(OPENAI_CHAT, Behaviour(each_ms=1000))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await streamed(openai_client)
-    await standins.ended(Route.OPENAI_CHAT, Outcome.CANCELLED)
+    await standins.ended(OPENAI_CHAT, Outcome.CANCELLED)
 
 
 async def test_a_voice_without_audio(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_SPEECH, Behaviour(fault=Fault.EMPTY))
+    standins.steer(OPENAI_SPEECH, Behaviour(fault=Fault.EMPTY))
     spoken = await openai_client.audio.speech.create(model="tts-1", voice="alloy", input="Hi.", response_format="pcm")
     assert spoken.content == b""
 
 
 async def test_a_voice_that_is_silent(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_SPEECH, Behaviour(fault=Fault.SILENCE))
+    standins.steer(OPENAI_SPEECH, Behaviour(fault=Fault.SILENCE))
     spoken = await openai_client.audio.speech.create(model="tts-1", voice="alloy", input="Hi.", response_format="pcm")
     assert spoken.content and not spoken.content.strip(b"\0")

@@ -11,8 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from tests.providers.brain import reply_for
-from tests.providers.standins import StandIns, environment
-from tests.providers.steering import Behaviour, Fault, Route, Steering
+from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
+from tests.providers.found import environment
+from tests.providers.openai import OPENAI_CHAT, OPENAI_SPEECH
+from tests.providers.routes import Route
+from tests.providers.standins import StandIns
+from tests.providers.steering import Behaviour, Fault, Steering
 
 
 async def ask(client: Any, text: str) -> Any:
@@ -23,22 +27,22 @@ async def ask(client: Any, text: str) -> Any:
 def test_the_first_rule_that_applies_decides() -> None:
     steering = Steering()
     special, usual = Behaviour(contains="harbour", first_ms=2), Behaviour(first_ms=1)
-    steering.steer(Route.OPENAI_CHAT, special, usual)
+    steering.steer(OPENAI_CHAT, special, usual)
     asked = ["The Harbour?", "The station?"]
-    assert [steering.choose(Route.OPENAI_CHAT, text) for text in asked] == [special, usual]
+    assert [steering.choose(OPENAI_CHAT, text) for text in asked] == [special, usual]
 
 
 def test_only_the_nth_request() -> None:
     steering = Steering()
-    steering.steer(Route.OPENAI_CHAT, Behaviour(nth=2, fault=Fault.EMPTY))
-    assert [steering.choose(Route.OPENAI_CHAT, "").fault for _ in range(3)] == [None, Fault.EMPTY, None]
+    steering.steer(OPENAI_CHAT, Behaviour(nth=2, fault=Fault.EMPTY))
+    assert [steering.choose(OPENAI_CHAT, "").fault for _ in range(3)] == [None, Fault.EMPTY, None]
 
 
 def test_steering_anew_counts_anew() -> None:
     steering = Steering()
     for _ in range(2):
-        steering.steer(Route.OPENAI_CHAT, Behaviour(nth=1, fault=Fault.EMPTY))
-        assert steering.choose(Route.OPENAI_CHAT, "").fault is Fault.EMPTY
+        steering.steer(OPENAI_CHAT, Behaviour(nth=1, fault=Fault.EMPTY))
+        assert steering.choose(OPENAI_CHAT, "").fault is Fault.EMPTY
 
 
 @pytest.mark.parametrize("wrong", [{"after": 3}, {"status": 500}, {"fault": "refuse", "after": 1}, {"delay": 1}])
@@ -50,26 +54,26 @@ def test_a_rule_without_effect_is_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("route", "behaviour"),
     [
-        (Route.OPENAI_CHAT, Behaviour(fault=Fault.SILENCE)),
-        (Route.DEEPGRAM_CONNECT, Behaviour(fault=Fault.GARBAGE)),
-        (Route.DEEPGRAM_LISTEN, Behaviour(each_ms=1)),
-        (Route.OPENAI_SPEECH, Behaviour(fault=Fault.GARBAGE)),
+        (OPENAI_CHAT, Behaviour(fault=Fault.SILENCE)),
+        (DEEPGRAM_CONNECT, Behaviour(fault=Fault.GARBAGE)),
+        (DEEPGRAM_LISTEN, Behaviour(each_ms=1)),
+        (OPENAI_SPEECH, Behaviour(fault=Fault.GARBAGE)),
     ],
 )
 def test_a_rule_must_fit_its_route(route: Route, behaviour: Behaviour) -> None:
-    with pytest.raises(ValueError, match=route):
+    with pytest.raises(ValueError, match=route.name):
         Steering().steer(route, behaviour)
 
 
 async def test_one_caller_is_refused_another_not(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(contains="unlucky", fault=Fault.REFUSE))
+    standins.steer(OPENAI_CHAT, Behaviour(contains="unlucky", fault=Fault.REFUSE))
     with pytest.raises(openai.InternalServerError):
         await ask(openai_client, "I am unlucky.")
     assert await ask(openai_client, "I am lucky.") == reply_for("I am lucky.")
 
 
 async def test_latency_comes_before_the_answer(standins: StandIns, openai_client: Any) -> None:
-    standins.steer(Route.OPENAI_CHAT, Behaviour(first_ms=150))
+    standins.steer(OPENAI_CHAT, Behaviour(first_ms=150))
     before = time.monotonic()
     await ask(openai_client, "Hello")
     assert time.monotonic() - before >= 0.15
@@ -105,11 +109,11 @@ async def test_a_process_of_its_own() -> None:
         StandIns.process(utterances=("Good morning to you.",)) as standins,
         openai.AsyncOpenAI(base_url=standins.env["OPENAI_BASE_URL"], api_key="key", max_retries=0) as client,
     ):
-        await standins.steer(Route.OPENAI_CHAT, Behaviour(nth=2, fault=Fault.REFUSE, status=503))
+        await standins.steer(OPENAI_CHAT, Behaviour(nth=2, fault=Fault.REFUSE, status=503))
         assert await ask(client, "Hello") == reply_for("Hello")
         with pytest.raises(openai.InternalServerError):
             await ask(client, "Hello")
-        assert [one["outcome"] for one in await standins.requests_to(Route.OPENAI_CHAT)] == ["answered", "refused"]
+        assert [one["outcome"] for one in await standins.requests_to(OPENAI_CHAT)] == ["answered", "refused"]
 
 
 async def test_by_hand_it_prints_the_settings() -> None:

@@ -13,8 +13,9 @@ from connectors_app.base import Role
 from connectors_app.pool import Pool
 from connectors_app.providers import anthropic, openai
 from mesh.bus import Counters
+from tests.providers.openai import OPENAI_MODELS
 from tests.providers.standins import StandIns
-from tests.providers.steering import Behaviour, Fault, Route
+from tests.providers.steering import Behaviour, Fault
 from workers import operations
 from workers.metrics import Metrics
 from workers.operations import Check, ProviderHealth
@@ -133,7 +134,7 @@ async def test_when_every_key_is_refused_nothing_is_ready(two_models: None) -> N
 async def test_a_provider_that_recovers_is_healthy_again(two_models: None) -> None:
     async with StandIns() as standins:
         health = ProviderHealth(Role.LLM, pool := Pool({**standins.env, "ANTHROPIC_API_KEY": ""}))
-        standins.steer(Route.OPENAI_MODELS, Behaviour(fault=Fault.REFUSE, nth=1))
+        standins.steer(OPENAI_MODELS, Behaviour(fault=Fault.REFUSE, nth=1))
         await health._ask("openai")
         assert health.checks()[0].status == "unhealthy"
         await health._ask("openai")
@@ -144,6 +145,6 @@ async def test_a_provider_that_recovers_is_healthy_again(two_models: None) -> No
 async def test_a_silent_provider_is_given_up(two_models: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "CHECK_SECONDS", 0.05)
     async with StandIns() as standins:
-        standins.steer(Route.OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
+        standins.steer(OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
         checks = {check.name: check for check in await asked({**standins.env, "ANTHROPIC_API_KEY": ""})}
     assert checks["provider_openai"] == Check("provider_openai", "unhealthy", "did not answer within 0.05 s")
