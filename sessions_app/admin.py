@@ -228,6 +228,13 @@ class OfSession(InWords, ReadOnly, WithinWorkspaces):
     list_select_related = ["session__agent_version__agent"]
     show_full_result_count = False
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Without a search or filter all rows are shown already, and the page need not offer that."""
+        shown = super().get_changelist_instance(request)
+        if not (shown.query or shown.get_filters_params()):
+            shown.full_result_count = shown.result_count
+        return shown
+
     @display(description="session", ordering="session")
     def call(self, row: Any) -> str:
         """Usage outlives its session."""

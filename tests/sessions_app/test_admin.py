@@ -120,6 +120,13 @@ def test_usage_says_what_is_estimated(operator: User, workspace: Workspace) -> N
     assert "by the provider" in client.get("/admin/sessions_app/usage/?q=c0").content.decode()
 
 
+def test_all_rows_are_offered_when_some_are_left_out(operator: User, workspace: Workspace) -> None:
+    make_calls(workspace)
+    client = signed_in(operator)
+    assert "Show all" not in client.get("/admin/sessions_app/usage/").content.decode()
+    assert "Show all" in client.get("/admin/sessions_app/usage/?q=c0").content.decode()
+
+
 def test_usage_stays_when_its_session_is_gone(operator: User, workspace: Workspace) -> None:
     make_calls(workspace, times=1)
     Session.objects.all().delete()
