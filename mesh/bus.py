@@ -346,13 +346,16 @@ class Bus:
         inner = await self._client.subscribe(subject, queue=queue, cb=deliver, pending_msgs_limit=pending)
         return Subscription(inner)
 
-    async def request(self, subject: str, payload: bytes, *, within: float) -> bytes:
+    async def request(
+        self, subject: str, payload: bytes, *, within: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         """Ask and wait; raises NobodyThere at once when nobody serves the subject, NoAnswer after `within` seconds."""
         if not self._client.is_connected:
             raise Unreachable("NATS is away")
         try:
             with _cancellable():
-                return (await self._client.request(subject, payload, timeout=within)).data
+                sent = dict(headers) if headers else None
+                return (await self._client.request(subject, payload, timeout=within, headers=sent)).data
         except NoRespondersError:
             raise NobodyThere(subject) from None
         except (TimeoutError, NatsTimeout):

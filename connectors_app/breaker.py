@@ -1,0 +1,347 @@
+"""Which providers had better be asked last: a breaker for each target, with the time as an argument.
+
+A target that keeps failing is out. It is then asked after all others, but never skipped, until somebody finds it well
+again: a probe, which no caller waits for, or a turn that had nobody else to ask.
+"""
+
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Self
+
+import msgspec
+
+from connectors_app.base import Connector, ErrorKind, ProviderError
+
+AT_ONCE = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED}
+"""No next turn mends these."""
+NOT_ITS_FAULT = {ErrorKind.REQUEST, ErrorKind.UNCONFIGURED}
+"""The agent's options, or a setting: the provider is well."""
+ABSURD = 86_400.0
+"""Seconds. Who asks for more than a day of silence has sent something else than seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Seconds, except for `failures`, `attempts` and `share`."""
+
+    failures: int = 3
+    """In a row, and the target is out."""
+    attempts: int = 10
+    share: float = 0.5
+    window: float = 30.0
+    """Of at least `attempts` in the last `window`, so many failed, and the target is out."""
+    rest: float = 7.0
+    """Before the first probe."""
+    between_probes: float = 10.0
+    """From the beginning of a probe to the next one's, in the whole installation."""
+    probe: float = 1.75
+    """That a probe may take."""
+    longest_hold: float = 60.0
+    """That a provider is left alone because it asked for that."""
+    patience: float = 120.0
+    """Without a word of an outage: nobody looks after that target, so the next turn finds out."""
+
+    def back_within(self, slowest_failure: float) -> float:
+        """From a recovery to the end of the outage, at the most. `slowest_failure`: how long a turn takes to fail."""
+        return max(slowest_failure + self.rest, self.between_probes) + self.probe
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What fails and recovers together: a provider's model in one role, with one key at one address."""
+
+    key: str
+    """The name of its entry in the shared bucket; tells neither the key nor the address."""
+    role: str
+    provider: str
+    model: str = ""
+    is_own: bool = False
+    """With a workspace's own key."""
+
+    @classmethod
+    def of(cls, connector: Connector) -> Self:
+        credentials = connector.credentials
+        secret = json.dumps([connector.model, credentials.api_key, credentials.base_url])
+        key = f"{connector.role}.{connector.slug}.{sha256(secret.encode()).hexdigest()[:20]}"
+        return cls(key, connector.role, connector.slug, connector.model, credentials.is_own)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A target's state as the workers share it. Spans instead of times: it is read beside other clocks."""
+
+    role: str
+    provider: str
+    model: str = ""
+    is_own: bool = False
+    is_out: bool = False
+    kind: str = ""
+    detail: str = ""
+    out: float = 0.0
+    """Seconds since the outage began."""
+    rest: float = 0.0
+    """Seconds in which nobody probes."""
+    prober: str = ""
+    """The worker that probes right now. Nobody else does before `rest` is over."""
+    by: str = ""
+    """The worker that wrote this."""
+
+
+class Breaker:
+    """One target's. What a worker counts is its own; that the target is out, is shared."""
+
+    def __init__(self, target: Target, rules: Rules) -> None:
+        self.target = target
+        self._rules = rules
+        self.kind = ""
+        self.detail = ""
+        self.out_since = -math.inf
+        self.prober = ""
+        self.wake = -math.inf
+        """Nobody probes before."""
+        self.revision = 0
+        """Of the shared entry that is the last one known; 0: there is none."""
+        self.version = self._written = 0
+        self._is_out = False
+        self._bad_news_at = -math.inf
+        self._well_at = -math.inf
+        self._word_at = -math.inf
+        self._failures = 0
+        self._is_answering = False
+        """The last attempt began to answer, but may still break off."""
+        self._attempts: deque[tuple[float, bool]] = deque()
+
+    # -- what it says -------------------------------------------------------------------------------------
+
+    def is_out(self, now: float) -> bool:
+        return self._is_out and now < self._word_at + self._rules.patience
+
+    def rank(self, now: float) -> int:
+        """In which order targets are asked: those that are well, those that are out, those that asked for silence."""
+        if not self._is_out or not self.is_out(now):
+            return 0
+        return 2 if self._is_held(now) else 1
+
+    def may_probe(self, now: float) -> bool:
+        return self.is_out(now) and now >= self.wake
+
+    @property
+    def is_news(self) -> bool:
+        """This worker knows something that the shared entry does not say."""
+        return self.version != self._written
+
+    def _is_held(self, now: float) -> bool:
+        return self.kind == ErrorKind.RATE_LIMIT and now < self.wake
+
+    # -- attempts -----------------------------------------------------------------------------------------
+
+    def answered(self, now: float, *, started: float) -> None:
+        """An attempt of a turn, begun at `started`, has begun to answer."""
+        if self._is_answering:
+            self._failures = 0
+        self._is_answering = True
+        self._count(now, True)
+        if self._is_out and started >= self._bad_news_at:
+            self._close(now)
+
+    def failed(self, error: ProviderError, now: float, *, started: float, midway: bool = False) -> None:
+        """An attempt of a turn failed; `midway`: it had begun to answer."""
+        if error.kind in NOT_ITS_FAULT:
+            return
+        if error.kind is ErrorKind.RATE_LIMIT:
+            self._hold(error, now)
+            return
+        if started < self._well_at:  # it has recovered since
+            return
+        self._count_failure(now, midway)
+        if not self.is_out(now) and (error.kind in AT_ONCE or self._fails_too_often(now)):
+            self._open(error, now, self._rules.rest)
+
+    def _count_failure(self, now: float, midway: bool) -> None:
+        if self._is_answering and midway:
+            self._uncount_answer()
+        elif self._is_answering:
+            self._failures = 0
+        self._is_answering = False
+        self._failures += 1
+        self._count(now, False)
+
+    def _count(self, now: float, is_good: bool) -> None:
+        self._attempts.append((now, is_good))
+        while self._attempts[0][0] <= now - self._rules.window:
+            self._attempts.popleft()
+
+    def _uncount_answer(self) -> None:
+        for place in range(len(self._attempts) - 1, -1, -1):
+            if self._attempts[place][1]:
+                del self._attempts[place]
+                return
+
+    def _fails_too_often(self, now: float) -> bool:
+        if self._failures >= self._rules.failures:
+            return True
+        bad = sum(not is_good for _, is_good in self._attempts)
+        return len(self._attempts) >= self._rules.attempts and bad >= len(self._attempts) * self._rules.share
+
+    def _hold(self, error: ProviderError, now: float) -> None:
+        self._open(error, now, self._asked_silence(error) or self._rules.rest)
+
+    def _asked_silence(self, error: ProviderError) -> float | None:
+        asked = error.retry_after
+        if error.kind is not ErrorKind.RATE_LIMIT or asked is None or not 0 < asked <= ABSURD:
+            return None
+        return min(asked, self._rules.longest_hold)
+
+    def _open(self, error: ProviderError, now: float, rest: float) -> None:
+        if not self.is_out(now):
+            self.out_since = now
+            self.prober = ""
+        self._is_out = True
+        self._bad_news_at = now
+        self.kind, self.detail = error.kind, error.message
+        self.wake = max(self.wake, now + rest)
+        self._say(now)
+
+    def _close(self, now: float) -> None:
+        self._is_out = False
+        self._well_at = now
+        self.kind = self.detail = self.prober = ""
+        self._attempts.clear()
+        self._say(now)
+
+    def _say(self, now: float) -> None:
+        self._word_at = now
+        self.version += 1
+
+    # -- probes -------------------------------------------------------------------------------------------
+
+    def begin_probe(self, worker: str, now: float) -> None:
+        self.prober = worker
+        self.wake = now + self._rules.between_probes
+        self._say(now)
+
+    def probed(self, error: ProviderError | None, worker: str, now: float, *, started: float) -> None:
+        """A probe of this worker has ended. After a good one the target is on trial: its next failure is enough."""
+        if not self._is_out:
+            return
+        if error is None or error.kind in NOT_ITS_FAULT:
+            if started >= self._bad_news_at:
+                self._close(now)
+                self._put_on_trial()
+        elif self.prober == worker:
+            self._go_on(error, now)
+
+    def _go_on(self, error: ProviderError, now: float) -> None:
+        self.prober = ""
+        self.kind, self.detail = error.kind, error.message
+        self.wake = max(self.wake, now + (self._asked_silence(error) or 0.0))
+        self._say(now)
+
+    def _put_on_trial(self) -> None:
+        self._failures = self._rules.failures - 1
+        self._is_answering = False
+
+    # -- what is shared -----------------------------------------------------------------------------------
+
+    def entry(self, now: float, *, by: str) -> Entry:
+        target = self.target
+        return Entry(
+            role=target.role,
+            provider=target.provider,
+            model=target.model,
+            is_own=target.is_own,
+            is_out=self._is_out,
+            kind=self.kind,
+            detail=self.detail,
+            out=max(0.0, now - self.out_since) if self._is_out else 0.0,
+            rest=max(0.0, self.wake - now) if math.isfinite(self.wake) else 0.0,
+            prober=self.prober,
+            by=by,
+        )
+
+    def wrote(self, version: int, revision: int) -> None:
+        """What this worker knew as of `version` is the shared entry now."""
+        self._written = max(self._written, version)
+        self.revision = max(self.revision, revision)
+
+    def forget_revision(self) -> None:
+        """The shared entry is gone; what is out must be said again."""
+        self.revision = 0
+        if self._is_out:
+            self._written = -1
+
+    def take(self, entry: Entry, revision: int, now: float, *, age: float = 0.0, is_mine: bool = False) -> None:
+        """The shared entry, as it was written `age` seconds ago. Another worker's holds, also against news here.
+
+        Except for a silence that a provider has asked of this worker: that is added to it.
+        """
+        if revision <= self.revision:
+            return
+        self.revision = revision
+        if is_mine:  # what has happened since is known here
+            return
+        stored = now - age
+        if self.is_news and self._is_held(now) and (not entry.is_out or self.wake > stored + entry.rest):
+            return
+        self._adopt(entry, stored)
+        self._written = self.version
+
+    def _adopt(self, entry: Entry, stored: float) -> None:
+        was_out, self._is_out = self._is_out, entry.is_out
+        self.kind, self.detail, self.prober = entry.kind, entry.detail, entry.prober
+        self.wake = stored + entry.rest
+        self._word_at = stored
+        if entry.is_out:
+            self.out_since = stored - entry.out
+            self._bad_news_at = max(self._bad_news_at, stored) if was_out else stored
+        elif was_out:
+            self._well_at = stored
+            self._attempts.clear()
+            self._put_on_trial()
+
+
+class Breakers:
+    """Those of a process, by the target's key."""
+
+    def __init__(self, rules: Rules | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rules = rules or Rules()
+        self.clock = clock
+        self.worker = ""
+        """Who writes what this process finds out."""
+        self.on_change: Callable[[Breaker], None] = lambda breaker: None
+        """Called when what a breaker says has changed, whoever found out."""
+        self._by_key: dict[str, Breaker] = {}
+
+    def __iter__(self) -> Iterator[Breaker]:
+        return iter(tuple(self._by_key.values()))
+
+    def of(self, target: Target) -> Breaker:
+        if target.key not in self._by_key:
+            self._by_key[target.key] = Breaker(target, self.rules)
+        return self._by_key[target.key]
+
+    def out(self) -> list[Breaker]:
+        now = self.clock()
+        return [breaker for breaker in self if breaker.is_out(now)]
+
+    def drop(self, key: str) -> None:
+        """Nobody here asks the target any more. While it is out, who asks it next should know that."""
+        if key in self._by_key and not self._by_key[key].is_out(self.clock()):
+            del self._by_key[key]
+
+    def take(self, key: str, entry: Entry, revision: int, *, age: float = 0.0) -> None:
+        breaker = self.of(Target(key, entry.role, entry.provider, entry.model, entry.is_own))
+        breaker.take(entry, revision, self.clock(), age=age, is_mine=entry.by == self.worker)
+        self.on_change(breaker)
+
+    @contextmanager
+    def telling(self, breaker: Breaker) -> Iterator[None]:
+        before = breaker.version
+        yield
+        if breaker.version != before:
+            self.on_change(breaker)
