@@ -5,12 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator as Untyped
+from django.db.models import Manager
 from django.test import AsyncClient
-from django.utils import timezone
 from pytest_django import Settings
 
 from accounts_app.actions import create_api_key
@@ -27,6 +28,7 @@ from tests.sessions_app.stories import played
 ApplicationCommunicator: Any = Untyped  # it has no types
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/sessions/s1/events"
+NOW = datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +176,22 @@ async def test_a_comment_keeps_the_line_open(
             assert await anext(reader._chunks) == b": alive\n\n"
 
 
-async def test_a_revoked_key_reads_no_further(
-    writer: Writer, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rows", "change"),
+    [(APIKey.objects, {"revoked_at": NOW}), (Session.objects, {"state": "failed", "ended_at": NOW})],
+    ids=["key revoked", "session over"],
+)
+async def test_a_change_in_the_rows_ends_the_stream(
+    rows: Manager[Any],
+    change: dict[str, Any],
+    writer: Writer,
+    headers: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(event_stream, "HEARTBEAT", 0.05)
     async with reading(headers) as reader:
         await reader.some(1)
-        await APIKey.objects.aupdate(revoked_at=timezone.now())
-        assert await reader.rest() == []
-
-
-async def test_a_session_over_in_the_rows_ends_the_stream(
-    writer: Writer, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_stream, "HEARTBEAT", 0.05)
-    async with reading(headers) as reader:
-        await reader.some(1)
-        await Session.objects.aupdate(state="failed", ended_at=timezone.now())
+        await rows.aupdate(**change)
         assert await reader.rest() == []
 
 
@@ -198,14 +199,14 @@ async def test_who_has_all_is_told_to_stop(writer: Writer, headers: dict[str, st
     await writer.append(events.SessionEnded(reason="hangup"))
     async with reading(headers) as reader:
         last = (await reader.rest())[-1].id
-    await Session.objects.aupdate(state="ended", ended_at=timezone.now())
+    await Session.objects.aupdate(state="ended", ended_at=NOW)
     answer = await AsyncClient().get(URL, headers=headers | {"Last-Event-ID": last})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
 async def test_purged_events_are_gone(bus: Bus, writer: Writer, headers: dict[str, str]) -> None:
     await bus.purge_session("s1")
-    await Session.objects.aupdate(state="ended", ended_at=timezone.now())
+    await Session.objects.aupdate(state="ended", ended_at=NOW)
     answer = await AsyncClient().get(URL, headers=headers)
     assert answer.status_code == 410 and "transcript" in answer.json()["error"]
 
