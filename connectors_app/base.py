@@ -6,13 +6,16 @@ a key. SDKs are imported inside `warm()` or the method that needs them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict
+
+PROBE_RATE = 16_000
 
 
 class Role(StrEnum):
@@ -136,6 +139,10 @@ class Connector(ABC):
     async def check(self) -> None:
         """A cheap question that shows that the key works; raises ProviderError. For /ready, never in a turn."""
 
+    async def probe(self) -> None:
+        """The smallest real piece of work, which shows that turns would be served again; raises ProviderError."""
+        await self.check()
+
     async def close(self) -> None:
         """Close clients, sockets and subprocesses."""
 
@@ -190,42 +197,113 @@ class Recognizer(Connector):
         """One of each kind, where with these options it understands a few sentences only; else nothing."""
         return ()
 
+    tells_as_it_hears: ClassVar[bool] = False
+    """It says something at least every second while audio comes in: silence of some seconds is a failure."""
+
     @abstractmethod
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
-        """`on_interim` takes the utterance's whole text so far, each time it changes."""
+        """`on_interim` takes the utterance's whole text so far, whenever the provider says anything of it."""
+
+    async def probe(self) -> None:
+        """A second of silence: that nothing is understood is a good answer."""
+        async with self.open(PROBE_RATE, lambda text: None) as recognition:
+            await recognition.begin()
+            await recognition.send(bytes(2 * PROBE_RATE))
+            await recognition.finish()
 
 
 # -- language model --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask for. `parameters` is a JSON Schema of type object."""
+
+    name: str
+    """Letters, digits, `_` and `-`, 64 at most: what all providers take."""
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model asks for, once all of it has come and its arguments are a valid JSON object."""
+
+    id: str
+    """Given by the provider; made up where it gives none, so that results can be told apart."""
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     role: str
-    """`system`, `user` or `assistant`."""
+    """`system`, `user`, `assistant`, or `tool` for the result of a call."""
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's message: what it asked for."""
+    call: ToolCall | None = None
+    """Of a tool's message: the call that its content answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The provider's explicit end of an answer. Token counts are 0 where it does not tell."""
+    """The provider's explicit end of an answer. Token counts are 0 where it does not tell.
+
+    `reason` is `stop`, `length`, `tools`, `filtered`, or the provider's own word for another one.
+    """
 
     reason: str = "stop"
     input_tokens: int = 0
     output_tokens: int = 0
 
 
+CONTINUE = "Your last message broke off here. Go on right after its last word: repeat nothing, and do not mention this."
+
+
+def as_asked(messages: Sequence[Message]) -> Sequence[Message]:
+    """Messages that end with words of the assistant want them continued, for which not all providers have a way."""
+    is_cut = messages and messages[-1].role == "assistant" and not messages[-1].calls
+    return (*messages, Message("user", CONTINUE)) if is_cut else messages
+
+
+Said = str | ToolCall | Finished
+PROBE_MESSAGES = (Message("user", "Say yes."),)
+
+
 class LanguageModel(Connector):
     role = Role.LLM
 
     @abstractmethod
-    def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
-        """Text as it comes, then one Finished. An end without the provider's own end mark is ErrorKind.BROKEN.
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
+        """Text as it comes and the calls that are complete, then one Finished.
 
-        Closing the iterator early cancels the request.
+        Where the last message is the assistant's, its text is to be gone on with (see `as_asked`).
+
+        An end without the provider's own end mark, and a call whose arguments are no JSON object, are
+        ErrorKind.BROKEN. Closing the iterator early cancels the request.
         """
+
+    async def probe(self) -> None:
+        """The first token of a one-word answer."""
+        async with aclosing(cast(AsyncGenerator[Said, None], self.reply(PROBE_MESSAGES))) as items:
+            async for _ in items:
+                return
+        raise ProviderError(ErrorKind.EMPTY, f"{self.label} answered nothing")
 
 
 # -- text to speech --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Where a word ends, told by providers that align: after `samples` of the sentence, `characters` of its text.
+
+    It may come before or after the audio that it is about.
+    """
+
+    characters: int
+    samples: int
 
 
 class Speech(ABC):
@@ -246,8 +324,8 @@ class Speech(ABC):
         await self.close()
 
     @abstractmethod
-    def speak(self, text: str) -> AsyncIterator[bytes]:
-        """s16le mono of one sentence, in chunks of whole samples as they come.
+    def speak(self, text: str) -> AsyncIterator[bytes | Spoken]:
+        """s16le mono of one sentence, in chunks of whole samples as they come, and its word ends where they are told.
 
         An end with no audio is ErrorKind.EMPTY, one without the provider's end mark BROKEN. The next sentence may be
         asked for while this one streams. Closing the iterator early cancels it at the provider.
@@ -262,3 +340,14 @@ class Voice(Connector):
 
     @abstractmethod
     def open(self, rate: int) -> Speech: ...
+
+    async def probe(self) -> None:
+        """The first audio of one word."""
+        async with (
+            self.open(PROBE_RATE) as speech,
+            aclosing(cast(AsyncGenerator[bytes | Spoken, None], speech.speak("Yes."))) as pieces,
+        ):
+            async for piece in pieces:
+                if not isinstance(piece, Spoken):
+                    return
+        raise ProviderError(ErrorKind.EMPTY, f"{self.label} sent no audio")

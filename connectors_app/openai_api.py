@@ -20,7 +20,9 @@ from connectors_app.base import (
     ProviderError,
     Recognition,
     Recognizer,
+    Said,
     Speech,
+    Tool,
     Transcript,
     Voice,
 )
@@ -145,7 +147,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
     Options: ClassVar[type[ChatOptions]] = ChatOptions
     options: ChatOptions
 
-    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         client = await CLIENTS.take(self)
         import openai
 

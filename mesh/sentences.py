@@ -42,6 +42,11 @@ class Sentences:
         sentence, self._rest = self._rest.strip(), ""
         return [sentence] if sentence else []
 
+    @property
+    def rest(self) -> str:
+        """What is no whole sentence yet."""
+        return self._rest
+
     def _cut(self) -> int | None:
         for match in _END.finditer(self._rest, 0, LONGEST + 1):
             if match.end() <= LONGEST and not self._is_inside(match):

@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, suppress
 import uvloop
 from aiohttp import web
 
+from connectors_app.asking import Deadlines
 from connectors_app.base import Role
 from connectors_app.pool import Pool
-from connectors_app.runner import Deadlines
 from connectors_app.sealing import Sealing
 from mesh import logs
 from mesh.bus import Bus, Unreachable

@@ -7,13 +7,12 @@ from contextlib import aclosing
 
 import msgspec
 
-from connectors_app.base import Finished, LanguageModel, Message, ProviderError
+from connectors_app.answering import Piece, Sentence, Withdrawn, answer
+from connectors_app.base import LanguageModel, Message
 from connectors_app.pool import AllFailed, Chain
-from connectors_app.runner import answer
 from mesh import subjects
 from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded
 from mesh.history import History, Pending
-from mesh.sentences import Sentences
 from workers.stage import Reporting, Seat, StageActor, explain
 
 log = logging.getLogger(__name__)
@@ -86,11 +85,9 @@ class Answering(StageActor):
         if self._reply:
             self._reply.cancel()
 
-    def _messages(self, pending: Pending) -> list[Message]:
+    def _messages(self) -> list[Message]:
         messages = [Message("system", self.config.system_prompt)] if self.config.system_prompt else []
         messages += [Message(line.role, line.text) for line in self._history.lines()]
-        if pending.committed:  # a takeover in the middle: the reply goes on after what is already said
-            messages.append(Message("assistant", " ".join(pending.committed)))
         return messages
 
     async def _run(self, pending: Pending) -> None:
@@ -98,12 +95,13 @@ class Answering(StageActor):
         report = Reporting(self, "llm", pending.turn, pending.generation)
         chain = self._chain
         try:
-            async with aclosing(answer(chain, self._messages(pending), self.seat.deadlines, report)) as items:
-                async for item in items:
-                    if not isinstance(item, Finished):
-                        await reply.add(item)
+            said = pending.committed  # after a takeover in the middle of the reply
+            asked = answer(chain, self._messages(), self.seat.deadlines, report, said=said)
+            async with aclosing(asked) as pieces:
+                async for piece in pieces:
+                    await reply.take(piece)
             reply.end(chain.current)
-        except (AllFailed, ProviderError) as error:
+        except AllFailed as error:
             reply.fail(explain(error))
 
 
@@ -115,12 +113,21 @@ class _Reply:
         self._turn = pending.turn
         self._generation = pending.generation
         self._count = len(pending.committed)
-        self._sentences = Sentences()
         self._delta = ""
+        self._is_anew = False
         self._published = 0.0
         self._began = time.monotonic()
 
-    async def add(self, text: str) -> None:
+    async def take(self, piece: Piece) -> None:
+        match piece:
+            case str():
+                await self._show(piece)
+            case Sentence(text=text):
+                self._commit(text)
+            case Withdrawn():
+                self._delta, self._is_anew = "", True
+
+    async def _show(self, text: str) -> None:
         self._delta += text
         now = time.monotonic()
         if now - self._published >= DELTA_EVERY:
@@ -128,26 +135,21 @@ class _Reply:
                 self._actor.seat.metrics.stage_seconds.labels("llm").observe(now - self._began)
             self._published = now
             await self._publish_delta()
-        self._commit(self._sentences.feed(text))
 
     def end(self, provider: str) -> None:
-        self._commit(self._sentences.flush())
         self._actor.post(
             ReplyDone(turn=self._turn, generation=self._generation, sentences=self._count, provider=provider)
         )
 
     def fail(self, detail: str) -> None:
-        """What was committed stands; an unfinished sentence is dropped, so that nothing half is spoken."""
+        """What was committed stands."""
         self._actor.post(
             ReplyFailed(turn=self._turn, generation=self._generation, sentences=self._count, detail=detail)
         )
 
-    def _commit(self, sentences: list[str]) -> None:
-        for text in sentences:
-            self._actor.post(
-                ReplySentence(turn=self._turn, generation=self._generation, sentence=self._count, text=text)
-            )
-            self._count += 1
+    def _commit(self, text: str) -> None:
+        self._actor.post(ReplySentence(turn=self._turn, generation=self._generation, sentence=self._count, text=text))
+        self._count += 1
 
     async def _publish_delta(self) -> None:
         payload = {
@@ -156,5 +158,7 @@ class _Reply:
             "epoch": self._actor.writer.epoch,
             "text": self._delta,
         }
-        self._delta = ""
+        if self._is_anew:
+            payload["anew"] = True
+        self._delta, self._is_anew = "", False
         await self._actor.bus.publish(subjects.llm_delta(self._actor.session), msgspec.json.encode(payload))

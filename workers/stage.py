@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from connectors_app.asking import Deadlines
 from connectors_app.base import ProviderError
 from connectors_app.pool import AllFailed, Attempt, Pool
-from connectors_app.runner import Deadlines
 from mesh import subjects
 from mesh.bus import Bus, BusError, Fenced, Writer
 from mesh.config import ConfigError

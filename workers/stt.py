@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from connectors_app.pool import AllFailed
-from connectors_app.runner import Recognizing
+from connectors_app.recognizing import Recognizing
 from mesh import audio, subjects
 from mesh.bus import Subscription
 from mesh.events import SpeechEnded, SpeechStarted, Stored, TranscriptFinal

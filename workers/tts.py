@@ -7,9 +7,9 @@ from collections import deque
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
-from connectors_app.base import ProviderError, Voice
+from connectors_app.base import Voice
 from connectors_app.pool import AllFailed, Chain
-from connectors_app.runner import Speaking
+from connectors_app.speaking import Speaking
 from mesh import audio, subjects
 from mesh.events import (
     Interrupted,
@@ -145,7 +145,7 @@ class Voicing(StageActor):
             async with aclosing(self._speaking.speak(sentence.text, report)) as pieces:
                 async for pcm in pieces:
                     await out.add(pcm)
-        except (AllFailed, ProviderError) as error:
+        except AllFailed as error:
             self.post(
                 SentenceFailed(
                     turn=sentence.turn,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, ProviderError
+from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, ProviderError, Said, Tool
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, from_code, garbage, told_by_sdk
 from connectors_app.sse import drain, events
@@ -115,7 +115,7 @@ class Claude(LanguageModel):
     async def close(self) -> None:
         await CLIENTS.leave(self)
 
-    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         client = await CLIENTS.take(self)
         import anthropic
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors_app.base import Finished, LanguageModel, Message, Options
+from connectors_app.base import Finished, LanguageModel, Message, Options, Said, Tool
 from connectors_app.providers.offline.appointment import answer
 
 _TOKEN = re.compile(r"\S+\s*")
@@ -26,7 +26,7 @@ class Script(LanguageModel):
     async def check(self) -> None:
         """There is nothing that could be wrong."""
 
-    async def reply(self, messages: Sequence[Message]) -> AsyncGenerator[str | Finished, None]:
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncGenerator[Said, None]:
         """The same conversation has the same answer, so one that was broken off goes on where it stopped."""
         text = answer([message.content for message in messages if message.role == "user"])
         if len(messages) > 1 and messages[-1].role == "assistant":

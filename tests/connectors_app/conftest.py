@@ -12,7 +12,7 @@ QUESTION = speech.UTTERANCES[0]
 
 @pytest.fixture
 async def stand_ins() -> AsyncIterator[StandIns]:
-    async with StandIns(utterances=(QUESTION,), ms_per_char=5) as servers:
+    async with StandIns(utterances=(QUESTION,), ms_per_char=30) as servers:
         yield servers
 
 

@@ -6,23 +6,25 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from connectors_app.asking import Deadlines
 from connectors_app.base import (
     Connector,
     Credentials,
     ErrorKind,
-    Finished,
     LanguageModel,
     Message,
     Options,
     ProviderError,
     Recognition,
     Recognizer,
+    Said,
     Speech,
+    Tool,
     Transcript,
     Voice,
 )
-from connectors_app.pool import Attempt, Chain, Pool, Resting
-from connectors_app.runner import Deadlines
+from connectors_app.breaker import Breakers, Rules
+from connectors_app.pool import Attempt, Chain, Pool
 
 HASTY = Deadlines(first_token=0.05, first_audio=0.05, transcript=0.05, stall=0.05)
 NEVER = object()
@@ -87,7 +89,7 @@ class Scripted(Connector):
 
 
 class ScriptedModel(Scripted, LanguageModel):
-    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         async with aclosing(self.play(messages)) as items:  # type: ignore[type-var]
             async for item in items:
                 yield item
@@ -147,5 +149,10 @@ class ScriptedRecognition(Recognition):
         return None if item is None else str(item)
 
 
-def chain_of(*connectors: Any, skipped: Sequence[Attempt] = (), resting: Resting | None = None) -> Chain[Any]:
-    return Chain(Pool({}, resting=resting), connectors, skipped)
+def chain_of(*connectors: Any, skipped: Sequence[Attempt] = (), breakers: Breakers | None = None) -> Chain[Any]:
+    return Chain(Pool({}, breakers=breakers), connectors, skipped)
+
+
+def never_out() -> Breakers:
+    """Each turn asks all providers in their order, whatever has happened."""
+    return Breakers(Rules(patience=0))

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from connectors_app.runner import Deadlines, Heard, Recognizing, Speaking, answer
 
-from connectors_app.base import ErrorKind, Finished, Role
-from connectors_app.pool import AllFailed, Pool, Resting
+from connectors_app.answering import Sentence, answer
+from connectors_app.asking import Deadlines
+from connectors_app.base import ErrorKind, Role
+from connectors_app.pool import AllFailed, Pool
+from connectors_app.recognizing import Heard, Recognizing
+from connectors_app.speaking import Speaking
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.fakes import Told
+from tests.connectors_app.fakes import Told, never_out
 from tests.connectors_app.turns import HELLO, SENTENCE
 from tests.providers.anthropic import ANTHROPIC_MESSAGES
 from tests.providers.azure import AZURE_SPEECH
@@ -36,7 +39,7 @@ def name_of(behaviour: Behaviour) -> str:
 @pytest.fixture
 async def pool(environ: dict[str, str]) -> AsyncIterator[Pool]:
     """Warm, as a worker's is: an import takes longer than a deadline."""
-    pool = Pool(environ, resting=Resting(0))
+    pool = Pool(environ, breakers=never_out())
     assert not await pool.warm(Role.LLM)
     yield pool
     await pool.close()
@@ -44,7 +47,7 @@ async def pool(environ: dict[str, str]) -> AsyncIterator[Pool]:
 
 async def reply(pool: Pool, order: list[str], told: Told) -> str:
     async with aclosing(answer(pool.models(order, {}), HELLO, HASTY, told)) as items:
-        return "".join([item async for item in items if not isinstance(item, Finished)])
+        return " ".join([item.text async for item in items if isinstance(item, Sentence)])
 
 
 async def speech(pool: Pool, order: list[str], told: Told) -> bytes:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from connectors_app.runner import Recognizing, answer
 
+from connectors_app.answering import answer
 from connectors_app.base import Credentials, ErrorKind, Finished, Role, Sealed
-from connectors_app.pool import AllFailed, Chain, Pool, Resting
+from connectors_app.pool import AllFailed, Chain, Pool
+from connectors_app.recognizing import Recognizing
 from connectors_app.sealing import Sealing, draw_key
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.fakes import HASTY, Told
+from tests.connectors_app.fakes import HASTY, Told, never_out
 from tests.connectors_app.turns import HELLO
 from tests.providers.brain import reply_for
 from tests.providers.openai import OPENAI_CHAT
@@ -33,7 +34,7 @@ def credentials_of(chain: Chain[Any]) -> Credentials:
 
 @pytest.fixture
 async def pool(environ: dict[str, str]) -> AsyncIterator[Pool]:
-    pool = Pool(environ, sealing=SEALING, resting=Resting(0))
+    pool = Pool(environ, sealing=SEALING, breakers=never_out())
     yield pool
     await pool.close()
 

@@ -12,10 +12,22 @@ import pytest
 from pydantic import Field
 
 from connectors_app import providers, registry
-from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, Recognizer, Role, Voice
+from connectors_app.answering import answer
+from connectors_app.asking import Deadlines
+from connectors_app.base import (
+    Credentials,
+    Finished,
+    LanguageModel,
+    Message,
+    Options,
+    Recognizer,
+    Role,
+    Said,
+    Tool,
+    Voice,
+)
 from connectors_app.pool import Pool
 from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
-from connectors_app.runner import Deadlines, answer
 from tests.connectors_app.fakes import Told
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-provider.md"
@@ -33,7 +45,7 @@ class NewProvider(LanguageModel):
 
     async def check(self) -> None: ...
 
-    async def reply(self, messages: Sequence[Message]) -> AsyncIterator[str | Finished]:
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         yield "never asked"
 
 

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from connectors_app.asking import Deadlines
 from connectors_app.base import Connector, Role, Sealed
 from connectors_app.pool import Chain, Pool
-from connectors_app.runner import Deadlines
 from mesh.bus import Bus, Writer
 from mesh.config import parse
 from mesh.events import Event, SessionCreated, Stored

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors_app.runner import Deadlines
+from connectors_app.asking import Deadlines
 from workers.settings import ROOT, BadSetting, Settings
 
 

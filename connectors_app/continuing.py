@@ -1,0 +1,67 @@
+"""Going on with a reply that broke off: what another model says again is told from what is new. Pure."""
+
+import re
+from collections.abc import Sequence
+
+SHORTEST_OVERLAP = 4
+"""Words in common before the beginning of a sentence is taken for the end of what was said."""
+_WORD = re.compile(r"\w+")
+
+
+class Continuation:
+    """Fed the sentences of the model that goes on, it gives those that were not said before the break.
+
+    Models go on exactly, begin anew, or repeat some sentences first. So sentences are held as long as they could be
+    such a repetition: words that the reply has, in its order, up to its last one.
+    """
+
+    def __init__(self, said: Sequence[str]) -> None:
+        self._said = [word for sentence in said for word in _words(sentence)]
+        self._starts = list(range(len(self._said)))
+        """Places in what was said at which the repetition may have begun."""
+        self._words: list[str] = []
+        self._held: list[str] = []
+        self._repeated = 0
+        """How many of the held sentences are known to be repeated."""
+        self.is_decided = not self._said
+
+    def feed(self, sentence: str) -> list[str]:
+        if self.is_decided:
+            return [sentence]
+        starts, before = self._starts, len(self._words)
+        self._held.append(sentence)
+        self._words += _words(sentence)
+        self._starts = [at for at in starts if self._said[at : at + len(self._words)] == self._words]
+        left = [len(self._said) - at - len(self._words) for at in self._starts]
+        if 0 in left:
+            self._repeated = len(self._held)
+        if any(left):
+            return []
+        if not left:
+            self._part_last(starts, before)
+        return self.end()
+
+    def end(self) -> list[str]:
+        """What is held and is new: it is decided, or the model has finished."""
+        self.is_decided = True
+        new, self._held = self._held[self._repeated :], []
+        return [sentence for sentence in new if sentence]
+
+    def _part_last(self, starts: list[int], before: int) -> None:
+        """The newest sentence is no repetition as a whole: its beginning may be one, or the model chose new words."""
+        ends = [len(self._said) - at for at in starts if self._said[at:] == self._words[: len(self._said) - at]]
+        overlap = max((end for end in ends if end > before), default=0)
+        if overlap >= SHORTEST_OVERLAP:
+            self._held, self._repeated = [_after(self._held[-1], overlap - before)], 0
+        elif not self._repeated and 0 in starts:
+            self._repeated = len(self._held) - 1  # it began anew: what is the same was said
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _after(sentence: str, words: int) -> str:
+    """The sentence without its first words."""
+    ends = [match.end() for match in _WORD.finditer(sentence)]
+    return sentence[ends[words - 1] :].lstrip(" ,;:.!?…") if 0 < words <= len(ends) else sentence
