@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors_app.answering import answer
-from connectors_app.base import Credentials, ErrorKind, Finished, Role, Sealed
+from connectors_app.base import Credentials, ErrorKind, Role, Sealed
 from connectors_app.pool import AllFailed, Chain, Pool
 from connectors_app.recognizing import Recognizing
 from connectors_app.sealing import Sealing, draw_key
@@ -41,7 +41,7 @@ async def pool(environ: dict[str, str]) -> AsyncIterator[Pool]:
 
 async def reply(chain: Chain[Any], told: Told) -> str:
     async with aclosing(answer(chain, HELLO, HASTY, told)) as items:
-        return "".join([item async for item in items if not isinstance(item, Finished)])
+        return "".join([item async for item in items if isinstance(item, str)])
 
 
 async def test_an_own_key_comes_before_the_environments(pool: Pool, environ: dict[str, str]) -> None:
