@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -134,6 +134,15 @@ class Breaker:
     def is_news(self) -> bool:
         """This worker knows something that the shared entry does not say."""
         return self.version != self._written
+
+    def lapse(self, now: float) -> bool:
+        """Whether nobody has looked after this outage for too long: the next turn finds out, on trial."""
+        if not self._is_out or self.is_out(now):
+            return False
+        self._is_out = False
+        self._written = self.version
+        self._put_on_trial()
+        return True
 
     def _is_held(self, now: float) -> bool:
         return self.kind == ErrorKind.RATE_LIMIT and now < self.wake
@@ -329,10 +338,10 @@ class Breakers:
         now = self.clock()
         return [breaker for breaker in self if breaker.is_out(now)]
 
-    def drop(self, key: str) -> None:
-        """Nobody here asks the target any more. While it is out, who asks it next should know that."""
-        if key in self._by_key and not self._by_key[key].is_out(self.clock()):
-            del self._by_key[key]
+    def keep(self, keys: Set[str]) -> None:
+        """Forget all others, except those that are out: who asks them next should know."""
+        now = self.clock()
+        self._by_key = {key: kept for key, kept in self._by_key.items() if key in keys or kept.is_out(now)}
 
     def take(self, key: str, entry: Entry, revision: int, *, age: float = 0.0) -> None:
         breaker = self.of(Target(key, entry.role, entry.provider, entry.model, entry.is_own))

@@ -1,11 +1,13 @@
-"""The providers of a process and of a session: who can be asked, in which order, and who had better rest."""
+"""The providers of a process and of a session: who can be asked, and in which order."""
 
 import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import ValidationError
@@ -22,6 +24,7 @@ from connectors_app.base import (
     Sealed,
     Voice,
 )
+from connectors_app.breaker import Breaker, Breakers, Target
 from connectors_app.sealing import CannotOpen, Sealing
 
 log = logging.getLogger(__name__)
@@ -58,34 +61,15 @@ class AllFailed(Exception):
 
 # -- chains ----------------------------------------------------------------------------------------------
 
-WONT_MEND_SOON = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED, ErrorKind.RATE_LIMIT}
-
-
-class Resting:
-    """Providers that failed in a way that no next turn mends: for some seconds they are asked last."""
-
-    def __init__(self, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._until: dict[Connector, float] = {}
-
-    def order(self, connectors: Sequence[C]) -> list[C]:
-        now = self._clock()
-        return sorted(connectors, key=lambda connector: self._until.get(connector, 0.0) > now)
-
-    def failed(self, connector: Connector, error: ProviderError) -> None:
-        if error.kind in WONT_MEND_SOON:
-            self._until[connector] = self._clock() + min(error.retry_after or self._seconds, self._seconds)
-
-    def answered(self, connector: Connector) -> None:
-        self._until.pop(connector, None)
-
 
 class Chain(Generic[C]):
     """The providers of one role in one session, in the order in which they are asked."""
 
     def __init__(self, pool: "Pool", connectors: Sequence[C], skipped: Sequence[Attempt]) -> None:
         self._pool = pool
+        self._breakers = {connector: pool.breaker(connector) for connector in connectors}
+        self._ordered_at = pool.breakers.clock()
+        self._answered_at: dict[C, float] = {}
         self.connectors = tuple(connectors)
         self.skipped = tuple(skipped)
         """Providers that are named but cannot be asked: no key, or options they do not accept."""
@@ -93,7 +77,9 @@ class Chain(Generic[C]):
         self._untold = [attempt for attempt in skipped if attempt.is_news]
 
     def order(self) -> list[C]:
-        return self._pool.resting.order(self.connectors)
+        """Called once for each turn. Who is out is asked last, not never."""
+        self._ordered_at = now = self._pool.breakers.clock()
+        return sorted(self.connectors, key=lambda connector: self._breakers[connector].rank(now))
 
     def tell_skipped(self, report: Report) -> None:
         """Once, and where it can be heard: as the failures of the first turn."""
@@ -101,15 +87,23 @@ class Chain(Generic[C]):
         for attempt in untold:
             report.failed(attempt.provider, attempt.error, attempt.ms)
 
-    def answered(self, connector: C, report: Report) -> None:
-        self._pool.resting.answered(connector)
+    def answered(self, connector: C, report: Report, *, started: float | None = None) -> None:
+        """It has begun to answer. Without `started`, the attempt is of the turn that was ordered last."""
+        breakers, breaker = self._pool.breakers, self._breakers[connector]
+        self._answered_at[connector] = now = breakers.clock()
+        with breakers.telling(breaker):
+            breaker.answered(now, started=self._ordered_at if started is None else started)
         if connector.slug != self.current:
             report.switched(self.current, connector.slug)
             self.current = connector.slug
 
     def failed(self, connector: C, error: ProviderError, started: float, report: Report) -> Attempt:
         attempt = Attempt(connector.slug, error, round((time.monotonic() - started) * 1000))
-        self._pool.resting.failed(connector, error)
+        breakers, breaker = self._pool.breakers, self._breakers[connector]
+        with breakers.telling(breaker):
+            breaker.failed(
+                error, breakers.clock(), started=started, midway=self._answered_at.get(connector, -inf) >= started
+            )
         report.failed(attempt.provider, error, attempt.ms)
         return attempt
 
@@ -134,15 +128,21 @@ class Pool:
     WARM_SECONDS = 10.0
 
     def __init__(
-        self, environ: Mapping[str, str], *, sealing: Sealing | None = None, resting: Resting | None = None
+        self, environ: Mapping[str, str], *, sealing: Sealing | None = None, breakers: Breakers | None = None
     ) -> None:
         self.environ = environ
         self._sealing = sealing or Sealing(())
-        self.resting = resting or Resting()
+        self.breakers = breakers or Breakers()
         self._connectors: dict[Key, Connector] = {}
+        self._targets: dict[Connector, Target] = {}
         self._users: dict[Connector, int] = {}
         self._idle: OrderedDict[Connector, None] = OrderedDict()
         self._warming: set[asyncio.Task[None]] = set()
+
+    def breaker(self, connector: Connector) -> Breaker:
+        if connector not in self._targets:
+            self._targets[connector] = Target.of(connector)
+        return self.breakers.of(self._targets[connector])
 
     def recognizers(self, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[Recognizer]:
         """`order` is the primary and its fallbacks, `config` the document's: keyed by provider, or the primary's."""
@@ -196,6 +196,23 @@ class Pool:
         self._warming.add(task := asyncio.create_task(warm()))
         task.add_done_callback(self._warming.discard)
 
+    def in_use(self) -> dict[str, Connector]:
+        """By target: one of the connectors that sessions have now."""
+        return {self._targets[connector].key: connector for connector, users in self._users.items() if users}
+
+    def sweep_breakers(self) -> None:
+        """Forget those of targets that nobody here can ask, except that they are out."""
+        self.breakers.keep({target.key for target in self._targets.values()})
+
+    @asynccontextmanager
+    async def using(self, connector: Connector) -> AsyncIterator[None]:
+        """It is not closed meanwhile."""
+        self._users[connector] += 1
+        try:
+            yield
+        finally:
+            await self.release([connector])
+
     async def release(self, connectors: Sequence[Connector]) -> None:
         for connector in connectors:
             self._users[connector] -= 1
@@ -235,6 +252,7 @@ class Pool:
         if key not in self._connectors:
             self._connectors[key] = connector = cls(options, credentials)
             self._users[connector] = 0
+            self._targets[connector] = Target.of(connector)
             if credentials.is_own:
                 self._warm_meanwhile(connector)
         return self._connectors[key]
@@ -262,7 +280,7 @@ class Pool:
     async def _forget(self, connector: Connector) -> None:
         self._idle.pop(connector, None)
         self._users.pop(connector, None)
-        self.resting.answered(connector)
+        self._targets.pop(connector, None)
         self._connectors = {key: kept for key, kept in self._connectors.items() if kept is not connector}
         await connector.close()
 

@@ -25,6 +25,7 @@ from mesh.subjects import Stage
 from workers import operations
 from workers.metrics import Metrics
 from workers.operations import CannotListen, Check, ProviderHealth
+from workers.outages import Outages, shared_breakers
 from workers.settings import BadSetting, Settings
 from workers.stage import Seat, StageActor, StageWorker
 from workers.transport import Transport
@@ -156,10 +157,15 @@ async def _stage(stage: Stage, worker: str, settings: Settings, sealing: Sealing
         for slug, error in (await pool.warm(role)).items():
             log.warning("provider is not warm", extra={"provider": slug, "error": error.message})
         host.providers = health.configured
-        asking = asyncio.create_task(health.keep_asking())
+        outages = Outages(
+            role=role, worker=worker, pool=pool, bucket=shared_breakers(bus, pool.breakers.rules), metrics=metrics
+        )
+        watching = [asyncio.create_task(health.keep_asking()), asyncio.create_task(outages.run())]
         log.info("worker is up", extra={"worker": worker, "port": real})
         await host.run(stop, grace=GRACE)
-        asking.cancel()
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         await runner.cleanup()
         await pool.close()
         await valkey.close()

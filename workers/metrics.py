@@ -22,6 +22,21 @@ class Metrics:
         self.provider_failures = Counter(
             "meshag_provider_failures", "Failed provider attempts", ["provider", "kind"], registry=registry
         )
+        self.breaker_open = Gauge(
+            "meshag_breaker_open", "Targets (model, key) that are asked last", ["role", "provider"], registry=registry
+        )
+        self.breaker_opened = Counter(
+            "meshag_breaker_opened",
+            "Times that this process found a target to be out",
+            ["role", "provider", "kind"],
+            registry=registry,
+        )
+        self.probes = Counter(
+            "meshag_probes",
+            "Questions whether a target is well again",
+            ["role", "provider", "outcome"],
+            registry=registry,
+        )
         self.turns = Counter("meshag_turns", "Caller turns that were answered or spoken", registry=registry)
         self.stage_seconds = Histogram(
             "meshag_stage_seconds",
