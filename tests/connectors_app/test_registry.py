@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from connectors_app import providers, registry
-from connectors_app.answering import answer
+from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
 from connectors_app.base import (
     Credentials,
@@ -94,7 +94,7 @@ async def test_the_guides_example_is_a_provider(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(registry, "_connectors", lambda: found)
     chain = Pool({"NEWPROVIDER_API_KEY": "k"}).models(["newprovider"], {"newprovider": {"shout": True}})
     said = [item async for item in answer(chain, [Message("user", "hello")], Deadlines(), Told())]
-    assert said == ["HELLO", Finished()]
+    assert said == ["HELLO", Sentence("HELLO"), Finished()]
 
 
 def test_two_of_one_name_are_refused() -> None:
