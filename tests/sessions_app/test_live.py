@@ -96,6 +96,12 @@ async def opened(page: Page) -> Page:
     return await page.until(lambda page: bool(page.phase))
 
 
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What heals by the next look does so at once."""
+    monkeypatch.setattr(consumers, "LOOK_EVERY", 0.2)
+
+
 async def test_a_late_joiner_sees_all_once(owner: User, story: Story, write: Write) -> None:
     await sync_to_async(write)(tell_a_call(story))
     page = await opened(await sync_to_async(Page)(owner))
@@ -222,6 +228,7 @@ async def closed(page: Page) -> int:
     return int(message["code"])
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_who_is_deactivated_sees_no_more(owner: User, story: Story, write: Write) -> None:
     await sync_to_async(write)(story.tell(created()))
     page = await opened(await sync_to_async(Page)(owner))
@@ -229,6 +236,7 @@ async def test_who_is_deactivated_sees_no_more(owner: User, story: Story, write:
     assert await closed(page) == SIGNED_OUT
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_who_signs_out_sees_no_more(owner: User, story: Story, write: Write) -> None:
     await sync_to_async(write)(story.tell(created()))
     page = await opened(await sync_to_async(Page)(owner))
@@ -236,10 +244,10 @@ async def test_who_signs_out_sees_no_more(owner: User, story: Story, write: Writ
     assert await closed(page) == SIGNED_OUT
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_a_database_error_stops_no_page(
     owner: User, story: Story, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "LOOK_EVERY", 0.2)
     await sync_to_async(write)(story.tell(created()))
     page = await opened(await sync_to_async(Page)(owner))
     errors = refused_once(monkeypatch, rendering, "render_news")
@@ -319,6 +327,7 @@ async def test_two_visitors_see_the_same(owner: User, teammate: User, story: Sto
         await page.socket.disconnect()
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_a_lost_nudge_heals_by_itself(owner: User, story: Story, write: Write) -> None:
     await sync_to_async(write)(story.tell(created()))
     page = await opened(await sync_to_async(Page)(owner))
@@ -374,6 +383,7 @@ async def test_a_turn_shows_where_its_time_went(owner: User, story: Story, write
     await page.socket.disconnect()
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_a_restarted_channel_layer_loses_nothing(
     owner: User, story: Story, write: Write, settings: Settings, tmp_path: Path
 ) -> None:

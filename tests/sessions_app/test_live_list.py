@@ -24,6 +24,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 ROW = re.compile(r'<tr [^>]*id="row-([\w-]+)"[^>]*>.*?class="badge (\w+)"', re.DOTALL)
 
 
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What heals by the next look does so at once."""
+    monkeypatch.setattr(list_consumer, "EVERY", 0.05)
+    monkeypatch.setattr(list_consumer, "LOOK_EVERY", 0.2)
+
+
 class List:
     """A browser's list as htmx keeps it: all rows anew, or one by its id."""
 
@@ -92,6 +99,7 @@ async def test_what_is_shown_at_first_is_all(owner: User, story: Story, write: W
     await shown.socket.disconnect()
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_a_database_error_stops_no_list(
     owner: User, story: Story, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +112,7 @@ async def test_a_database_error_stops_no_list(
     await shown.socket.disconnect()
 
 
+@pytest.mark.usefixtures("looks_often")
 async def test_who_is_deactivated_sees_no_more(owner: User, workspace: Workspace) -> None:
     shown = await sync_to_async(List)(owner)
     shown.rows = {"unknown": "live"}
