@@ -8,35 +8,25 @@ import pytest
 
 from connectors_app import registry
 from connectors_app.base import ErrorKind, Finished, ProviderError, Role, Spoken, Transcript
+from tests.connectors_app.cases import (
+    ALL,
+    MODELS,
+    RECOGNIZERS,
+    VOICES,
+    WIRED,
+    WIRED_MODELS,
+    WIRED_RECOGNIZERS,
+    WIRED_VOICES,
+    all_of,
+    on_wire,
+)
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.turns import HELLO, SENTENCE, is_local, ready, reply_of, speech_of, transcript_of, used
+from tests.connectors_app.turns import HELLO, SENTENCE, ready, reply_of, speech_of, transcript_of, used
 from tests.providers.brain import reply_for
-from tests.providers.found import turns
 from tests.providers.routes import Case, Kind, Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
 from tests.providers.tones import decode, is_exact
-
-
-def on_wire(*roles: Role) -> list[Turn]:
-    """The turns that stand-ins declare, of the providers that are there."""
-    return [turn for turn in turns() if turn.role in roles and turn.slug in registry.names(turn.role)]
-
-
-def all_of(*roles: Role) -> list[Case]:
-    local = [Case(role, slug) for role in roles for slug in registry.names(role) if is_local(role, slug)]
-    return [*on_wire(*roles), *local]
-
-
-WIRED = pytest.mark.parametrize("turn", on_wire(*Role), ids=str)
-WIRED_MODELS = pytest.mark.parametrize("turn", on_wire(Role.LLM), ids=str)
-WIRED_VOICES = pytest.mark.parametrize("turn", on_wire(Role.TTS), ids=str)
-WIRED_RECOGNIZERS = pytest.mark.parametrize("turn", on_wire(Role.STT), ids=str)
-ALL = pytest.mark.parametrize("case", all_of(*Role), ids=str)
-MODELS = pytest.mark.parametrize("case", all_of(Role.LLM), ids=str)
-VOICES = pytest.mark.parametrize("case", all_of(Role.TTS), ids=str)
-RECOGNIZERS = pytest.mark.parametrize("case", all_of(Role.STT), ids=str)
-
 
 # -- declarations ----------------------------------------------------------------------------------------
 
@@ -94,6 +84,24 @@ async def test_a_bad_key_fails_the_check(turn: Turn, environ: dict[str, str]) ->
         with pytest.raises(ProviderError, match=key) as caught:
             await connector.check()
     assert caught.value.kind is ErrorKind.AUTH and turn.bad_key not in str(caught.value)
+
+
+@ALL
+async def test_a_healthy_one_passes_the_probe(case: Case, environ: dict[str, str]) -> None:
+    async with ready(case, environ) as connector:
+        await connector.probe()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, ErrorKind.AUTH), (503, ErrorKind.SERVER)])
+@WIRED
+async def test_a_failing_one_fails_the_probe(
+    turn: Turn, status: int, kind: ErrorKind, environ: dict[str, str], stand_ins: StandIns
+) -> None:
+    stand_ins.steer(turn.asked, Behaviour(fault=Fault.REFUSE, status=status))
+    async with ready(turn, environ) as connector:
+        with pytest.raises(ProviderError) as caught:
+            await connector.probe()
+    assert caught.value.kind is kind
 
 
 # -- what works ------------------------------------------------------------------------------------------

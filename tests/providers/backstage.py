@@ -15,7 +15,7 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import MultiMapping
 
 from tests.providers import tones
-from tests.providers.brain import Brain, answer_last_user
+from tests.providers.brain import Brain, Function, Messages, Thought, answer_last_user, think
 from tests.providers.ears import Ears
 from tests.providers.refusals import refusal
 from tests.providers.routes import Route
@@ -105,6 +105,9 @@ class Backstage:
         self.requests.append(recorded)
         self.news.tell()
         return recorded
+
+    def think(self, messages: Messages, functions: Sequence[Function], behaviour: Behaviour) -> Thought:
+        return Thought() if behaviour.fault is Fault.EMPTY else think(self.brain, messages, functions)
 
     def voice(self, text: str, rate: int, behaviour: Behaviour = PROMPT, speed: float = 1.0) -> bytes:
         """The text as s16le mono; `speed` as providers count it, 2.0 is twice as fast."""

@@ -1,12 +1,18 @@
 """What the stand-in language models answer: numbered sentences that depend on the question, so that tests know them."""
 
+import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Messages = Sequence[Mapping[str, Any]]
+"""In the form of OpenAI's chat, which has a role of its own for the results of tools."""
 Brain = Callable[[Messages], str]
+
+USE_TOOL = "use the tool"
+"""Said by a caller it makes the model ask for the first tool it was given; "use the tool twice" for two at once."""
 
 LONG_STORY = "long story"
 LONG_STORY_SENTENCES = 40
@@ -35,6 +41,87 @@ def _number(value: int) -> str:
 def answer_last_user(messages: Messages) -> str:
     """The default brain."""
     return reply_for(last_user_text(messages))
+
+
+# -- tools -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A tool as a request declares it; `parameters` is its JSON Schema."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def pieces(self) -> list[str]:
+        """The JSON of its arguments, as a model emits it."""
+        text = json.dumps(self.arguments)
+        return [text[start : start + 5] for start in range(0, len(text), 5)]
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What a model says, or asks for."""
+
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """In tokens."""
+        return len(tokens(self.text)) + sum(len(call.pieces) for call in self.calls)
+
+
+def think(brain: Brain, messages: Messages, functions: Sequence[Function]) -> Thought:
+    """A caller's wish for a tool is obeyed; a tool's result is repeated; all else is the brain's."""
+    if messages and messages[-1].get("role") == "tool":
+        return Thought(reply_with(content_text(messages[-1].get("content"))))
+    if functions and USE_TOOL in (question := last_user_text(messages).lower()):
+        return Thought(calls=calls_for(question, functions[0]))
+    return Thought(brain(messages))
+
+
+def reply_with(result: str) -> str:
+    """The answer once a tool has said this."""
+    return f"The tool says {result}. That is all."
+
+
+def calls_for(question: str, function: Function) -> tuple[Call, ...]:
+    count = 2 if f"{USE_TOOL} twice" in question.lower() else 1
+    properties = function.parameters.get("properties") or {}
+    return tuple(
+        Call(function.name, {name: _value(schema, place) for name, schema in properties.items()})
+        for place in range(1, count + 1)
+    )
+
+
+def _value(schema: Mapping[str, Any], place: int) -> object:
+    """Something that the schema of a parameter allows, and another for each call."""
+    if choices := schema.get("enum"):
+        return choices[(place - 1) % len(choices)]
+    match schema.get("type"):
+        case "integer":
+            return place
+        case "number":
+            return place + 0.5
+        case "boolean":
+            return place % 2 == 1
+        case "array":
+            return [_value(schema.get("items") or {}, place)]
+        case "object":
+            return {name: _value(one, place) for name, one in (schema.get("properties") or {}).items()}
+        case _:
+            return f"café “{_number(place)}”\n{{in two lines}}"
+
+
+# -- messages --------------------------------------------------------------------------------------------
 
 
 def last_user_text(messages: Messages) -> str:

@@ -4,19 +4,20 @@ import io
 import itertools
 import time
 import wave
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
 from connectors_app.base import Role
-from tests.providers.backstage import Answer, Backstage, bearer, chunks, enter, json_answer, received, send, sse
-from tests.providers.brain import last_user_text, tokens
+from tests.providers.backstage import Answer, bearer, chunks, enter, json_answer, received, send, sse
+from tests.providers.brain import Call, Thought, last_user_text, tokens
+from tests.providers.chat_messages import check_messages, functions_of
 from tests.providers.paths import add_shared
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import Behaviour, Fault
+from tests.providers.steering import Fault
 
 CODES = {
     401: ("invalid_request_error", "invalid_api_key"),
@@ -81,28 +82,35 @@ async def chat(request: web.Request) -> web.StreamResponse:
         for name in ("model", "messages"):
             if not body.get(name):
                 raise refusal(OPENAI, 400, message=f"Missing required parameter: '{name}'.", param=name)
+        check_messages(OPENAI, body["messages"])
+        functions = functions_of(OPENAI, body.get("tools") or ())
         behaviour = await enter(backstage, recorded, last_user_text(body["messages"]))
-        words, reason = _reply(backstage, behaviour, body)
-        answer = _streamed(body, words, reason) if body.get("stream") else _whole(body, words, reason)
+        thought = backstage.think(body["messages"], functions, behaviour)
+        answer = _streamed(body, thought) if body.get("stream") else _whole(body, thought)
         return await send(request, recorded, behaviour, answer)
 
 
-def _reply(backstage: Backstage, behaviour: Behaviour, body: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The tokens of the answer and why it ends."""
-    if behaviour.fault is Fault.EMPTY:
-        return [], "stop"
-    words = tokens(backstage.brain(body["messages"]))
+def _limit(body: Mapping[str, Any], thought: Thought) -> tuple[list[str], str]:
+    """The tokens of the answer's text and why it ends."""
+    words = tokens(thought.text)
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
-    return words[:limit], "length" if limit < len(words) else "stop"
+    return words[:limit], "tool_calls" if thought.calls else "length" if limit < len(words) else "stop"
 
 
-def _usage(body: Mapping[str, Any], words: list[str]) -> dict[str, int]:
+def _usage(body: Mapping[str, Any], thought: Thought) -> dict[str, int]:
     asked = sum(len(str(message.get("content", "")).split()) for message in body["messages"])
-    return {"prompt_tokens": asked, "completion_tokens": len(words), "total_tokens": asked + len(words)}
+    told = min(thought.length, body.get("max_completion_tokens") or body.get("max_tokens") or thought.length)
+    return {"prompt_tokens": asked, "completion_tokens": told, "total_tokens": asked + told}
 
 
-def _whole(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
-    message = {"role": "assistant", "content": "".join(words), "refusal": None}
+def _whole(body: Mapping[str, Any], thought: Thought) -> Answer:
+    words, reason = _limit(body, thought)
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(words), "refusal": None}
+    if thought.calls:
+        message["tool_calls"] = [
+            _begun(call) | {"function": {"name": call.name, "arguments": "".join(call.pieces)}}
+            for call in thought.calls
+        ]
     return json_answer(
         {
             "id": f"chatcmpl-{uuid4().hex}",
@@ -110,13 +118,14 @@ def _whole(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
             "created": int(time.time()),
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-            "usage": _usage(body, words),
+            "usage": _usage(body, thought),
         }
     )
 
 
-def _streamed(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
+def _streamed(body: Mapping[str, Any], thought: Thought) -> Answer:
     wants_usage = (body.get("stream_options") or {}).get("include_usage")
+    words, reason = _limit(body, thought)
     common = {
         "id": f"chatcmpl-{uuid4().hex}",
         "object": "chat.completion.chunk",
@@ -125,17 +134,29 @@ def _streamed(body: Mapping[str, Any], words: list[str], reason: str) -> Answer:
         **({"usage": None} if wants_usage else {}),
     }
 
-    def chunk(delta: Mapping[str, str], finish: str | None = None) -> bytes:
+    def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
         return sse({**common, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]})
 
-    usage = sse({**common, "choices": [], "usage": _usage(body, words)}) if wants_usage else b""
+    usage = sse({**common, "choices": [], "usage": _usage(body, thought)}) if wants_usage else b""
     return Answer(
         content_type="text/event-stream; charset=utf-8",
-        head=chunk({"role": "assistant", "content": ""}),
-        pieces=[chunk({"content": word}) for word in words],
+        head=chunk({"role": "assistant", "content": None if thought.calls else ""}),
+        pieces=[chunk({"content": word}) for word in words]
+        + [chunk(delta) for place, call in enumerate(thought.calls) for delta in _deltas(place, call)],
         tail=chunk({}, reason) + usage + sse("[DONE]"),
         garbage=b'data: {"id": "chatcmpl-\n\n',
     )
+
+
+def _begun(call: Call) -> dict[str, Any]:
+    return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": {"name": call.name, "arguments": ""}}
+
+
+def _deltas(place: int, call: Call) -> Iterator[dict[str, Any]]:
+    """A call as it grows: its name first, then its arguments in pieces that break anywhere."""
+    yield {"tool_calls": [{"index": place, **_begun(call)}]}
+    for piece in call.pieces:
+        yield {"tool_calls": [{"index": place, "function": {"arguments": piece}}]}
 
 
 # -- transcriptions --------------------------------------------------------------------------------------

@@ -73,6 +73,12 @@ class Turn(Case):
     """What the setting of the key holds when it is refused."""
     tells_nothing: bool = field(default=True, kw_only=True)
     """An answer with nothing in it has an end, so that it can be told from one that never comes."""
+    whole_calls: bool = field(default=False, kw_only=True)
+    """A model's call of a tool comes in one piece."""
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    """By option: what to set so that its effect shows, where its type alone does not tell or others must be set too."""
+    unseen: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """By option: why no request shows it."""
 
     @property
     def answered(self) -> Route:

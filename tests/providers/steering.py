@@ -19,14 +19,16 @@ class Fault(StrEnum):
     STALL = "stall"  # `after` pieces, then nothing
     CUT = "cut"  # `after` pieces, then the connection is gone
     END = "end"  # `after` pieces, then a clean end without the provider's end mark
+    SHORT = "short"  # `after` pieces, then the provider's end mark, as if that were all
     GARBAGE = "garbage"  # `after` pieces, then something that cannot be read
     EMPTY = "empty"  # a well-formed answer with nothing in it: no text, no audio
     SILENCE = "silence"  # a voice's audio of the right length, all zeros
 
 
-_MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.GARBAGE}
+_MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.SHORT, Fault.GARBAGE}
 _ONE_PIECE = {Kind.HANDSHAKE, Kind.MESSAGE}
 _VOICES = {Kind.RAW_VOICE, Kind.VOICE}
+_IN_PIECES = {Kind.EVENTS, *_VOICES}
 _OF_A_HANDSHAKE = {None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL}
 
 
@@ -38,7 +40,7 @@ class Behaviour(BaseModel):
     first_ms: float = Field(default=0, ge=0, description="before the first byte")
     each_ms: float = Field(default=0, ge=0, description="before each further piece")
     fault: Fault | None = None
-    after: int = Field(default=0, ge=0, description="pieces before a stall, cut, end or garbage")
+    after: int = Field(default=0, ge=0, description="pieces before a fault that comes midway")
     status: int = Field(default=503, ge=400, le=599, description="of a refusal")
     retry_after: float | None = Field(default=None, ge=0, description="seconds, sent with a refusal")
     nth: int | None = Field(default=None, ge=1, description="only the n-th request since it was steered")
@@ -48,7 +50,7 @@ class Behaviour(BaseModel):
     def _fits(self) -> Self:
         given = self.model_fields_set
         if "after" in given and self.fault not in _MIDWAY:
-            raise ValueError("`after` needs a fault that comes midway: stall, cut, end or garbage")
+            raise ValueError("`after` needs a fault that comes midway: stall, cut, end, short or garbage")
         if given & {"status", "retry_after"} and self.fault is not Fault.REFUSE:
             raise ValueError("`status` and `retry_after` need the fault refuse")
         return self
@@ -95,6 +97,8 @@ def _check_fit(route: Route, behaviour: Behaviour) -> None:
         raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
     if behaviour.fault is Fault.GARBAGE and route.kind is Kind.RAW_VOICE:
         raise ValueError(f"{route} sends raw samples, which garbage cannot break; use cut or end")
+    if behaviour.fault is Fault.SHORT and route.kind not in _IN_PIECES:
+        raise ValueError(f"{route} is one document, of which a part is no shorter one; use end")
     if route.kind is Kind.HANDSHAKE and behaviour.fault not in _OF_A_HANDSHAKE:
         raise ValueError(f"{route} is a handshake: it can be refused, never answered, cut, or stall once it is open")
     if route.kind in _ONE_PIECE and behaviour.each_ms:
@@ -110,14 +114,14 @@ class Faulted(Exception):
 
 
 async def paced(behaviour: Behaviour, pieces: Iterable[Piece]) -> AsyncIterator[Piece]:
-    """The pieces in their time, as far as they come; raises Faulted before the end of an answer that has a fault."""
+    """The pieces in their time, as far as they come; raises Faulted where an answer breaks that has no proper end."""
     wanted = list(pieces)
     count = behaviour.after if behaviour.fault in _MIDWAY else len(wanted)
     for place, piece in enumerate(wanted[:count]):
         if place and behaviour.each_ms:
             await asyncio.sleep(behaviour.each_ms / 1000)
         yield piece
-    if behaviour.fault in _MIDWAY:
+    if behaviour.fault in _MIDWAY and behaviour.fault is not Fault.SHORT:
         raise Faulted(behaviour.fault)
 
 
