@@ -20,11 +20,11 @@ def complaint(status: int, message: str, param: str | None) -> tuple[object, Map
 AZURE = Provider("azure", complaint)
 AZURE_SPEECH = AZURE.route("speech", Kind.RAW_VOICE)
 AZURE_VOICES = AZURE.route("voices")
-TURNS = (Turn(Role.TTS, "azure", AZURE_SPEECH),)
 
 PCM_FORMATS = {f"raw-{rate // 1000}khz-16bit-mono-pcm": rate for rate in (8000, 16_000, 24_000, 48_000)}
 ULAW_FORMAT = "raw-8khz-8bit-mono-mulaw"
 VOICES = ("en-US-JennyNeural", "en-US-GuyNeural", "en-GB-SoniaNeural")
+TURNS = (Turn(Role.TTS, "azure", AZURE_SPEECH, values={"voice": {"voice": VOICES[2]}}),)
 
 
 def add_routes(app: web.Application) -> None:

@@ -56,10 +56,19 @@ ELEVENLABS_SPEAK = ELEVENLABS.route("speak", Kind.VOICE)
 ELEVENLABS_STREAM = ELEVENLABS.route("stream", Kind.RAW_VOICE)
 ELEVENLABS_VOICES = ELEVENLABS.route("voices")
 ELEVENLABS_MODELS = ELEVENLABS.route("models")
-TURNS = (Turn(Role.TTS, "elevenlabs", ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, tells_nothing=False),)
 
 RACHEL = "21m00Tcm4TlvDq8ikWAM"
 VOICES = {RACHEL: "Rachel", "pNInz6obpgDQGcFmaJgB": "Adam", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
+TURNS = (
+    Turn(
+        Role.TTS,
+        "elevenlabs",
+        ELEVENLABS_CONNECT,
+        ELEVENLABS_SPEAK,
+        tells_nothing=False,
+        values={"voice": {"voice": "Adam"}},
+    ),
+)
 MODELS = ("eleven_multilingual_v2", "eleven_flash_v2_5", "eleven_turbo_v2_5")
 FORMATS = {f"pcm_{rate}": rate for rate in (8000, 16_000, 22_050, 24_000, 44_100)} | {"ulaw_8000": 8000}
 MOST_CONTEXTS = 5

@@ -45,7 +45,13 @@ TURNS = (
     Turn(Role.TTS, "openai", OPENAI_SPEECH),
     Turn(Role.STT, "custom", OPENAI_TRANSCRIPTIONS, options={"model": "whisper-1"}),
     Turn(Role.LLM, "custom", OPENAI_CHAT, options={"model": "gpt-4o"}),
-    Turn(Role.TTS, "custom", OPENAI_SPEECH, options={"model": "tts-1", "voice": "alloy"}),
+    Turn(
+        Role.TTS,
+        "custom",
+        OPENAI_SPEECH,
+        options={"model": "tts-1", "voice": "alloy"},
+        unseen={"sample_rate": "it says what the endpoint sends, which cannot be asked for"},
+    ),
 )
 
 SPEECH_RATE = 24_000
