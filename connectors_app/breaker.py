@@ -104,6 +104,8 @@ class Breaker:
         self.prober = ""
         self.wake = -math.inf
         """Nobody probes before."""
+        self._silent_until = -math.inf
+        """The provider has asked for that."""
         self.revision = 0
         """Of the shared entry that is the last one known; 0: there is none."""
         self.version = self._written = 0
@@ -145,7 +147,7 @@ class Breaker:
         return True
 
     def _is_held(self, now: float) -> bool:
-        return self.kind == ErrorKind.RATE_LIMIT and now < self.wake
+        return now < self._silent_until
 
     # -- attempts -----------------------------------------------------------------------------------------
 
@@ -198,13 +200,13 @@ class Breaker:
         return len(self._attempts) >= self._rules.attempts and bad >= len(self._attempts) * self._rules.share
 
     def _hold(self, error: ProviderError, now: float) -> None:
-        self._open(error, now, self._asked_silence(error) or self._rules.rest)
+        rest = self._silence(error)
+        self._silent_until = max(self._silent_until, now + rest)
+        self._open(error, now, rest)
 
-    def _asked_silence(self, error: ProviderError) -> float | None:
+    def _silence(self, error: ProviderError) -> float:
         asked = error.retry_after
-        if error.kind is not ErrorKind.RATE_LIMIT or asked is None or not 0 < asked <= ABSURD:
-            return None
-        return min(asked, self._rules.longest_hold)
+        return min(asked, self._rules.longest_hold) if asked and 0 < asked <= ABSURD else self._rules.rest
 
     def _open(self, error: ProviderError, now: float, rest: float) -> None:
         if not self.is_out(now):
@@ -219,6 +221,7 @@ class Breaker:
     def _close(self, now: float) -> None:
         self._is_out = False
         self._well_at = now
+        self._silent_until = -math.inf
         self.kind = self.detail = self.prober = ""
         self._attempts.clear()
         self._say(now)
@@ -248,7 +251,9 @@ class Breaker:
     def _go_on(self, error: ProviderError, now: float) -> None:
         self.prober = ""
         self.kind, self.detail = error.kind, error.message
-        self.wake = max(self.wake, now + (self._asked_silence(error) or 0.0))
+        if error.kind is ErrorKind.RATE_LIMIT:
+            self._silent_until = now + self._silence(error)
+        self.wake = max(self.wake, self._silent_until)
         self._say(now)
 
     def _put_on_trial(self) -> None:
@@ -295,7 +300,8 @@ class Breaker:
         if is_mine:  # what has happened since is known here
             return
         stored = now - age
-        if self.is_news and self._is_held(now) and (not entry.is_out or self.wake > stored + entry.rest):
+        if self.is_news and self._is_held(now) and not (entry.is_out and self._silent_until <= stored + entry.rest):
+            self.wake = max(self.wake, stored + entry.rest)
             return
         self._adopt(entry, stored)
         self._written = self.version
@@ -304,6 +310,8 @@ class Breaker:
         was_out, self._is_out = self._is_out, entry.is_out
         self.kind, self.detail, self.prober = entry.kind, entry.detail, entry.prober
         self.wake = stored + entry.rest
+        is_silenced = entry.is_out and entry.kind == ErrorKind.RATE_LIMIT and not entry.prober
+        self._silent_until = self.wake if is_silenced else -math.inf
         self._word_at = stored
         if entry.is_out:
             self.out_since = stored - entry.out
