@@ -2,13 +2,13 @@
 
 import pytest
 
-from connectors_app.base import Credentials, Finished, Message
+from connectors_app.base import Credentials, Finished, Message, Said
 from connectors_app.providers.offline import jsgf
 from connectors_app.providers.offline.appointment import GRAMMAR, Heard, Intent, answer, understand
 from connectors_app.providers.script import Script, ScriptOptions
 
 
-async def replied(*messages: Message, delay_ms: int = 0) -> list[str | Finished]:
+async def replied(*messages: Message, delay_ms: int = 0) -> list[Said]:
     model = Script(ScriptOptions(delay_ms=delay_ms), Credentials())
     return [item async for item in model.reply(messages)]
 
