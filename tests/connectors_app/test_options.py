@@ -190,7 +190,7 @@ async def test_a_greeting_does_not_open_a_conversation(environ: dict[str, str], 
 
 @pytest.mark.accepts("M65", "M92", "M93")
 async def test_azure_options_reach_the_request(environ: dict[str, str], stand_ins: StandIns) -> None:
-    options = {"voice": "en-GB-SoniaNeural", "speed": 1.25, "pitch": -5, "style": "cheerful"}
+    options = {"voice": "en-GB-SoniaNeural", "rate": 1.25, "pitch": -5, "style": "cheerful"}
     async with made_with(Role.TTS, "azure", options, environ) as voice:
         await speech_of(voice, 16_000)
     request = sent(stand_ins, AZURE_SPEECH)

@@ -22,7 +22,18 @@ AZURE_SPEECH = AZURE.route("speech", Kind.RAW_VOICE)
 AZURE_VOICES = AZURE.route("voices")
 
 PCM_FORMATS = {f"raw-{rate // 1000}khz-16bit-mono-pcm": rate for rate in (8000, 16_000, 24_000, 48_000)}
+PCM_FORMATS |= {f"raw-{rate}hz-16bit-mono-pcm": rate for rate in (22_050, 44_100)}
 ULAW_FORMAT = "raw-8khz-8bit-mono-mulaw"
+LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+ATTRIBUTES = {
+    "speak": {"version", LANGUAGE},
+    "voice": {"name", "effect"},
+    "lexicon": {"uri"},
+    "lang": {LANGUAGE},
+    "express-as": {"style", "styledegree", "role"},
+    "prosody": {"rate", "pitch", "volume", "contour", "range"},
+}
+"""What the service's documents may hold."""
 VOICES = ("en-US-JennyNeural", "en-US-GuyNeural", "en-GB-SoniaNeural")
 TURNS = (Turn(Role.TTS, "azure", AZURE_SPEECH, values={"voice": {"voice": VOICES[2]}}),)
 
@@ -43,8 +54,23 @@ def _key(request: web.Request) -> str | None:
 async def list_voices(request: web.Request) -> web.StreamResponse:
     async with received(request, AZURE_VOICES, _key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
-        voices = [{"ShortName": name, "Locale": name[:5], "VoiceType": "Neural", "Status": "GA"} for name in VOICES]
-        return await send(request, recorded, behaviour, json_answer(voices))
+        return await send(request, recorded, behaviour, json_answer([_listed(name) for name in VOICES]))
+
+
+def _listed(name: str) -> dict[str, str]:
+    """As the service lists a voice: its names, where it is from and what it is."""
+    display_name = name[6:].removesuffix("Neural")
+    return {
+        "Name": f"Microsoft Server Speech Text to Speech Voice ({name[:5]}, {name[6:]})",
+        "DisplayName": display_name,
+        "LocalName": display_name,
+        "ShortName": name,
+        "Gender": "Male" if display_name == "Guy" else "Female",
+        "Locale": name[:5],
+        "SampleRateHertz": "24000",
+        "VoiceType": "Neural",
+        "Status": "GA",
+    }
 
 
 async def speak(request: web.Request) -> web.StreamResponse:
@@ -72,7 +98,14 @@ def _spoken_text(ssml: str) -> str:
     voices = [one.get("name") for one in root.iter() if _tag(one) == "voice"]
     if _tag(root) != "speak" or not voices or any(voice not in VOICES for voice in voices):
         raise refusal(AZURE, 400)
+    if not all(root.get(name) for name in ("version", LANGUAGE)) or not all(_is_known(one) for one in root.iter()):
+        raise refusal(AZURE, 400)
     return " ".join("".join(root.itertext()).split())
+
+
+def _is_known(element: ET.Element) -> bool:
+    """An element of the service's SSML with the attributes that it takes."""
+    return set(element.keys()) <= ATTRIBUTES.get(_tag(element), set())
 
 
 def _tag(element: ET.Element) -> str:
