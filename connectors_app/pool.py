@@ -125,6 +125,8 @@ class Pool:
     """
 
     KEPT_IDLE = 32
+    WARM_EVERY = 20.0
+    """Seconds. Servers close connections that nobody uses, and a caller may think for a minute."""
     WARM_SECONDS = 10.0
 
     def __init__(
@@ -181,6 +183,23 @@ class Pool:
         except Exception as error:  # noqa: BLE001
             return unexpected(error)
         return None
+
+    async def keep_warm(self) -> None:
+        """For ever: ask those that sessions have something cheap now and then, so that no turn pays a handshake."""
+        while True:
+            await asyncio.sleep(self.WARM_EVERY)
+            by_client = {(one.slug, one.credentials): one for one in self.in_use().values()}
+            await asyncio.gather(*(self._use_line(connector) for connector in by_client.values()))
+
+    async def _use_line(self, connector: Connector) -> None:
+        async with self.using(connector):
+            try:
+                async with asyncio.timeout(self.WARM_SECONDS):
+                    await connector.check()
+            except (ProviderError, TimeoutError):
+                return  # a turn will find out, and has others to ask
+            except Exception as error:  # noqa: BLE001
+                unexpected(error)
 
     def _warm_meanwhile(self, connector: Connector) -> None:
         """A workspace's own is first seen when its session begins, and is warm before the caller has spoken."""

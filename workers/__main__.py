@@ -160,7 +160,7 @@ async def _stage(stage: Stage, worker: str, settings: Settings, sealing: Sealing
         outages = Outages(
             role=role, worker=worker, pool=pool, bucket=shared_breakers(bus, pool.breakers.rules), metrics=metrics
         )
-        watching = [asyncio.create_task(health.keep_asking()), asyncio.create_task(outages.run())]
+        watching = [asyncio.create_task(work) for work in (health.keep_asking(), outages.run(), pool.keep_warm())]
         log.info("worker is up", extra={"worker": worker, "port": real})
         await host.run(stop, grace=GRACE)
         for task in watching:

@@ -1,7 +1,20 @@
 """Which connectors a process has, who shares them, and which cannot be asked."""
 
-from connectors_app.base import ErrorKind
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from connectors_app.answering import answer
+from connectors_app.asking import Deadlines
+from connectors_app.base import ErrorKind, Message
 from connectors_app.pool import Pool
+from tests.connectors_app.fakes import Told
+from tests.providers.anthropic import ANTHROPIC_MODELS
+from tests.providers.backstage import Outcome
+from tests.providers.openai import OPENAI_MODELS
+from tests.providers.standins import StandIns
+from tests.providers.steering import Behaviour, Fault
 
 
 async def test_sessions_share_connectors_with_equal_options() -> None:
@@ -41,3 +54,45 @@ async def test_providers_without_keys_are_skipped() -> None:
 async def test_options_it_cannot_take_skip_a_provider() -> None:
     chain = Pool({"OPENAI_API_KEY": "k"}).models(["openai"], {"openai": {"temperature": 9}})
     assert chain.skipped[0].error.kind is ErrorKind.REQUEST and "temperature" in chain.skipped[0].error.message
+
+
+async def test_lines_of_live_sessions_are_kept_warm(stand_ins: StandIns, environ: dict[str, str]) -> None:
+    pool = Pool(environ)
+    pool.WARM_EVERY = 0.01
+    used = [pool.models(["openai"], {"openai": {"seed": seed}}) for seed in (1, 2)]
+    await pool.models(["anthropic"], {}).close()
+    warming = asyncio.create_task(pool.keep_warm())
+    await stand_ins.ended(OPENAI_MODELS, Outcome.ANSWERED, count=3)
+    await used[0].close()
+    await used[1].close()
+    warming.cancel()
+    await asyncio.wait([warming])
+    assert not stand_ins.requests_to(ANTHROPIC_MODELS)
+    await pool.close()
+
+
+async def test_a_dead_line_stops_no_other_one(stand_ins: StandIns, environ: dict[str, str]) -> None:
+    stand_ins.steer(OPENAI_MODELS, Behaviour(fault=Fault.REFUSE, status=500))
+    pool = Pool(environ)
+    pool.WARM_EVERY = 0.01
+    chain = pool.models(["openai", "anthropic"], {})
+    warming = asyncio.create_task(pool.keep_warm())
+    await stand_ins.ended(ANTHROPIC_MODELS, Outcome.ANSWERED, count=3)
+    warming.cancel()
+    await asyncio.wait([warming])
+    await chain.close()
+    await pool.close()
+
+
+@pytest.mark.parametrize("slug", ["openai", "anthropic"])
+async def test_a_turn_after_a_pause_has_its_line(slug: str, stand_ins: StandIns, environ: dict[str, str]) -> None:
+    """One connection for the warming, the keeping warm and the turn."""
+    pool = Pool(environ)
+    chain = pool.models([slug], {})
+    await chain.connectors[0].warm()
+    await pool._use_line(chain.connectors[0])
+    async with aclosing(answer(chain, [Message("user", "Hello?")], Deadlines(), Told())) as pieces:
+        assert [piece async for piece in pieces]
+    assert len({request.client for request in stand_ins.requests}) == 1
+    await chain.close()
+    await pool.close()

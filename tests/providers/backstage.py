@@ -15,7 +15,7 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import MultiMapping
 
 from tests.providers import tones
-from tests.providers.brain import Brain, Function, Messages, Thought, answer_last_user, think
+from tests.providers.brain import Brain, Function, GoingOn, Messages, Thought, answer_last_user, think
 from tests.providers.ears import Ears
 from tests.providers.refusals import refusal
 from tests.providers.routes import Route
@@ -51,6 +51,8 @@ class Recorded:
     """What was asked, said or spoken, as far as it is known."""
     messages: list[Any] = field(default_factory=list)
     audio_bytes: int = 0
+    client: tuple[str, int] = ("", 0)
+    """Where the connection comes from: requests of one connection have the same."""
     outcome: Outcome = Outcome.OPEN
     news: "News | None" = None
 
@@ -81,10 +83,17 @@ class News:
 class Backstage:
     """Shared by the stand-ins of one application."""
 
-    def __init__(self, ears: Ears, brain: Brain = answer_last_user, ms_per_char: float = tones.MS_PER_CHAR) -> None:
+    def __init__(
+        self,
+        ears: Ears,
+        brain: Brain = answer_last_user,
+        ms_per_char: float = tones.MS_PER_CHAR,
+        going_on: GoingOn = GoingOn.EXACTLY,
+    ) -> None:
         self.ears = ears
         self.brain = brain
         self.ms_per_char = ms_per_char
+        self.going_on = going_on
         self.steering = Steering()
         self.requests: deque[Recorded] = deque(maxlen=20_000)
         self.news = News()
@@ -100,6 +109,7 @@ class Backstage:
             query=_joined(request.query),
             headers={name.lower(): value for name, value in request.headers.items()},
             at=time.monotonic(),
+            client=request.get_extra_info("peername", ("", 0))[:2],
             news=self.news,
         )
         self.requests.append(recorded)
@@ -107,7 +117,7 @@ class Backstage:
         return recorded
 
     def think(self, messages: Messages, functions: Sequence[Function], behaviour: Behaviour) -> Thought:
-        return Thought() if behaviour.fault is Fault.EMPTY else think(self.brain, messages, functions)
+        return Thought() if behaviour.fault is Fault.EMPTY else think(self.brain, messages, functions, self.going_on)
 
     def voice(self, text: str, rate: int, behaviour: Behaviour = PROMPT, speed: float = 1.0) -> bytes:
         """The text as s16le mono; `speed` as providers count it, 2.0 is twice as fast."""
