@@ -35,7 +35,14 @@ ATTRIBUTES = {
 }
 """What the service's documents may hold."""
 VOICES = ("en-US-JennyNeural", "en-US-GuyNeural", "en-GB-SoniaNeural")
-TURNS = (Turn(Role.TTS, "azure", AZURE_SPEECH, values={"voice": {"voice": VOICES[2]}}),)
+TURNS = (
+    Turn(
+        Role.TTS,
+        "azure",
+        AZURE_SPEECH,
+        values={"voice": {"voice": VOICES[2]}, "styledegree": {"style": "sad", "styledegree": 1.5}},
+    ),
+)
 
 
 def add_routes(app: web.Application) -> None:
