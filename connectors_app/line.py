@@ -37,7 +37,8 @@ async def dial(client: aiohttp.ClientSession, url: str, headers: Mapping[str, st
 class Line:
     """Opens its socket in the background and hands over what comes in; `send` waits until it is open.
 
-    `on_open` and `on_end` tell of each socket, `on_message` gets each text message. None of them waits.
+    `on_open` and `on_end` tell of each socket, `on_message` gets each text message. None of them waits. What
+    `keepalive` says is sent every so many seconds; an empty text is not.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Line:
         on_message: Callable[[bytes], None],
         on_end: Callable[[ProviderError], None],
         on_open: Callable[[], None] = lambda: None,
-        keepalive: str = "",
+        keepalive: Callable[[], str] | None = None,
         keepalive_seconds: float = 0.0,
     ) -> None:
         self._by = by
@@ -112,7 +113,7 @@ class Line:
             self.open()
 
     async def _read(self, socket: Socket) -> None:
-        keeping = asyncio.create_task(self._keep(socket)) if self._keepalive else None
+        keeping = asyncio.create_task(self._keep(socket, self._keepalive)) if self._keepalive else None
         try:
             async for message in socket:
                 if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
@@ -122,8 +123,9 @@ class Line:
                 keeping.cancel()
             await socket.close()
 
-    async def _keep(self, socket: Socket) -> None:
+    async def _keep(self, socket: Socket, keepalive: Callable[[], str]) -> None:
         with suppress(aiohttp.ClientError, ConnectionError):
             while True:
                 await asyncio.sleep(self._keepalive_seconds)
-                await socket.send_str(self._keepalive)
+                if message := keepalive():
+                    await socket.send_str(message)

@@ -4,18 +4,18 @@ The socket is spoken to directly: the SDK builds a Pydantic model of every messa
 keep-alive nor reconnection.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import urlencode
+import re
+from collections.abc import Callable
+from typing import Literal, Self
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from connectors_app.base import Options, ProviderError, Recognition, Recognizer, Transcript
-from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import expect_ok, from_code, garbage, told_by_http
-from connectors_app.line import Line, Socket, dial
+from connectors_app.base import Options, Recognition, Recognizer, Transcript
+from connectors_app.deepgram_api import MOST_KEYTERMS, DeepgramConnector
+from connectors_app.failures import from_code
+from connectors_app.line import Socket
+from connectors_app.live_recognition import LiveRecognition
 
 KEEPALIVE = '{"type":"KeepAlive"}'
 KEEPALIVE_SECONDS = 4.0
@@ -25,60 +25,72 @@ SLACK_SECONDS = 0.1
 """A final result that ends this close to the end of the audio covers it."""
 GRACE_SECONDS = 0.5
 """How long to wait for `from_finalize`, which is not promised, when every word heard is final already."""
+MULTILINGUAL = ("nova-3", "nova-3-general", "nova-2", "nova-2-general")
+"""The models that follow a caller from one language into another."""
+ENGLISH_ONLY = re.compile(
+    "nova-2-(atc|automotive|conversationalai|drivethru|finance|medical|meeting|phonecall|video|voicemail)"
+)
 
 
 class DeepgramOptions(Options):
-    model: str = Field("nova-3", min_length=1, description="Name of the model")
-    language: str = Field("en", pattern=r"^[A-Za-z-]{2,10}$", description="Language code, or “multi”")
+    model: str = Field("nova-3", pattern=r"^[a-z0-9][A-Za-z0-9._-]*$", description="Name of the model")
+    language: str = Field("en", pattern=r"^[A-Za-z0-9-]{2,10}$", description="Language code, or “multi”")
+    version: str | None = Field(None, min_length=1, description="Version of the model; else the latest one")
     smart_format: bool = Field(True, description="Write numbers, dates and amounts as people do")
     punctuate: bool = Field(True, description="Punctuation and capital letters")
     numerals: bool = Field(False, description="Numbers as digits")
+    dictation: bool = Field(False, description="Spoken commands such as “comma” become signs; needs punctuation")
+    filler_words: bool = Field(False, description="Keep “uh” and “um” (English)")
     profanity_filter: bool = Field(False, description="Remove rude words")
-    keyterm: tuple[str, ...] = Field((), max_length=100, description="Names and words that are likely to come up")
+    redact: tuple[Literal["pci", "pii", "phi", "numbers", "aggressive_numbers", "ssn"], ...] = Field(
+        (), description="What is made unreadable in transcripts, such as card numbers (pci) or all numbers (English)"
+    )
+    keyterm: tuple[str, ...] = Field(
+        (), max_length=MOST_KEYTERMS, description="Names and words that are likely to come up (Nova-3)"
+    )
+    keywords: tuple[str, ...] = Field(
+        (), max_length=MOST_KEYTERMS, description="The same for older models, with a weight if wanted: “MeshAG:2”"
+    )
+    replace: tuple[str, ...] = Field(
+        (), max_length=200, description="What is written differently than heard: “in voice:invoice”"
+    )
     endpointing: int | None = Field(None, ge=10, le=5000, description="Milliseconds of silence that end a phrase")
+    tag: tuple[str, ...] = Field((), description="Labels of these requests in Deepgram's usage reports")
+    mip_opt_out: bool = Field(False, description="Keep the audio out of Deepgram's model improvement; costs more")
 
-    def query(self, rate: int) -> str:
-        values = self.model_dump(exclude_none=True)
-        values |= {"encoding": "linear16", "sample_rate": rate, "channels": 1, "interim_results": True}
-        return urlencode({key: _in_query(value) for key, value in values.items()}, doseq=True)
+    @model_validator(mode="after")
+    def _fits_model(self) -> Self:
+        is_newest = self.model.startswith("nova-3")
+        if self.keyterm and not is_newest:
+            raise ValueError(f"{self.model} takes keywords, not keyterm")
+        if self.keywords and is_newest:
+            raise ValueError(f"{self.model} takes keyterm, not keywords")
+        if self.dictation and not (self.punctuate or self.smart_format):
+            raise ValueError("dictation needs punctuate or smart_format")
+        return self
+
+    @model_validator(mode="after")
+    def _speaks_language(self) -> Self:
+        if self.language == "multi" and self.model not in MULTILINGUAL:
+            raise ValueError(f"{self.model} has no language “multi”; {', '.join(MULTILINGUAL)} have it")
+        if ENGLISH_ONLY.fullmatch(self.model) and self.language.split("-")[0] != "en":
+            raise ValueError(f"{self.model} understands English only")
+        return self
 
 
-def _in_query(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-class DeepgramLive(Recognizer):
+class DeepgramLive(DeepgramConnector, Recognizer):
     slug = "deepgram"
     label = "Deepgram"
-    key_setting = "DEEPGRAM_API_KEY"
-    base_url_setting = "DEEPGRAM_BASE_URL"
-    default_base_url = "https://api.deepgram.com"
+    tells_as_it_hears = True
     Options = DeepgramOptions
     options: DeepgramOptions
 
-    async def warm(self) -> None:
-        await self.check()
-
-    async def check(self) -> None:
-        client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/v1/projects"
-        with told_by_http(self):
-            async with client.get(url, headers=self._headers()) as response:
-                await expect_ok(self, response)
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
-
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
-        return _LiveRecognition(self, rate, on_interim)
+        return _Listening(self, rate, on_interim)
 
-    async def connect(self, rate: int) -> Socket:
-        client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}/v1/listen?{self.options.query(rate)}"
-        return await dial(client, url, self._headers())
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Token {self.credentials.api_key}"}
+    async def dial(self, rate: int) -> Socket:
+        audio = {"encoding": "linear16", "sample_rate": rate, "channels": 1, "interim_results": True}
+        return await self.connect("/v1/listen", self.options.model_dump() | audio)
 
 
 class _Alternative(msgspec.Struct):
@@ -108,126 +120,66 @@ _said = msgspec.json.Decoder(_Said)
 _channel = msgspec.json.Decoder(_Channel)
 
 
-class _LiveRecognition(Recognition):
-    """The API's clock is the audio it was sent: results are told apart by where they end on it."""
+class _Listening(LiveRecognition):
+    """The API's clock is the audio it was sent: results are told apart by where they lie on it."""
 
     def __init__(self, by: DeepgramLive, rate: int, on_interim: Callable[[str], None]) -> None:
-        self._by = by
-        self._rate = rate
-        self._on_interim = on_interim
-        self._line = Line(
+        super().__init__(
             by,
-            lambda: by.connect(rate),
-            on_message=self._hear,
-            on_end=self._end,
-            on_open=self._restart,
-            keepalive=KEEPALIVE,
+            rate,
+            on_interim,
+            lambda: by.dial(rate),
+            keepalive=lambda: KEEPALIVE,
             keepalive_seconds=KEEPALIVE_SECONDS,
         )
-        self._changed = asyncio.Event()
-        self._sent = 0
-        self._busy = False
-        self._reset()
 
-    async def __aenter__(self) -> "_LiveRecognition":
-        self._line.open()
-        return self
-
-    async def close(self) -> None:
-        await self._line.close()
-
-    async def begin(self) -> None:
-        abandoned = self._busy
-        self._busy = True
-        self._reset()
-        if abandoned:
-            await self._line.send(FINALIZE)
-
-    async def send(self, pcm: bytes) -> None:
-        if self._error:
-            raise self._error
-        await self._line.send(pcm)
-        self._sent += len(pcm) // 2
-
-    async def finish(self) -> Transcript:
-        if self._sent == self._start:
-            self._busy = False
-            return Transcript("")
-        self._asked = True
+    async def _ask_for_end(self) -> None:
         await self._line.send(FINALIZE)
-        while not self._complete():
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(GRACE_SECONDS if self._settled() else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                break
-        self._busy = False
-        return self._transcript()
 
     def _reset(self) -> None:
-        self._error: ProviderError | None = None
-        self._start = self._sent
-        self._finals: list[_Alternative] = []
+        super()._reset()
+        self._finals: dict[float, _Alternative] = {}  # by where they begin
         self._interim = ""
-        self._heard = self._asked = self._flushed = False
-        self._final_until = self._seconds()
+        self._heard = self._flushed = False
+        self._final_until = self._seconds(self._sent)
 
-    def _restart(self) -> None:
-        """A new socket, a new clock. What the old one lost stays lost until the next utterance begins."""
-        lost = self._error
-        self._sent = 0
-        self._reset()
-        self._error = lost
+    def _is_complete(self) -> bool:
+        return self._flushed or self._final_until >= self._seconds(self._sent) - SLACK_SECONDS
 
-    def _seconds(self) -> float:
-        return self._sent / self._rate
-
-    def _complete(self) -> bool:
-        if self._error:
-            raise self._error
-        return self._flushed or self._final_until >= self._seconds() - SLACK_SECONDS
-
-    def _settled(self) -> bool:
-        return self._heard and not self._interim
+    def _patience(self) -> float | None:
+        return GRACE_SECONDS if self._heard and not self._interim else None
 
     def _transcript(self) -> Transcript:
-        spoken = [final for final in self._finals if final.transcript]
+        spoken = [final for final in self._in_order() if final.transcript]
         if not spoken:
             return Transcript("")
         language = spoken[0].languages[0] if spoken[0].languages else ""
         return Transcript(self._text(), language, min(final.confidence for final in spoken))
 
     def _text(self) -> str:
-        return " ".join(text for text in (*(f.transcript for f in self._finals), self._interim) if text)
+        return " ".join(text for text in (*(f.transcript for f in self._in_order()), self._interim) if text)
 
-    def _end(self, error: ProviderError) -> None:
-        if self._busy:
-            self._error = error
-            self._changed.set()
+    def _in_order(self) -> list[_Alternative]:
+        return [self._finals[start] for start in sorted(self._finals)]
 
-    def _hear(self, message: bytes) -> None:
-        try:
-            said = _said.decode(message)
-            if said.type == "Results":
-                self._take(said, _channel.decode(said.channel))
-            elif said.type == "Error":
-                self._end(from_code(self._by, said.code or said.variant))
-        except msgspec.MsgspecError:
-            self._end(garbage(self._by))
+    def _take(self, message: bytes) -> None:
+        said = _said.decode(message)
+        if said.type == "Results":
+            self._take_results(said, _channel.decode(said.channel))
+        elif said.type == "Error":
+            self._end(from_code(self._by, said.code or said.variant))
 
-    def _take(self, said: _Said, channel: _Channel) -> None:
-        if not self._busy or (said.start + said.duration) * self._rate <= self._start:
+    def _take_results(self, said: _Said, channel: _Channel) -> None:
+        end = said.start + said.duration
+        if not self._busy or end * self._rate <= self._start:
             return  # of an earlier utterance, which was abandoned
         self._heard = True
         best = channel.alternatives[0] if channel.alternatives else _Alternative()
         if said.is_final:
-            self._finals.append(best)
+            self._finals[said.start] = best
             self._interim = ""
-            self._final_until = said.start + said.duration
-            self._flushed = self._asked and said.from_finalize
-        else:
+            self._final_until = max(self._final_until, end)
+            self._flushed = self._flushed or (self._asked and said.from_finalize)
+        elif end > self._final_until:
             self._interim = best.transcript
-        if best.transcript:
-            self._on_interim(self._text())
-        self._changed.set()
+        self._on_interim(self._text())

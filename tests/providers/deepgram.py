@@ -16,7 +16,6 @@ from tests.providers.backstage import (
     Backstage,
     Outcome,
     Recorded,
-    break_socket,
     enter,
     json_answer,
     open_socket,
@@ -25,9 +24,10 @@ from tests.providers.backstage import (
     send,
     send_text,
 )
+from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, paced
+from tests.providers.steering import Fault
 from tests.providers.ulaw import from_ulaw
 
 CODES = {
@@ -51,12 +51,20 @@ DEEPGRAM_CONNECT = DEEPGRAM.route("connect", Kind.HANDSHAKE)
 DEEPGRAM_LISTEN = DEEPGRAM.route("listen", Kind.MESSAGE)
 """An answer is the final result of an utterance; its text is the transcript."""
 DEEPGRAM_PROJECTS = DEEPGRAM.route("projects")
-TURNS = (Turn(Role.STT, "deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN),)
+TURNS = (
+    Turn(
+        Role.STT,
+        "deepgram",
+        DEEPGRAM_CONNECT,
+        DEEPGRAM_LISTEN,
+        values={"keywords": {"model": "nova-2", "keywords": ["MeshAG:2"]}},
+    ),
+)
 
 IDLE_SECONDS = web.AppKey("deepgram_idle_seconds", float)
 IDLE_REASON = b"Deepgram did not receive audio data or a text message within the timeout window. See NET-0001"
 INTERIM_MS = 400
-"""Audio between two interim results; the service sends one about each second."""
+"""Audio between two interim results, which may be empty; the service sends one about each second."""
 KEPT_SILENCE_MS = 500
 VOICED = 150.0
 HANGOVER_MS = 200
@@ -116,6 +124,7 @@ class Options:
             raise refusal(DEEPGRAM, 400, message="sample_rate is required with encoding, 8000 to 48000")
         if query.get("channels", "1") != "1":
             raise refusal(DEEPGRAM, 400, message="the stand-in hears channels=1")
+        _check_vocabulary(query)
         endpointing, utterance_end = query.get("endpointing", "10"), query.get("utterance_end_ms", "")
         return cls(
             encoding=encoding,
@@ -128,13 +137,12 @@ class Options:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A message on its way to the client."""
-
-    payload: dict[str, Any]
-    due: float = 0.0
-    behaviour: Behaviour = PROMPT
+def _check_vocabulary(query: Mapping[str, str]) -> None:
+    is_newest = query.get("model", "").startswith("nova-3")
+    if "keyterm" in query and not is_newest:
+        raise refusal(DEEPGRAM, 400, message="Keyterms are only supported with Nova-3.")
+    if "keywords" in query and is_newest:
+        raise refusal(DEEPGRAM, 400, message="Keywords are not supported with Nova-3; use keyterm.")
 
 
 class Listening:
@@ -151,23 +159,23 @@ class Listening:
         self._backstage = backstage
         self._recorded = recorded
         self._socket = socket
-        self._request = request
         self._options = options
         self._id = str(uuid4())
-        self._outbox: asyncio.Queue[Post | None] = asyncio.Queue()
+        self._outbox = Outbox(request, socket, self._refuse)
         self._audio = bytearray()
         self._before = 0
         """Samples heard before those in `_audio`."""
         self._interim_at = 0.0
+        self._unspoken_ms = 0.0
         self._silence_ms = 0.0
         self._speaking = False
         self._utterance_open = False
 
     async def run(self, idle_seconds: float) -> None:
         async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._write())
+            writer = tasks.create_task(self._outbox.run())
             if await self._read(idle_seconds):
-                self._outbox.put_nowait(None)
+                self._outbox.close()
             else:
                 writer.cancel()
 
@@ -209,7 +217,7 @@ class Listening:
         seconds = (self._before + len(self._audio) // 2) / self._options.rate
         metadata = {"type": "Metadata", "transaction_key": "deprecated", "request_id": self._id, "channels": 1}
         created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self._post({**metadata, "sha256": "0" * 64, "created": created, "duration": seconds})
+        self._outbox.post({**metadata, "sha256": "0" * 64, "created": created, "duration": seconds})
         self._recorded.end(Outcome.ANSWERED)
 
     # -- listening ---------------------------------------------------------------------------------------
@@ -225,24 +233,36 @@ class Listening:
         elif self._speaking and self._options.interims and self._buffered_ms - self._interim_at >= INTERIM_MS:
             self._interim()
         elif not self._speaking:
+            self._hear_nothing(len(pcm))
             self._forget_silence()
 
     def _notice_voice(self, pcm: bytes) -> None:
-        silence = _trailing_silence_ms(pcm, self._options.rate)
+        silence = trailing_silence_ms(pcm, self._options.rate)
         if silence is None:
             self._silence_ms += len(pcm) / 2 / self._options.rate * 1000
         else:
             if not self._speaking and self._options.vad_events:
-                self._post({"type": "SpeechStarted", "channel": [0], "timestamp": self._before / self._options.rate})
+                self._outbox.post(
+                    {"type": "SpeechStarted", "channel": [0], "timestamp": self._before / self._options.rate}
+                )
             self._speaking, self._silence_ms = True, silence
         limit = self._options.utterance_end_ms
         if self._utterance_open and limit is not None and self._silence_ms >= limit:
             self._utterance_open = False
-            self._post({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": self._before / self._options.rate})
+            self._outbox.post(
+                {"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": self._before / self._options.rate}
+            )
 
     @property
     def _buffered_ms(self) -> float:
         return len(self._audio) / 2 / self._options.rate * 1000
+
+    def _hear_nothing(self, size: int) -> None:
+        """While nobody speaks, too, the service tells that it listens."""
+        self._unspoken_ms += size / 2 / self._options.rate * 1000
+        if self._options.interims and self._unspoken_ms >= INTERIM_MS:
+            self._unspoken_ms = 0.0
+            self._outbox.post(self._results("", is_final=False, speech_final=False))
 
     def _forget_silence(self) -> None:
         spare = len(self._audio) - 2 * self._options.rate * KEPT_SILENCE_MS // 1000
@@ -255,8 +275,7 @@ class Listening:
 
     def _interim(self) -> None:
         self._interim_at = self._buffered_ms
-        if text := self._transcript():
-            self._post(self._results(text, is_final=False, speech_final=False))
+        self._outbox.post(self._results(self._transcript(), is_final=False, speech_final=False))
 
     def _final(self, *, speech_final: bool, from_finalize: bool = False) -> None:
         text = self._transcript()
@@ -264,7 +283,7 @@ class Listening:
         self._recorded.text = f"{self._recorded.text} {text}".strip()
         shown = "" if behaviour.fault is Fault.EMPTY else text
         results = self._results(shown, is_final=True, speech_final=speech_final)
-        self._post({**results, "from_finalize": from_finalize}, behaviour)
+        self._outbox.post({**results, "from_finalize": from_finalize}, behaviour)
         self._before += len(self._audio) // 2
         self._audio.clear()
         self._interim_at = 0.0
@@ -291,32 +310,13 @@ class Listening:
             "metadata": {"request_id": self._id, "model_info": MODEL, "model_uuid": str(UUID(int=3))},
         }
 
-    # -- sending -----------------------------------------------------------------------------------------
-
-    def _post(self, payload: dict[str, Any], behaviour: Behaviour = PROMPT) -> None:
-        due = asyncio.get_running_loop().time() + behaviour.first_ms / 1000
-        self._outbox.put_nowait(Post(payload, due, behaviour))
-
-    async def _write(self) -> None:
-        while post := await self._outbox.get():
-            await asyncio.sleep(post.due - asyncio.get_running_loop().time())
-            if post.behaviour.fault is Fault.REFUSE:
-                await self._refuse(post.behaviour.status)
-                return
-            try:
-                async for payload in paced(post.behaviour, (post.payload,)):
-                    await send_text(self._socket, json.dumps(payload))
-            except Faulted as faulted:
-                await break_socket(self._request, self._socket, faulted.fault)
-        await self._socket.close()
-
     async def _refuse(self, status: int) -> None:
         error = {"type": "Error", "variant": f"HTTP_{status}", "description": "refused by the stand-in", "message": ""}
         await send_text(self._socket, json.dumps(error))
         await self._socket.close(code=1011, message=b"refused by the stand-in")
 
 
-def _trailing_silence_ms(pcm: bytes, rate: int) -> float | None:
+def trailing_silence_ms(pcm: bytes, rate: int) -> float | None:
     """Silence at the end of audio that has a voice in it; None when it has none."""
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32)
     frame = min(rate // 50, len(samples)) or 1
