@@ -154,6 +154,12 @@ class AgentConfig(_Document):
     pipeline: Pipeline
     connectors: dict[ServiceName, ServiceConnectors]
     greeting: str = Field(default="", max_length=2000, description="Said first; empty: the agent waits.")
+    apology: str = Field(
+        default="Sorry, I have a technical problem just now. Please try that again.",
+        max_length=500,
+        title="When no provider answers",
+        description="Said when none could do its part of a turn; empty: nothing.",
+    )
     turn: TurnOptions = TurnOptions()
     limits: Limits = Limits()
 

@@ -115,6 +115,14 @@ class Dtmf(Event, frozen=True, tag="dtmf"):
     digits: str
 
 
+class Apologised(Event, frozen=True, tag="apologised"):
+    """The caller begins to hear the apology, because no provider of this role could do its part of the turn."""
+
+    turn: int
+    generation: int
+    role: Literal["stt", "llm", "tts"]
+
+
 class TurnTimed(Event, frozen=True, tag="turn.timed"):
     """The waterfall of a turn: milliseconds since the caller's last voiced sample, on the transport's clock."""
 
@@ -146,7 +154,10 @@ class TranscriptFinal(Event, frozen=True, tag="transcript.final"):
     text: str
     provider: str = ""
     failed: bool = False
-    """No provider answered; `provider.failed` says why."""
+    """No provider answered; `provider.failed` says why.
+
+    Without a span: its worker was lost, and the audio comes again as another utterance.
+    """
 
 
 # -- llm.output: written by the session's llm worker ------------------------------------------------------

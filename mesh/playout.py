@@ -88,6 +88,7 @@ class Playout:
         self.is_held = False
         self._is_over = False
         self._has_begun = False
+        self._is_cut = False
 
     # -- what comes from the bus --------------------------------------------------------------------------
 
@@ -97,10 +98,13 @@ class Playout:
         self._reset()
 
     def text(self, sentence: int, text: str) -> None:
-        self._sentence(sentence).text = text
+        if self.takes(sentence):
+            self._sentence(sentence).text = text
 
     def audio(self, sentence: int, position: int, pcm: bytes, end: bool) -> int:
-        """Take a chunk; returns the samples that are missing before it (filled with silence), or -1 for a repeat."""
+        """Take a chunk; returns the samples that are missing before it (filled with silence), or -1 if not wanted."""
+        if not self.takes(sentence):
+            return -1
         entry = self._sentence(sentence)
         if entry.is_complete or position < entry.samples:
             return -1
@@ -112,12 +116,25 @@ class Playout:
 
     def fail(self, sentence: int) -> None:
         """Nothing more will come of this sentence."""
-        self._sentence(sentence).is_complete = True
+        if self.takes(sentence):
+            self._sentence(sentence).is_complete = True
 
     def finish(self, sentences: int, now: float) -> None:
         """The reply has so many sentences."""
-        self._count = sentences
-        self._finished_at = now
+        if not self._is_cut:
+            self._count = sentences
+            self._finished_at = now
+
+    def cut(self, sentence: int, now: float) -> None:
+        """The reply ends with what there is of this sentence."""
+        if self.takes(sentence):
+            self._complete(sentence + 1)
+            self.finish(sentence + 1, now)
+            self._is_cut = True
+
+    def takes(self, sentence: int) -> bool:
+        """It belongs to the reply, or to what is left of it."""
+        return not self._is_cut or sentence < (self._count or 0)
 
     def voice(self, since: float | None) -> None:
         """Somebody makes audio since then; None: nobody does, and a reply has to wait."""

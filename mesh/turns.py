@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
+Role = Literal["stt", "llm", "tts"]
+
 LONG_SPEECH = 0.7
 """Seconds of speech that were meant for the agent even if no word of it was understood."""
 
@@ -77,6 +79,8 @@ class Heard:
     at: float
     utterance: int
     text: str
+    failed: bool = False
+    """No recogniser could tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,20 @@ class ReplyOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """No provider of this role could give the reply, or a sentence of it."""
+
+    at: float
+    generation: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     at: float
 
 
-Event = SpeechStarted | SpeechEnded | Interim | Heard | Typed | Say | PlayoutStarted | ReplyOver | Tick
+Event = SpeechStarted | SpeechEnded | Interim | Heard | Typed | Say | PlayoutStarted | ReplyOver | Failed | Tick
 
 
 # -- what is to be done ----------------------------------------------------------------------------------
@@ -153,6 +166,8 @@ class Announce:
     turn: int
     generation: int
     text: str
+    failed: Role | None = None
+    """An apology, because none of this role's providers answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +194,8 @@ class Turns:
     """Seconds of speech that stop the agent before a word is understood."""
     not_understood: str = ""
     """Said when a long utterance yields no words; empty: nothing is said."""
+    apology: str = ""
+    """Said once in a turn in which no provider did its part; empty: nothing is said."""
     floor: Floor = Floor.NOBODY
     turn: int = 0
     generation: int = 0
@@ -192,6 +209,12 @@ class Turns:
     """Utterances whose final transcript has not come."""
     long: bool = False
     """An utterance of this turn was too long for a cough."""
+    unrecognised: bool = False
+    """No recogniser answered for an utterance of this turn."""
+    failed: Role | None = None
+    """The apology waits for what of the reply there is to be heard."""
+    apologised: bool = False
+    """In this turn: an apology that fails is not followed by another."""
     held: bool = False
     announcements: tuple[str, ...] = ()
 
@@ -221,8 +244,9 @@ def step(state: Turns, event: Event) -> Result:
         case Interim(utterance=utterance, text=text):
             is_current = utterance == state.speaking or utterance in state.unheard
             return _words(state) if is_current and _means_something(state, text) else (state, ())
-        case Heard(utterance=utterance, text=text):
-            return _heard(replace(state, unheard=state.unheard - {utterance}), text.strip())
+        case Heard(utterance=utterance, text=text, failed=failed):
+            unheard = state.unheard - {utterance}
+            return _heard(replace(state, unheard=unheard, unrecognised=state.unrecognised or failed), text.strip())
         case Typed(text=text):
             return _typed(state, text.strip())
         case Say(text=text):
@@ -233,10 +257,10 @@ def step(state: Turns, event: Event) -> Result:
             return state, ()
         case ReplyOver(generation=generation):
             return _reply_over(state, generation)
+        case Failed():
+            return _failed(state, event), ()
         case Tick(at=at):
-            if state.interrupt_at is not None and at >= state.interrupt_at:
-                return replace(state, interrupt_at=None, held=True), (Hold(),)
-            return state, ()
+            return _ticked(state, at)
 
 
 def _speech_started(state: Turns, event: SpeechStarted) -> Result:
@@ -254,7 +278,7 @@ def _speech_started(state: Turns, event: SpeechStarted) -> Result:
 def _open_turn(state: Turns, actions: tuple[Action, ...] = ()) -> Result:
     turn = state.turn + 1
     state = replace(state, floor=Floor.CALLER, turn=turn, text=(), cause="speech", held=False, interrupt_at=None)
-    return state, (*actions, StartTurn(turn))
+    return replace(state, failed=None, apologised=False), (*actions, StartTurn(turn))
 
 
 def _means_something(state: Turns, text: str) -> bool:
@@ -309,41 +333,56 @@ def _settled(state: Turns, actions: tuple[Action, ...] = ()) -> Result:
             state, opened = _open_turn(state, (*actions, Interrupt(state.answering, state.generation)))
             return _nothing_said(replace(state, long=True), opened)
         case _ if state.held:
-            return replace(state, held=False, long=False), (*actions, Release())
-    return replace(state, long=False), actions
+            return replace(state, held=False, long=False, unrecognised=False), (*actions, Release())
+    return replace(state, long=False, unrecognised=False), actions
 
 
 def _answer(state: Turns, actions: tuple[Action, ...]) -> Result:
     generation = state.generation + 1
     answer = Answer(state.turn, generation, " ".join(state.text), state.cause)
     state = replace(state, floor=Floor.THINKING, generation=generation, answering=state.turn, held=False, long=False)
-    return state, (*actions, answer)
+    return replace(state, unrecognised=False, failed=None), (*actions, answer)
 
 
 def _nothing_said(state: Turns, actions: tuple[Action, ...]) -> Result:
     actions = (*actions, Discard(state.turn, 0, "nothing was understood"))
-    queue = state.announcements
-    if state.long and state.not_understood:
+    queue, failed = state.announcements, state.failed
+    if state.unrecognised and state.apology:
+        failed = "stt"
+    elif state.long and state.not_understood:
         queue = (state.not_understood, *queue)
-    return _idle(replace(state, floor=Floor.NOBODY, announcements=queue, long=False), actions)
+    state = replace(state, floor=Floor.NOBODY, announcements=queue, failed=failed, long=False, unrecognised=False)
+    return _idle(state, actions)
 
 
 def _idle(state: Turns, actions: tuple[Action, ...]) -> Result:
-    """Nobody has the floor: say what waits to be said."""
-    if state.floor is not Floor.NOBODY or not state.announcements:
+    """Nobody has the floor: say what waits to be said, an apology first."""
+    if state.floor is not Floor.NOBODY:
         return state, actions
-    text, *rest = state.announcements
+    failed, state = state.failed, replace(state, failed=None)
+    if failed and state.apology and not state.apologised:
+        return _announce(replace(state, apologised=True), state.apology, actions, failed)
+    if state.announcements:
+        text, *rest = state.announcements
+        return _announce(replace(state, announcements=tuple(rest)), text, actions)
+    return state, actions
+
+
+def _announce(state: Turns, text: str, actions: tuple[Action, ...], failed: Role | None = None) -> Result:
     generation = state.generation + 1
-    state = replace(
-        state,
-        floor=Floor.THINKING,
-        generation=generation,
-        answering=state.turn,
-        text=(),
-        held=False,
-        announcements=tuple(rest),
-    )
-    return state, (*actions, Announce(state.turn, generation, text))
+    state = replace(state, floor=Floor.THINKING, generation=generation, answering=state.turn, text=(), held=False)
+    return state, (*actions, Announce(state.turn, generation, text, failed))
+
+
+def _failed(state: Turns, event: Failed) -> Turns:
+    is_current = event.generation == state.generation and state.floor in (Floor.THINKING, Floor.AGENT)
+    return replace(state, failed=state.failed or event.role) if is_current else state
+
+
+def _ticked(state: Turns, at: float) -> Result:
+    if state.interrupt_at is not None and at >= state.interrupt_at:
+        return replace(state, interrupt_at=None, held=True), (Hold(),)
+    return state, ()
 
 
 def _reply_over(state: Turns, generation: int) -> Result:

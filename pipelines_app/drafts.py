@@ -37,8 +37,8 @@ def first_document(usable: Callable[[Role], Sequence[str]], flow: Flow = VOICE_L
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-def text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key, "")
+def text(document: Mapping[str, Any], key: str, default: str = "") -> str:
+    value = document.get(key, default)
     return value if isinstance(value, str) else ""
 
 
@@ -87,9 +87,9 @@ def is_flat(config: Mapping[str, Any]) -> bool:
 # -- changing --------------------------------------------------------------------------------------------
 
 
-def with_text(document: Document, key: str, value: str) -> Document:
-    """An empty text that was not there does not appear."""
-    return document if value == text(document, key) else {**document, key: value}
+def with_text(document: Document, key: str, value: str, default: str = "") -> Document:
+    """A text that was not there and is what holds without it does not appear."""
+    return document if value == text(document, key, default) else {**document, key: value}
 
 
 def with_section(document: Document, key: str, values: Mapping[str, JsonValue]) -> Document:

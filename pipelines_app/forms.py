@@ -38,6 +38,7 @@ SECTIONS = {
     if isinstance(field.annotation, type) and field.annotation.__name__ in ("TurnOptions", "Limits", "SpeechOptions")
 }
 """The parts of the document that are options of our own: each key with its form."""
+APOLOGY: str = AgentConfig.model_fields["apology"].default
 TITLES = {"turn": "Taking turns", "limits": "Limits", "speech": "Speech"}
 
 
@@ -110,6 +111,14 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         help_text="What the agent says first. Empty: it waits for the caller.",
     )
+    apology = TextField(
+        label=AgentConfig.model_fields["apology"].title,
+        required=False,
+        max_length=500,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="What the caller hears when no provider could do its part of a turn. Empty: nothing.",
+    )
     pipeline = forms.ChoiceField(
         required=False,
         widget=UnfoldAdminSelectWidget(),
@@ -178,6 +187,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.initial["default"] = self.instance.is_default
         self.initial["system_prompt"] = drafts.text(self.document, "system_prompt")
         self.initial["greeting"] = drafts.text(self.document, "greeting")
+        self.initial["apology"] = drafts.text(self.document, "apology", APOLOGY)
         self.initial["transport"] = transport
         self.initial["seen"] = shown_revision(self.instance)
 
@@ -254,6 +264,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         document = self.document
         for key in ("system_prompt", "greeting"):
             document = drafts.with_text(document, key, cleaned[key])
+        document = drafts.with_text(document, "apology", cleaned["apology"], APOLOGY)
         if cleaned["pipeline"]:
             flow = self.chosen_flow()
             document = drafts.with_flow(document, flow.slug, flow.steps)
@@ -277,7 +288,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         """Say it where it can be put right; what no field can is said at the top, with the way to it."""
         head, *rest = re.split(r"[.\[]", problem.path.replace("]", ""))
         sentence = problem.message[:1].upper() + problem.message[1:] + "."
-        if head in ("system_prompt", "greeting"):
+        if head in ("system_prompt", "greeting", "apology"):
             self.add_error(head, sentence)
         elif head == "pipeline":
             self.add_error(head, f"{problem}.")

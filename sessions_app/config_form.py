@@ -9,7 +9,7 @@ from django import forms
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mesh.config import ConfigError, Limits, TurnOptions, load_json, read, revision
+from mesh.config import AgentConfig, ConfigError, Limits, TurnOptions, load_json, read, revision
 from sessions_app.switchboard import Refused, TransportAway
 
 WHOLE = "document"
@@ -53,6 +53,11 @@ class ConfigForm(forms.Form):
 
     system_prompt = forms.CharField(required=False, label="System prompt", widget=forms.Textarea(attrs={"rows": 8}))
     greeting = forms.CharField(required=False, help_text="Said first, when a call begins.")
+    apology = forms.CharField(
+        required=False,
+        label=AgentConfig.model_fields["apology"].title,
+        help_text=AgentConfig.model_fields["apology"].description or "",
+    )
 
     def __init__(self, data: Any, *, document: dict[str, Any]) -> None:
         super().__init__(
@@ -118,6 +123,7 @@ def _flat(document: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "system_prompt": document.get("system_prompt", ""),
         "greeting": document.get("greeting", ""),
+        "apology": document.get("apology", AgentConfig.model_fields["apology"].default),
     }
     for part, model in PARTS.items():
         said = document.get(part)

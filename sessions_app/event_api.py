@@ -39,6 +39,7 @@ The session's canonical events as server-sent events, from its beginning or from
   `speech.started`, `speech.ended` {utterance, sample}, `transcript.final` {utterance, start, end, text, provider};
   `reply.sentence` {turn, generation, sentence, text}, `reply.done`, `reply.failed` {turn, generation, sentences};
   `played` {turn, generation, sentence, samples, rate, text}, `interrupted` {…, heard}, `sentence.failed`;
+  `apologised` {turn, generation, role}: the caller hears the apology, since all providers of that role failed;
   `dtmf` {digits}; `provider.failed` {role, provider, kind, detail, ms}, `provider.switched` {role, before, after};
   `usage` {role, provider, model, unit, quantity}. Fields that have their usual value are left out, and further types
   and fields may come: ignore what you do not know.

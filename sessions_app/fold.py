@@ -189,6 +189,10 @@ class Rules:
         self._rows.note(Incident.Kind.SENTENCE_FAILED, session, stored, detail=event.detail, sentence=event.sentence)
 
     @_apply.register
+    def _(self, event: events.Apologised, session: Session, stored: Stored) -> None:
+        self._rows.note(Incident.Kind.APOLOGISED, session, stored, role=event.role)
+
+    @_apply.register
     def _(self, event: events.ProviderFailed, session: Session, stored: Stored) -> None:
         self._rows.note(
             Incident.Kind.PROVIDER_FAILED,

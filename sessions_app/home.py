@@ -20,6 +20,8 @@ from pipelines_app.models import Agent
 from sessions_app.models import Incident, Session, Turn
 from sessions_app.visitors import is_open_to
 
+CONSEQUENCES = (Incident.Kind.PROVIDER_SWITCHED, Incident.Kind.APOLOGISED)
+"""Of failures, which are counted themselves."""
 LATEST = 8
 MOST_LIVE = 20
 MOST_AGENTS = 8
@@ -73,7 +75,7 @@ def figures(user: User, since: datetime) -> dict[str, Any]:
     """What has been done since then."""
     begun = Session.objects.for_user(user).filter(created_at__gte=since)
     sums = begun.aggregate(sessions=Count("pk", distinct=True), media=Sum("media_ms"))
-    failures = Incident.objects.for_user(user).filter(~Q(kind=Incident.Kind.PROVIDER_SWITCHED), at__gte=since)
+    failures = Incident.objects.for_user(user).filter(~Q(kind__in=CONSEQUENCES), at__gte=since)
     return {
         "sessions": sums["sessions"],
         "minutes": round((sums["media"] or 0) / 60_000),

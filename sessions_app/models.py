@@ -284,6 +284,7 @@ class Incident(SessionRow):
         PROVIDER_SWITCHED = "provider.switched"
         REPLY_FAILED = "reply.failed"
         SENTENCE_FAILED = "sentence.failed"
+        APOLOGISED = "apologised"
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="incidents")
     event_id = models.CharField(max_length=EVENT_ID_LENGTH, unique=True)

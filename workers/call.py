@@ -319,7 +319,7 @@ class Call(Actor):
                 self._conversation.finish(generation, count)
             case events.ReplyFailed(generation=generation, sentences=count, detail=detail):
                 self._speaker.tell({"type": "error", "code": "reply_failed", "message": detail[:500]})
-                self._conversation.finish(generation, count)
+                self._conversation.fail_reply(generation, count)
             case events.SentenceFailed(generation=generation, sentence=sentence, detail=detail):
                 self._speaker.tell({"type": "error", "code": "speech_failed", "message": detail[:500]})
                 self._conversation.fail_sentence(generation, sentence)
@@ -333,7 +333,8 @@ class Call(Actor):
         if final.failed:
             self._speaker.tell({"type": "error", "code": "not_recognised", "message": "speech could not be recognised"})
         self._speaker.tell({"type": "transcript", "final": True, "text": final.text, "utterance": final.utterance})
-        self._conversation.step(turns.Heard(now, final.utterance, final.text))
+        failed = final.failed and final.end > final.start
+        self._conversation.step(turns.Heard(now, final.utterance, final.text, failed))
 
     def _interim(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         told = msgspec.json.decode(payload)

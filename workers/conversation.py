@@ -50,6 +50,8 @@ class Conversation:
         self.resting.set()
         self._unread: list[events.ReplySentence] = []
         """Of a reply without a voice, told to nobody yet."""
+        self._apology: turns.Announce | None = None
+        """Begun, and not heard yet."""
 
     @property
     def generation(self) -> int:
@@ -63,7 +65,13 @@ class Conversation:
     def configure(self, config: AgentConfig, routes: Routes) -> None:
         turn = config.turn
         self._routes = routes
-        self._turns = replace(self._turns, interrupt_after=turn.interrupt_ms / 1000, not_understood=turn.not_understood)
+        is_answering = routes.llm_answers or routes.transport_plays
+        self._turns = replace(
+            self._turns,
+            interrupt_after=turn.interrupt_ms / 1000,
+            not_understood=turn.not_understood,
+            apology=config.apology.strip() if is_answering else "",
+        )
 
     def remember(self, event: events.Event | None) -> None:
         """The history: what this call goes on from."""
@@ -97,7 +105,8 @@ class Conversation:
                 self._post(events.TurnStarted(turn=turn, sample=self._microphone.received))
             case turns.Answer():
                 self._answer(action)
-            case turns.Announce(turn=turn, generation=generation, text=text):
+            case turns.Announce(turn=turn, generation=generation, text=text, failed=failed):
+                self._apology = action if failed else None
                 self._announce(turn, generation, text)
             case turns.Discard(turn=turn, generation=generation, reason=reason):
                 if generation:
@@ -175,7 +184,7 @@ class Conversation:
     # -- what the model says ------------------------------------------------------------------------------
 
     def say_sentence(self, sentence: events.ReplySentence) -> None:
-        if sentence.generation != self._playout.generation:
+        if sentence.generation != self._playout.generation or not self._playout.takes(sentence.sentence):
             return
         self.waterfall.mark("first_sentence", _now())
         self._speaker.tell(
@@ -193,7 +202,7 @@ class Conversation:
         if self._playout.is_away:
             self._unread.append(sentence)
             return
-        self.step(turns.PlayoutStarted(_now(), sentence.generation))
+        self._start_playout(_now(), sentence.generation)
         self._playout.fail(sentence.sentence)
         self._post(
             events.Played(
@@ -211,10 +220,21 @@ class Conversation:
             self._playout.finish(sentences, _now())
             self._speaker.stir()
 
+    def fail_reply(self, generation: int, sentences: int) -> None:
+        """Those that stand are heard, and then the apology."""
+        self.step(turns.Failed(_now(), generation, "llm"))
+        self.finish(generation, sentences)
+
     def fail_sentence(self, generation: int, sentence: int) -> None:
-        if generation == self._playout.generation:
+        """The reply is heard as far as it was spoken, and then the apology; where there is none, it goes on."""
+        if generation != self._playout.generation:
+            return
+        self.step(turns.Failed(_now(), generation, "tts"))
+        if self._turns.apology:
+            self._playout.cut(sentence, _now())
+        else:
             self._playout.fail(sentence)
-            self._speaker.stir()
+        self._speaker.stir()
 
     def tell_unread(self) -> None:
         """To a caller who is there again."""
@@ -249,11 +269,19 @@ class Conversation:
     def _begun(self, now: float) -> None:
         """The first sample of a generation is on its way: the turn's waterfall is complete."""
         generation = self._playout.generation
-        self.step(turns.PlayoutStarted(now, generation))
+        self._start_playout(now, generation)
         if seconds := self.waterfall.begin_answer(now):
             marks = {name: round(passed * 1000) for name, passed in seconds.items()}
             self._post(events.TurnTimed(turn=self._turns.answering, generation=generation, marks=marks))
             self._metrics.response_seconds.observe(seconds["first_sample"])
+
+    def _start_playout(self, now: float, generation: int) -> None:
+        self.step(turns.PlayoutStarted(now, generation))
+        apology = self._apology
+        if apology and apology.failed and apology.generation == generation:
+            self._apology = None
+            self._post(events.Apologised(turn=apology.turn, generation=generation, role=apology.failed))
+            self._metrics.apologies.labels(apology.failed).inc()
 
     def _report(self, now: float) -> None:
         for spoken in self._playout.progress(now):

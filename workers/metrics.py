@@ -38,6 +38,9 @@ class Metrics:
             registry=registry,
         )
         self.turns = Counter("meshag_turns", "Caller turns that were answered or spoken", registry=registry)
+        self.apologies = Counter(
+            "meshag_apologies", "Apologies heard because no provider of a role answered", ["role"], registry=registry
+        )
         self.stage_seconds = Histogram(
             "meshag_stage_seconds",
             "Time from a stage's input to its first output",

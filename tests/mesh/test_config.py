@@ -213,7 +213,7 @@ def test_the_document_needs_no_addresses() -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        (("tools",), "system_prompt, pipeline, connectors, greeting, turn, limits"),
+        (("tools",), "system_prompt, pipeline, connectors, greeting, apology, turn, limits"),
         (("pipeline", "mode"), "name, flow"),
         (("pipeline", "flow", 0, "codec"), "from, to, stream"),
         (("turn",), "stop_ms, interrupt_ms, threshold, min_speech_ms, not_understood"),
@@ -243,6 +243,12 @@ def test_a_range_is_told(section: str, key: str, value: object, words: str) -> N
 def test_an_agent_greets_only_when_told() -> None:
     assert parse(example()).greeting == ""
     assert parse(changed(put("greeting", value="Good morning."))).greeting == "Good morning."
+
+
+def test_an_agent_apologises_unless_told_not_to() -> None:
+    assert parse(example()).apology
+    assert parse(changed(put("apology", value=""))).apology == ""
+    assert refusal(changed(put("apology", value="a" * 501))) == ["apology: must have at most 500 characters"]
 
 
 def test_unknown_services_are_refused() -> None:

@@ -612,3 +612,15 @@ def test_holds_lose_and_repeat_nothing_that_was_heard(lengths: list[int], pauses
         heard += sent(playout.due(now))
         now += 0.1
     assert bytes(heard) == b"".join(pcm(length, 1000 * number + 1) for number, length in enumerate(lengths))
+
+
+def test_a_reply_can_end_in_the_middle() -> None:
+    playout = playing(200)
+    playout.audio(1, 0, pcm(100), end=False)
+    playout.cut(1, 0)
+    playout.finish(3, 0)
+    playout.text(2, "five six")
+    assert playout.audio(2, 0, pcm(100), end=True) == -1
+    assert sent(play_until(playout, 1.0)) == pcm(200) + pcm(100)
+    assert [one.sentence for one in playout.progress(2.0)] == [0, 1]
+    assert playout.is_over()

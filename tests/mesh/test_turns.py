@@ -9,6 +9,7 @@ from mesh.turns import (
     Announce,
     Answer,
     Discard,
+    Failed,
     Floor,
     Heard,
     Hold,
@@ -129,6 +130,60 @@ def test_a_noise_is_not_answered() -> None:
     assert state.floor is Floor.NOBODY
 
 
+SORRY = "Sorry."
+APOLOGETIC = Turns(apology=SORRY)
+NOT_ANSWERED = play(APOLOGETIC, *utterance(1, 0, 1, "hello"), Failed(2, 1, "llm"))[0]
+
+
+def test_a_reply_that_failed_is_apologised_for() -> None:
+    assert play(NOT_ANSWERED, ReplyOver(2, 1))[1] == [Announce(1, 2, SORRY, "llm")]
+
+
+def test_half_a_reply_is_heard_before_the_apology() -> None:
+    state, done = play(APOLOGETIC, *utterance(1, 0, 1, "hello"), PlayoutStarted(1.5, 1), Failed(2, 1, "tts"))
+    assert done[-1] == Answer(1, 1, "hello", "speech")
+    assert play(state, ReplyOver(3, 1))[1] == [Announce(1, 2, SORRY, "tts")]
+
+
+def test_an_unrecognised_caller_gets_an_apology() -> None:
+    _, done = play(APOLOGETIC, SpeechStarted(0, 1), SpeechEnded(0.4, 1, 0.4), Heard(0.5, 1, "", failed=True))
+    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood"), Announce(1, 1, SORRY, "stt")]
+
+
+def test_what_was_recognised_is_answered() -> None:
+    story = (SpeechStarted(0, 1), SpeechEnded(1, 1), SpeechStarted(1.2, 2), Heard(1.3, 1, "", failed=True))
+    state, done = play(APOLOGETIC, *story, SpeechEnded(2, 2), Heard(2.1, 2, "to book"))
+    assert done == [StartTurn(1), Answer(1, 1, "to book", "speech")]
+    assert play(state, ReplyOver(3, 1))[1] == []
+
+
+def test_an_apology_that_fails_is_the_last() -> None:
+    state, done = play(NOT_ANSWERED, ReplyOver(2, 1), Failed(3, 2, "tts"), ReplyOver(3, 2))
+    assert (done, state.floor) == ([Announce(1, 2, SORRY, "llm")], Floor.NOBODY)
+
+
+def test_each_turn_has_its_own_apology() -> None:
+    story = (ReplyOver(2, 1), ReplyOver(3, 2), *utterance(2, 4, 5, "again"), Failed(6, 3, "llm"), ReplyOver(6, 3))
+    assert play(NOT_ANSWERED, *story)[1][-1] == Announce(2, 4, SORRY, "llm")
+
+
+def test_an_apology_comes_before_announcements() -> None:
+    _, done = play(NOT_ANSWERED, Say(2, "One minute left"), ReplyOver(2, 1), ReplyOver(3, 2))
+    assert done == [Announce(1, 2, SORRY, "llm"), Announce(1, 3, "One minute left")]
+
+
+@pytest.mark.parametrize("text", ["hello?", "mhm"])
+def test_a_caller_who_goes_on_needs_no_apology(text: str) -> None:
+    state, done = play(NOT_ANSWERED, SpeechStarted(2, 2), ReplyOver(2, 1), SpeechEnded(3, 2), Heard(3.1, 2, text))
+    assert done[-1] == Answer(2, 2, text, "speech")
+    assert state.failed is None
+
+
+def test_without_an_apology_nothing_is_said() -> None:
+    state, done = play(ASKED, Failed(2, 1, "llm"), ReplyOver(2, 1))
+    assert (done, state.floor) == ([], Floor.NOBODY)
+
+
 def test_typed_text_is_answered_at_once() -> None:
     _, done = play(Turns(), Typed(0, "hello"))
     assert done == [StartTurn(1), Answer(1, 1, "hello", "typed")]
@@ -173,12 +228,13 @@ def test_an_old_reply_changes_nothing() -> None:
 EVENTS = st.one_of(
     st.builds(SpeechStarted, st.just(0.0), st.integers(1, 3)),
     st.builds(SpeechEnded, st.just(0.0), st.integers(1, 3), st.sampled_from([0.1, 2.0])),
-    st.builds(Heard, st.just(0.0), st.integers(1, 3), st.sampled_from(["", "mhm", "words"])),
+    st.builds(Heard, st.just(0.0), st.integers(1, 3), st.sampled_from(["", "mhm", "words"]), st.booleans()),
     st.builds(Interim, st.just(0.0), st.integers(1, 3), st.sampled_from(["", "mhm", "words"])),
     st.builds(Typed, st.just(0.0), st.sampled_from(["", "typed"])),
     st.builds(Say, st.just(0.0), st.just("announce")),
     st.builds(PlayoutStarted, st.just(0.0), st.integers(0, 4)),
     st.builds(ReplyOver, st.just(0.0), st.integers(0, 4)),
+    st.builds(Failed, st.just(0.0), st.integers(0, 4), st.sampled_from(["llm", "tts"])),
     st.builds(Tick, st.just(9.0)),
 )
 
@@ -190,3 +246,10 @@ def test_generations_only_grow_and_end_once(story: list[turns.Event]) -> None:
     ended = [action.generation for action in done if isinstance(action, Discard | Interrupt) and action.generation]
     assert begun == sorted(set(begun))
     assert len(ended) == len(set(ended)) and set(ended) <= set(begun)
+
+
+@given(st.lists(EVENTS, max_size=60))
+def test_nobody_hears_two_apologies_in_a_turn(story: list[turns.Event]) -> None:
+    _, done = play(APOLOGETIC, *story)
+    apologies = [action.turn for action in done if isinstance(action, Announce) and action.failed]
+    assert len(apologies) == len(set(apologies))

@@ -54,6 +54,11 @@ def test_an_empty_text_does_not_appear() -> None:
     assert "greeting" not in drafts.with_text({}, "greeting", "")
 
 
+def test_a_text_that_holds_anyway_does_not_appear() -> None:
+    assert "apology" not in drafts.with_text({}, "apology", "Sorry.", "Sorry.")
+    assert drafts.with_text({}, "apology", "", "Sorry.") == {"apology": ""}
+
+
 def test_options_follow_their_provider() -> None:
     document = entry_of({"openai": {"seed": 1}, "custom": {"model": "x"}}, "openai", "custom")
     moved = drafts.with_chain(document, "llm", ["custom", "openai"])

@@ -22,6 +22,13 @@ def test_texts_are_written_into_the_draft(operator: User, agent: Agent) -> None:
     assert (agent.draft["greeting"], agent.draft["system_prompt"]) == ("Hello!\nBicycles.", "You sell bicycles.")
 
 
+@pytest.mark.parametrize("apology", ["Pardon me.", ""])
+def test_an_agents_own_apology_is_kept(apology: str, operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, apology=apology)
+    assert agent.draft["apology"] == apology
+    assert shown_form(signed_in(operator), agent)["apology"].value() == apology
+
+
 def test_saving_and_publishing_notes_why(operator: User, version: AgentVersion) -> None:
     agent = version.agent
     save(signed_in(operator), agent, greeting="Hello!", note="A friendlier start", _publish="")

@@ -1,9 +1,12 @@
 """The page of one session."""
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
 from accounts_app.models import User
+from mesh import events
 from pipelines_app.models import AgentVersion
 from sessions_app.models import Session
 from tests.sessions_app.stories import Story, Write, created, tell_a_call
@@ -55,6 +58,13 @@ def test_signed_out_means_sign_in(client: Client) -> None:
 
 def test_an_unknown_session_is_not_found(owner: User) -> None:
     assert signed_in(owner).get("/sessions/nothing/").status_code == 404
+
+
+@pytest.mark.parametrize(("role", "who"), [("stt", "No recogniser"), ("llm", "No language model"), ("tts", "No voice")])
+def test_an_apology_is_told_in_words(role: Any, who: str, owner: User, story: Story, write: Write) -> None:
+    write(story.tell(events.Apologised(turn=1, generation=9, role=role)))
+    page = signed_in(owner).get(URL).content.decode()
+    assert f"<strong>{who}</strong> answered; the caller heard the apology" in page
 
 
 def test_words_are_no_markup(owner: User, story: Story, write: Write) -> None:

@@ -210,12 +210,14 @@ def test_failures_of_providers_are_kept(workspace: Workspace, story: Story, writ
     failed = events.ProviderFailed(role="llm", provider="openai", kind="timeout", detail="no token", turn=1, ms=1500)
     story.tell(failed, events.ProviderSwitched(role="llm", before="openai", after="anthropic"), stage=Stage.LLM)
     story.tell(events.SentenceFailed(turn=1, generation=1, sentence=2, detail="no voice"), stage=Stage.TTS)
+    story.tell(events.Apologised(turn=1, generation=2, role="tts"))
     write(story.told)
     kept = list(Incident.objects.values_list("kind", "role", "provider", "successor", "error"))
     assert kept == [
         ("provider.failed", "llm", "openai", "", "timeout"),
         ("provider.switched", "llm", "openai", "anthropic", ""),
         ("sentence.failed", "tts", "", "", ""),
+        ("apologised", "tts", "", "", ""),
     ]
 
 
