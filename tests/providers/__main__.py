@@ -38,7 +38,7 @@ async def _by_hand(port: int, latency_ms: float, token_ms: float) -> None:
 async def _child() -> None:
     """Told what to be on the first line of standard input; ends when that is closed, so also when the parent dies."""
     setting = Setting.model_validate_json(sys.stdin.buffer.readline())
-    standins = StandIns(port=setting.port, utterances=setting.utterances, ms_per_char=setting.ms_per_char)
+    standins = StandIns(**dict(setting))
     async with standins:
         print(standins.url, flush=True)
         await asyncio.to_thread(sys.stdin.buffer.read)

@@ -5,7 +5,10 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+
+from connectors_app.base import CONTINUE
 
 Messages = Sequence[Mapping[str, Any]]
 """In the form of OpenAI's chat, which has a role of its own for the results of tools."""
@@ -41,6 +44,43 @@ def _number(value: int) -> str:
 def answer_last_user(messages: Messages) -> str:
     """The default brain."""
     return reply_for(last_user_text(messages))
+
+
+# -- going on with a reply that broke off ----------------------------------------------------------------
+
+
+class GoingOn(StrEnum):
+    """What a model does that is asked to go on after words of its own."""
+
+    EXACTLY = "exactly"  # after the last word, as it was asked
+    ANEW = "anew"  # the whole answer from its beginning
+    OVERLAPPING = "overlapping"  # its last sentence once more, then the rest
+
+
+def parted(messages: Messages) -> tuple[Messages, str]:
+    """The conversation up to the answer that is to be continued, and the words of that so far."""
+    before = list(messages)
+    if before and _is_note(before[-1]):
+        before.pop()
+    said: list[str] = []
+    while before and before[-1].get("role") == "assistant" and not before[-1].get("tool_calls"):
+        said.insert(0, content_text(before.pop().get("content")))
+    return before, " ".join(said).strip()
+
+
+def go_on(answer: str, said: str, style: GoingOn) -> str:
+    """The rest of an answer of which this was said; all of it where the words are not its beginning."""
+    if not said or not answer.startswith(said) or style is GoingOn.ANEW:
+        return answer
+    at = len(said)
+    if style is GoingOn.OVERLAPPING:
+        ends = [match.end() for match in re.finditer(r"[.!?]\s+", said)]
+        at = ends[-1] if ends else 0
+    return answer[at:].lstrip()
+
+
+def _is_note(message: Mapping[str, Any]) -> bool:
+    return message.get("role") == "user" and content_text(message.get("content")).strip() == CONTINUE
 
 
 # -- tools -----------------------------------------------------------------------------------------------
@@ -79,13 +119,17 @@ class Thought:
         return len(tokens(self.text)) + sum(len(call.pieces) for call in self.calls)
 
 
-def think(brain: Brain, messages: Messages, functions: Sequence[Function]) -> Thought:
-    """A caller's wish for a tool is obeyed; a tool's result is repeated; all else is the brain's."""
-    if messages and messages[-1].get("role") == "tool":
-        return Thought(reply_with(content_text(messages[-1].get("content"))))
-    if functions and USE_TOOL in (question := last_user_text(messages).lower()):
+def think(brain: Brain, messages: Messages, functions: Sequence[Function], style: GoingOn = GoingOn.EXACTLY) -> Thought:
+    """A caller's wish for a tool is obeyed; a tool's result is repeated; all else is the brain's.
+
+    Where the last words are the model's own it goes on with them.
+    """
+    before, said = parted(messages)
+    if before and before[-1].get("role") == "tool":
+        return Thought(go_on(reply_with(content_text(before[-1].get("content"))), said, style))
+    if functions and not said and USE_TOOL in (question := last_user_text(before).lower()):
         return Thought(calls=calls_for(question, functions[0]))
-    return Thought(brain(messages))
+    return Thought(go_on(brain(before), said, style))
 
 
 def reply_with(result: str) -> str:
@@ -125,7 +169,8 @@ def _value(schema: Mapping[str, Any], place: int) -> object:
 
 
 def last_user_text(messages: Messages) -> str:
-    users = [message for message in messages if message.get("role") == "user"]
+    """What the caller said last: a note that asks to go on is the runner's."""
+    users = [message for message in messages if message.get("role") == "user" and not _is_note(message)]
     return content_text(users[-1].get("content")) if users else ""
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from tests import speech
 from tests.providers import deepgram, found, tones
 from tests.providers.backstage import BACKSTAGE, Backstage, Outcome, Recorded
-from tests.providers.brain import Brain, answer_last_user
+from tests.providers.brain import Brain, GoingOn, answer_last_user
 from tests.providers.ears import Ears
 from tests.providers.paths import check_paths
 from tests.providers.routes import Route
@@ -42,6 +42,7 @@ class Setting(BaseModel):
     port: int = Field(default=0, ge=0, le=65_535)
     utterances: tuple[str, ...] = speech.UTTERANCES
     ms_per_char: float = Field(default=tones.MS_PER_CHAR, gt=0)
+    going_on: GoingOn = GoingOn.EXACTLY
 
 
 class StandIns:
@@ -54,9 +55,10 @@ class StandIns:
         utterances: Sequence[str] = speech.UTTERANCES,
         brain: Brain = answer_last_user,
         ms_per_char: float = tones.MS_PER_CHAR,
+        going_on: GoingOn = GoingOn.EXACTLY,
         deepgram_idle_seconds: float = DEEPGRAM_IDLE_SECONDS,
     ) -> None:
-        self.backstage = Backstage(_ears(tuple(utterances)), brain, ms_per_char)
+        self.backstage = Backstage(_ears(tuple(utterances)), brain, ms_per_char, going_on)
         self.url = ""
         self._port = port
         app = application(self.backstage)
