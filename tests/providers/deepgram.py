@@ -83,20 +83,20 @@ def environment(url: str) -> dict[str, str]:
     return {"DEEPGRAM_API_KEY": "stand-in-deepgram", "DEEPGRAM_BASE_URL": url}
 
 
-def _key(request: web.Request) -> str | None:
+def api_key(request: web.Request) -> str | None:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key if scheme.lower() in ("token", "bearer") else None
 
 
 async def list_projects(request: web.Request) -> web.StreamResponse:
-    async with received(request, DEEPGRAM_PROJECTS, _key(request)) as (backstage, recorded):
+    async with received(request, DEEPGRAM_PROJECTS, api_key(request)) as (backstage, recorded):
         behaviour = await enter(backstage, recorded, "")
         project = {"project_id": "00000000-0000-4000-8000-000000000001", "name": "Stand-in"}
         return await send(request, recorded, behaviour, json_answer({"projects": [project]}))
 
 
 async def listen(request: web.Request) -> web.WebSocketResponse:
-    async with received(request, DEEPGRAM_CONNECT, _key(request)) as (backstage, recorded):
+    async with received(request, DEEPGRAM_CONNECT, api_key(request)) as (backstage, recorded):
         options = Options.of(request.query)
         socket = await open_socket(request, backstage, recorded)
         await Listening(backstage, recorded, socket, request, options).run(request.app[IDLE_SECONDS])
