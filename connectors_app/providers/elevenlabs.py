@@ -1,70 +1,47 @@
-"""ElevenLabs: speech over one multi-context WebSocket a session; each sentence is a context.
+"""ElevenLabs: speech over one multi-context WebSocket a session, each sentence a context; or over HTTP.
 
 The SDK has no asynchronous client for this socket. A context is closed when its first audio has come: closed earlier,
-the server sometimes drops its text without a word; never closed, it sends no `isFinal`.
+the server sometimes drops its text without a word; never closed, it sends no `isFinal`. A socket that the server ends
+because nobody spoke is opened again at once, so that the next sentence finds it open.
 """
 
 import asyncio
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
+import aiohttp
 import msgspec
-from pydantic import Field
 
-from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
+from connectors_app.base import ErrorKind, ProviderError, Speech, Spoken, Voice
 from connectors_app.clients import HTTP, socket_url
+from connectors_app.elevenlabs_api import (
+    ElevenLabsOptions,
+    KnownVoice,
+    Message,
+    Said,
+    Voices,
+    lines,
+    read_message,
+    read_piece,
+    read_voices,
+)
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
 from connectors_app.line import Line, Socket, dial
+from connectors_app.voice_names import no_such_voice
 
 RATES = (8000, 16000, 22050, 24000, 44100)
 CONTEXTS = 5
 """More contexts at once end the socket."""
 CLOSING_SECONDS = 3.0
 """A cancelled context that has not ended by then is taken for gone."""
-INACTIVITY_SECONDS = 180
-"""The longest that the server allows."""
 VOICE_ID = re.compile(r"[A-Za-z0-9]{20}")
-
-
-class ElevenLabsOptions(Options):
-    model: str = Field("eleven_multilingual_v2", min_length=1, description="Name of the model; not eleven_v3")
-    voice: str = Field("Rachel", min_length=1, description="Name or id of the voice")
-    stability: float | None = Field(None, ge=0, le=1, description="Lower is livelier, higher is steadier")
-    similarity_boost: float | None = Field(None, ge=0, le=1, description="How close to the original voice")
-    style: float | None = Field(None, ge=0, le=1, description="How much of the voice's style; costs time")
-    use_speaker_boost: bool | None = Field(None, description="Closer to the original speaker; costs time")
-    speed: float | None = Field(None, ge=0.7, le=1.2, description="1 is the usual speed")
-    language: str | None = Field(None, pattern=r"^[a-z]{2}$", description="Language code, for models that take one")
-
-    def voice_settings(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True, exclude={"model", "voice", "language"})
-
-    def query(self, rate: int) -> str:
-        values: dict[str, Any] = {"model_id": self.model, "output_format": f"pcm_{rate}", "auto_mode": "true"}
-        values["inactivity_timeout"] = INACTIVITY_SECONDS
-        if self.language:
-            values["language_code"] = self.language
-        return urlencode(values)
-
-
-class _KnownVoice(msgspec.Struct):
-    voice_id: str
-    name: str = ""
-
-
-class _Voices(msgspec.Struct):
-    voices: list[_KnownVoice] = []
-    has_more: bool = False
-    next_page_token: str | None = None
-
-
-_voices = msgspec.json.Decoder(_Voices)
+NO_AUDIO = "ElevenLabs sent no audio; is the quota used up?"
 
 
 class ElevenLabsVoice(Voice):
@@ -78,7 +55,9 @@ class ElevenLabsVoice(Voice):
     _voice_id = ""
 
     async def warm(self) -> None:
-        await self.voice_id()
+        """An id needs no look, but then the key has not been seen, and no connection is open."""
+        if await self.voice_id() == self.options.voice:
+            await self.check()
 
     async def check(self) -> None:
         await self._voice_page({"page_size": "1"})
@@ -87,13 +66,28 @@ class ElevenLabsVoice(Voice):
         await HTTP.leave(self)
 
     def open(self, rate: int) -> Speech:
-        return _SocketSpeech(self, min((r for r in RATES if r >= rate), default=RATES[-1]))
+        own_rate = min((r for r in RATES if r >= rate), default=RATES[-1])
+        return _SocketSpeech(self, own_rate) if self.options.transport == "websocket" else _HttpSpeech(self, own_rate)
 
     async def connect(self, rate: int) -> Socket:
         voice = quote(await self.voice_id(), safe="")
         client = await HTTP.take(self)
         url = f"{socket_url(self.credentials.base_url)}/v1/text-to-speech/{voice}/multi-stream-input"
         return await dial(client, f"{url}?{self.options.query(rate)}", self._headers())
+
+    @asynccontextmanager
+    async def asked(self, text: str, rate: int) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One sentence over HTTP."""
+        voice = quote(await self.voice_id(), safe="")
+        client = await HTTP.take(self)
+        path = "stream/with-timestamps" if self.options.sync_alignment else "stream"
+        url = f"{self.credentials.base_url}/v1/text-to-speech/{voice}/{path}"
+        query = {"output_format": f"pcm_{rate}", "enable_logging": str(self.options.enable_logging).lower()}
+        body = self.options.request(text)
+        with told_by_http(self):
+            async with client.post(url, params=query, json=body, headers=self._headers()) as response:
+                await expect_ok(self, response)
+                yield response
 
     async def voice_id(self) -> str:
         """The id of the voice that the options name; ids pass through."""
@@ -103,17 +97,23 @@ class ElevenLabsVoice(Voice):
         return self._voice_id
 
     async def _find(self, wanted: str) -> str:
-        query = {"search": wanted, "page_size": "100"}
-        while True:
-            page = await self._voice_page(query)
-            for voice in page.voices:
-                if _goes_by(voice.name, wanted):
-                    return voice.voice_id
-            if not page.has_more or not page.next_page_token:
-                raise ProviderError(ErrorKind.REQUEST, f"ElevenLabs has no voice named “{wanted}” in this account")
-            query["next_page_token"] = page.next_page_token
+        async for voice in self._known({"search": wanted}):
+            if _goes_by(voice.name, wanted):
+                return voice.voice_id
+        raise no_such_voice(self, wanted, [voice.name async for voice in self._known({})])
 
-    async def _voice_page(self, query: Mapping[str, str]) -> _Voices:
+    async def _known(self, query: Mapping[str, str]) -> AsyncGenerator[KnownVoice, None]:
+        """The account's voices, page after page."""
+        token: str | None = ""
+        while token is not None:
+            page = await self._voice_page(
+                {**query, "page_size": "100", **({"next_page_token": token} if token else {})}
+            )
+            for voice in page.voices:
+                yield voice
+            token = (page.next_page_token or None) if page.has_more else None
+
+    async def _voice_page(self, query: Mapping[str, str]) -> Voices:
         client = await HTTP.take(self)
         url = f"{self.credentials.base_url}/v2/voices"
         with told_by_http(self):
@@ -121,7 +121,7 @@ class ElevenLabsVoice(Voice):
                 await expect_ok(self, response)
                 body = await response.read()
         try:
-            return _voices.decode(body)
+            return read_voices(body)
         except msgspec.MsgspecError:
             raise garbage(self) from None
 
@@ -134,21 +134,53 @@ def _goes_by(name: str, wanted: str) -> bool:
     return wanted.casefold() in (name.casefold(), name.split(" - ")[0].strip().casefold())
 
 
-class _Message(msgspec.Struct):
-    audio: bytes | None = None
-    isFinal: bool | None = None  # noqa: N815
-    contextId: str | None = None  # noqa: N815
-    error: str | None = None
+# -- over HTTP -------------------------------------------------------------------------------------------
 
 
-_message = msgspec.json.Decoder(_Message)
+class _HttpSpeech(Speech):
+    def __init__(self, by: ElevenLabsVoice, rate: int) -> None:
+        self.rate = rate
+        self._by = by
+
+    async def speak(self, text: str) -> AsyncIterator[bytes | Spoken]:
+        said = Said(text, self.rate)
+        async with self._by.asked(text, self.rate) as response, aclosing(self._pieces(response, said)) as pieces:
+            async for piece in pieces:
+                yield piece
+        if not said.samples:
+            raise ProviderError(ErrorKind.EMPTY, NO_AUDIO)
+        if said.is_cut:
+            raise cut(self._by)
+        for mark in said.end():
+            yield mark
+
+    async def _pieces(self, response: aiohttp.ClientResponse, said: Said) -> AsyncGenerator[bytes | Spoken, None]:
+        if not self._by.options.sync_alignment:
+            async for audio in response.content.iter_any():
+                if pcm := said.hear(audio):
+                    yield pcm
+            return
+        async with aclosing(lines(response.content)) as found:
+            async for line in found:
+                try:
+                    piece = read_piece(line)
+                except msgspec.MsgspecError:
+                    raise garbage(self._by) from None
+                for part in said.take_piece(piece):
+                    yield part
+
+
+# -- over the multi-context socket -----------------------------------------------------------------------
+
+
 _END = b""
 
 
 @dataclass(eq=False, slots=True)
 class _Sentence:
     context: str
-    pieces: asyncio.Queue[bytes | ProviderError] = field(default_factory=asyncio.Queue)
+    said: Said
+    pieces: asyncio.Queue[bytes | Spoken | ProviderError] = field(default_factory=asyncio.Queue)
     """Bounded by the sentence: the server sends its audio once."""
     asked: bool = False
     heard: bool = False
@@ -172,29 +204,29 @@ class _SocketSpeech(Speech):
     async def close(self) -> None:
         await self._line.close()
 
-    async def speak(self, text: str) -> AsyncIterator[bytes]:
-        sentence = await self._begin()
+    async def speak(self, text: str) -> AsyncIterator[bytes | Spoken]:
+        sentence = await self._begin(text)
         try:
             await self._ask(sentence, text)
             while (piece := await sentence.pieces.get()) != _END:
                 if isinstance(piece, ProviderError):
                     raise piece
-                if not sentence.heard:
+                if not sentence.heard and not isinstance(piece, Spoken):
                     sentence.heard = True
                     await self._close_context(sentence)
                 yield piece
             if not sentence.heard:
-                raise ProviderError(ErrorKind.EMPTY, "ElevenLabs sent no audio; is the quota used up?")
+                raise ProviderError(ErrorKind.EMPTY, NO_AUDIO)
         finally:
             await self._leave(sentence)
 
-    async def _begin(self) -> _Sentence:
+    async def _begin(self, text: str) -> _Sentence:
         while len(self._sentences) >= CONTEXTS:
             self._forget_gone()
             self._freed.clear()
             if len(self._sentences) >= CONTEXTS:
                 await self._freed.wait()
-        sentence = _Sentence(f"s{next(self._count)}")
+        sentence = _Sentence(f"s{next(self._count)}", Said(text, self.rate))
         self._sentences[sentence.context] = sentence
         return sentence
 
@@ -207,10 +239,7 @@ class _SocketSpeech(Speech):
     async def _ask(self, sentence: _Sentence, text: str) -> None:
         await self._line.ready()
         sentence.asked = True
-        opening: dict[str, Any] = {"text": " ", "context_id": sentence.context}
-        if settings := self._by.options.voice_settings():
-            opening["voice_settings"] = settings
-        await self._say(opening)
+        await self._say({"text": " ", "context_id": sentence.context, **self._by.options.opening()})
         await self._say({"text": f"{text.strip()} ", "context_id": sentence.context, "flush": True})
 
     async def _leave(self, sentence: _Sentence) -> None:
@@ -233,7 +262,7 @@ class _SocketSpeech(Speech):
 
     def _hear(self, data: bytes) -> None:
         try:
-            message = _message.decode(data)
+            message = read_message(data)
         except msgspec.MsgspecError:
             self._end(garbage(self._by))
             return
@@ -242,9 +271,10 @@ class _SocketSpeech(Speech):
         elif sentence := self._sentences.get(message.contextId or ""):
             self._advance(sentence, message)
 
-    def _advance(self, sentence: _Sentence, message: _Message) -> None:
-        if message.audio and not sentence.left:
-            sentence.pieces.put_nowait(message.audio)
+    def _advance(self, sentence: _Sentence, message: Message) -> None:
+        if not sentence.left:
+            for piece in sentence.said.take_message(message):
+                sentence.pieces.put_nowait(piece)
         if message.isFinal:
             sentence.pieces.put_nowait(_END)
             self._drop(sentence)

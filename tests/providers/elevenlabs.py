@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -54,11 +55,17 @@ ELEVENLABS_CONNECT = ELEVENLABS.route("connect", Kind.HANDSHAKE)
 ELEVENLABS_SPEAK = ELEVENLABS.route("speak", Kind.VOICE)
 """An answer is the speech of one flushed text of a context."""
 ELEVENLABS_STREAM = ELEVENLABS.route("stream", Kind.RAW_VOICE)
+ELEVENLABS_TIMED = ELEVENLABS.route("timed", Kind.VOICE)
+"""The same in lines of JSON, with the times of the characters."""
 ELEVENLABS_VOICES = ELEVENLABS.route("voices")
 ELEVENLABS_MODELS = ELEVENLABS.route("models")
 
 RACHEL = "21m00Tcm4TlvDq8ikWAM"
 VOICES = {RACHEL: "Rachel", "pNInz6obpgDQGcFmaJgB": "Adam", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
+VALUES: Mapping[str, Mapping[str, Any]] = {
+    "voice": {"voice": "Adam"},
+    "pronunciation_dictionary_locators": {"pronunciation_dictionary_locators": ["names:v1"]},
+}
 TURNS = (
     Turn(
         Role.TTS,
@@ -66,7 +73,16 @@ TURNS = (
         ELEVENLABS_CONNECT,
         ELEVENLABS_SPEAK,
         tells_nothing=False,
-        values={"voice": {"voice": "Adam"}},
+        values=VALUES,
+    ),
+    Turn(
+        Role.TTS,
+        "elevenlabs",
+        ELEVENLABS_TIMED,
+        options={"transport": "http"},
+        variant="http",
+        values=VALUES,
+        unseen={"enable_ssml_parsing": "only a socket has it"},
     ),
 )
 MODELS = ("eleven_multilingual_v2", "eleven_flash_v2_5", "eleven_turbo_v2_5")
@@ -80,6 +96,7 @@ BUFFERED_CHARS = (120, 160, 250, 290)
 def add_routes(app: web.Application) -> None:
     app.router.add_get("/v1/text-to-speech/{voice}/multi-stream-input", converse)
     app.router.add_post("/v1/text-to-speech/{voice}/stream", stream)
+    app.router.add_post("/v1/text-to-speech/{voice}/stream/with-timestamps", stream_timed)
     app.router.add_get("/v1/voices", list_voices)
     app.router.add_get("/v2/voices", list_voices)
     add_shared(app, "GET", "/v1/models", list_models, has_header("xi-api-key"))
@@ -110,15 +127,54 @@ async def list_voices(request: web.Request) -> web.StreamResponse:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     async with received(request, ELEVENLABS_STREAM, _key(request)) as (backstage, recorded):
-        body = recorded.body = await request.json()
-        audio_format = _format(request.query)
-        if request.match_info["voice"] not in VOICES:
-            raise refusal(ELEVENLABS, 404, message=_unknown_voice(request))
-        behaviour = await enter(backstage, recorded, body.get("text", ""))
-        speed = float((body.get("voice_settings") or {}).get("speed") or 1.0)
-        audio = _encoded(backstage.voice(body.get("text", ""), FORMATS[audio_format], behaviour, speed), audio_format)
-        pieces = chunks(audio, _bytes_per_second(audio_format))
-        return await send(request, recorded, behaviour, Answer("audio/pcm", pieces))
+        asked = await _asked(request, backstage, recorded)
+        return await send(request, recorded, asked.behaviour, Answer("audio/pcm", asked.pieces))
+
+
+async def stream_timed(request: web.Request) -> web.StreamResponse:
+    async with received(request, ELEVENLABS_TIMED, _key(request)) as (backstage, recorded):
+        asked = await _asked(request, backstage, recorded)
+        lines = [f"{json.dumps(line)}\n".encode() for line in _timed(asked)]
+        return await send(request, recorded, asked.behaviour, Answer("application/json", lines, garbage=b"{\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be said in one answer over HTTP."""
+
+    text: str
+    pieces: list[bytes]
+    behaviour: Behaviour
+
+
+async def _asked(request: web.Request, backstage: Backstage, recorded: Recorded) -> Asked:
+    body = recorded.body = await request.json()
+    audio_format = _format(request.query)
+    if request.match_info["voice"] not in VOICES:
+        raise refusal(ELEVENLABS, 404, message=_unknown_voice(request))
+    if not isinstance(text := body.get("text"), str) or not text.strip():
+        raise refusal(ELEVENLABS, 422, message="text: Field required")
+    behaviour = await enter(backstage, recorded, text)
+    speed = float((body.get("voice_settings") or {}).get("speed") or 1.0)
+    audio = _encoded(backstage.voice(text, FORMATS[audio_format], behaviour, speed), audio_format)
+    return Asked(text, chunks(audio, _bytes_per_second(audio_format)), behaviour)
+
+
+def _timed(asked: Asked) -> Iterator[Mapping[str, Any]]:
+    """Times are those of the whole answer, as the service tells them."""
+    for place, piece in enumerate(asked.pieces):
+        chars = list(_share(asked.text, place, len(asked.pieces)))
+        starts = [(place + at / len(chars)) * CHUNK_MS / 1000 for at in range(len(chars))]
+        ends = [(place + (at + 1) / len(chars)) * CHUNK_MS / 1000 for at in range(len(chars))]
+        times = {"character_start_times_seconds": starts, "character_end_times_seconds": ends}
+        alignment = {"characters": chars, **times} if chars else None
+        audio = base64.b64encode(piece).decode()
+        yield {"audio_base64": audio, "alignment": alignment, "normalized_alignment": alignment}
+
+
+def _share(text: str, place: int, places: int) -> str:
+    """The characters that are said in one of so many pieces."""
+    return text[len(text) * place // places : len(text) * (place + 1) // places]
 
 
 def _format(query: Mapping[str, str]) -> str:
@@ -308,8 +364,8 @@ def _messages(pcm: bytes, audio_format: str, aligned: str) -> tuple[str, ...]:
     pieces = chunks(_encoded(pcm, audio_format), _bytes_per_second(audio_format))
     messages = []
     for place, piece in enumerate(pieces):
-        share = range(len(aligned) * place // len(pieces), len(aligned) * (place + 1) // len(pieces))
-        alignment = _alignment([aligned[char] for char in share]) if share else None
+        share = _share(aligned, place, len(pieces))
+        alignment = _alignment(list(share)) if share else None
         message = {"audio": base64.b64encode(piece).decode(), "isFinal": None}
         messages.append(json.dumps({**message, "normalizedAlignment": alignment, "alignment": alignment})[:-1])
     return tuple(messages)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from connectors_app import line
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base import ErrorKind, ProviderError, Role, Spoken
 from tests.connectors_app.turns import break_connections, made_with, sockets
 from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, RACHEL
 from tests.providers.standins import StandIns
@@ -26,7 +26,7 @@ async def session(environ: dict[str, str]) -> AsyncIterator[Any]:
 
 
 async def said(speech: Any, text: str) -> bytes:
-    return b"".join([pcm async for pcm in speech.speak(text)])
+    return b"".join([piece async for piece in speech.speak(text) if not isinstance(piece, Spoken)])
 
 
 async def orders(stand_ins: StandIns, wanted: str) -> list[Any]:
