@@ -64,6 +64,14 @@ def from_code(by: Connector, code: str) -> ProviderError:
     return ProviderError(kind, f"{_say(by, kind)} ({code or 'no reason given'})")
 
 
+def in_stream(by: Connector, error: Any) -> ProviderError:
+    """An error object inside a stream: some servers put the status there that they could no longer send."""
+    status = _under(error, "code")
+    if isinstance(status, int) and 400 <= status <= 599:
+        return from_status(by, status, body={"error": error})
+    return from_code(by, error_code({"error": error}))
+
+
 @contextmanager
 def told_by_http(by: Connector) -> Iterator[None]:
     """Around aiohttp requests and sockets."""

@@ -1,8 +1,7 @@
-"""The OpenAI HTTP API in its three roles, for OpenAI itself and for every endpoint that speaks the same."""
+"""The OpenAI HTTP API: its client, speech and transcriptions, for OpenAI and every endpoint that speaks the same."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,23 +12,17 @@ from connectors_app.base import (
     Connector,
     Credentials,
     ErrorKind,
-    Finished,
-    LanguageModel,
-    Message,
     Options,
     ProviderError,
     Recognition,
     Recognizer,
-    Said,
     Speech,
-    Tool,
     Transcript,
     Voice,
 )
 from connectors_app.clients import IDLE_SECONDS, Shared
-from connectors_app.failures import cut, error_code, from_code, garbage, told_by_sdk
+from connectors_app.failures import garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
-from connectors_app.sse import drain, events
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -37,8 +30,6 @@ if TYPE_CHECKING:
 LANGUAGE = r"^(auto|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"
 SHORTEST_SECONDS = 0.1
 """OpenAI refuses audio that is shorter than this."""
-AFTERMATH_SECONDS = 0.5
-"""How long token counts and the response's end may take after the answer is complete."""
 
 
 def _make(credentials: Credentials) -> "AsyncOpenAI":
@@ -69,7 +60,11 @@ CLIENTS: Shared["AsyncOpenAI"] = Shared(_open, _close)
 
 
 class OpenAIConnector(Connector):
-    """What the three roles share: the client of the credential."""
+    """What the roles share: the client of the credential."""
+
+    def headers(self) -> dict[str, str]:
+        """What every request has besides the usual."""
+        return {}
 
     async def warm(self) -> None:
         await self.check()
@@ -79,131 +74,10 @@ class OpenAIConnector(Connector):
         import openai
 
         with told_by_sdk(self, openai):
-            await client.models.with_raw_response.list()
+            await client.models.with_raw_response.list(extra_headers=self.headers())
 
     async def close(self) -> None:
         await CLIENTS.leave(self)
-
-
-# -- language model --------------------------------------------------------------------------------------
-
-
-class ChatOptions(Options):
-    model: str = Field("gpt-4o", min_length=1, description="Name of the model")
-    temperature: float | None = Field(0.7, ge=0, le=2, description="Higher is more varied; null leaves it out")
-    max_tokens: int | None = Field(1000, ge=1, le=128_000, description="Longest answer; null leaves it out")
-    max_completion_tokens: int | None = Field(
-        None, ge=1, le=128_000, description="Replaces max_tokens for models that reason"
-    )
-    top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words that are considered")
-    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Against repeating the same words")
-    presence_penalty: float | None = Field(None, ge=-2, le=2, description="Towards new subjects")
-    seed: int | None = Field(None, description="The same seed gives the same answer where the provider can")
-    stop: tuple[str, ...] | None = Field(None, max_length=4, description="Texts at which the answer ends")
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
-        None, description="Only for models that reason"
-    )
-
-    def request(self) -> dict[str, Any]:
-        values = self.model_dump(exclude_none=True)
-        if self.max_completion_tokens:
-            values.pop("max_tokens", None)
-        return values
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
-DONE = b"[DONE]"
-
-
-@dataclass(slots=True)
-class _Ending:
-    reason: str = ""
-    usage: _Usage | None = None
-
-
-class ChatModel(OpenAIConnector, LanguageModel):
-    """Chat completions, streamed. The stream is read raw: the SDK's own parsing takes five times as long a token."""
-
-    Options: ClassVar[type[ChatOptions]] = ChatOptions
-    options: ChatOptions
-
-    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
-        client = await CLIENTS.take(self)
-        import openai
-
-        request: Any = {
-            **self.options.request(),
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        with told_by_sdk(self, openai):
-            async with (
-                client.chat.completions.with_streaming_response.create(**request) as response,
-                aclosing(events(response.iter_bytes())) as stream,
-            ):
-                ending = _Ending()
-                async with aclosing(self._texts(stream, ending)) as texts:
-                    async for text in texts:
-                        yield text
-                if not ending.reason:
-                    raise cut(self)
-                with suppress(ProviderError), told_by_sdk(self, openai):
-                    await self._count(stream, ending)
-                usage = ending.usage or _Usage()
-                yield Finished(ending.reason, usage.prompt_tokens, usage.completion_tokens)
-                with suppress(ProviderError), told_by_sdk(self, openai):
-                    await drain(stream, AFTERMATH_SECONDS)
-
-    async def _texts(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> AsyncGenerator[str, None]:
-        while not ending.reason and (data := await anext(stream, None)):
-            if data == DONE:
-                ending.reason = "stop"
-                return
-            chunk = self._parse(data)
-            ending.usage = chunk.usage or ending.usage
-            for choice in chunk.choices[:1]:
-                ending.reason = choice.finish_reason or ""
-                if choice.delta.content:
-                    yield choice.delta.content
-
-    async def _count(self, stream: AsyncGenerator[bytes, None], ending: _Ending) -> None:
-        """The token counts come after the answer, which is complete without them, whatever happens now."""
-        try:
-            async with asyncio.timeout(AFTERMATH_SECONDS):
-                while not ending.usage and (data := await anext(stream, DONE)) != DONE:
-                    ending.usage = self._parse(data).usage
-        except TimeoutError:
-            return
-
-    def _parse(self, data: bytes) -> _Chunk:
-        try:
-            chunk = _chunk.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
-        if chunk.error is not None:
-            raise from_code(self, error_code({"error": chunk.error}))
-        return chunk
 
 
 # -- text to speech --------------------------------------------------------------------------------------
@@ -240,7 +114,8 @@ class _HttpSpeech(Speech):
         client = await CLIENTS.take(self._model)
         import openai
 
-        request: Any = {**self._model.options.request(), "input": text, "response_format": "pcm"}
+        asked = {"input": text, "response_format": "pcm", "extra_headers": self._model.headers()}
+        request: Any = {**self._model.options.request(), **asked}
         empty = True
         with told_by_sdk(self._model, openai):
             async with client.audio.speech.with_streaming_response.create(**request) as response:
@@ -289,7 +164,8 @@ class TranscriptionModel(OpenAIConnector, Recognizer):
         client = await CLIENTS.take(self)
         import openai
 
-        request: Any = {**self.options.request(), "file": ("utterance.wav", as_wav(pcm, rate), "audio/wav")}
+        upload = ("utterance.wav", as_wav(pcm, rate), "audio/wav")
+        request: Any = {**self.options.request(), "file": upload, "extra_headers": self.headers()}
         with told_by_sdk(self, openai):
             response = await client.audio.transcriptions.with_raw_response.create(**request)
         return self._read(response.content)

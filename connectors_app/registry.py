@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from inspect import isabstract
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 
 from connectors_app import providers
-from connectors_app.base import Connector, Options, Role
+from connectors_app.base import Connector, Door, Options, Role
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class DuplicateConnector(Exception):
 class UnknownConnector(LookupError):
     """No provider of this name plays this role; the message lists those that do."""
 
-    def __init__(self, role: Role, slug: str) -> None:
+    def __init__(self, role: Role | Door, slug: str) -> None:
         super().__init__(f"no {role} provider is named “{slug}”; there are: {', '.join(names(role))}")
 
 
@@ -40,7 +40,7 @@ class Problem:
 # -- the providers ---------------------------------------------------------------------------------------
 
 
-def get(role: Role, slug: str) -> type[Connector]:
+def get(role: Role | Door, slug: str) -> type[Connector]:
     """Raises UnknownConnector."""
     try:
         return _connectors()[role, slug]
@@ -48,35 +48,42 @@ def get(role: Role, slug: str) -> type[Connector]:
         raise UnknownConnector(role, slug) from None
 
 
-def names(role: Role) -> tuple[str, ...]:
+def names(role: Role | Door) -> tuple[str, ...]:
     return tuple(sorted(slug for found, slug in _connectors() if found is role))
 
 
-def usable(role: Role, environ: Mapping[str, str]) -> tuple[str, ...]:
+def usable(role: Role | Door, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The providers whose settings are all there."""
     return tuple(slug for slug in names(role) if not get(role, slug).missing_settings(environ))
 
 
-def missing(role: Role, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def missing(role: Role | Door, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The providers that cannot be used yet, with the environment names that each still needs."""
     wanted = {slug: get(role, slug).missing_settings(environ) for slug in names(role)}
     return {slug: settings for slug, settings in wanted.items() if settings}
 
 
 def with_credentials() -> dict[str, type[Connector]]:
-    """By slug: the providers that take a key. A provider's roles declare the same settings, so one stands for all."""
-    found = {slug: connector for (_, slug), connector in sorted(_connectors().items()) if connector.key_setting}
+    """By slug: the providers for which a workspace may have a key of its own.
+
+    A provider's roles declare the same settings, so one stands for all.
+    """
+    found = {
+        slug: connector
+        for (_, slug), connector in sorted(_connectors().items())
+        if connector.key_setting and connector.is_for_workspaces
+    }
     return dict(sorted(found.items(), key=lambda one: one[1].label.casefold()))
 
 
 @cache
-def _connectors() -> dict[tuple[Role, str], type[Connector]]:
+def _connectors() -> dict[tuple[Role | Door, str], type[Connector]]:
     return collect(_modules(providers))
 
 
-def collect(modules: Iterator[ModuleType]) -> dict[tuple[Role, str], type[Connector]]:
+def collect(modules: Iterator[ModuleType]) -> dict[tuple[Role | Door, str], type[Connector]]:
     """Every concrete Connector that the modules define; raises DuplicateConnector."""
-    found: dict[tuple[Role, str], type[Connector]] = {}
+    found: dict[tuple[Role | Door, str], type[Connector]] = {}
     for module in modules:
         for connector in _defined_in(module):
             key = (connector.role, connector.slug)
@@ -118,21 +125,41 @@ def make_options(connector: type[Connector], values: Mapping[str, Any]) -> Optio
 
 
 def _is_keyed(order: Sequence[str], config: Mapping[str, Any]) -> bool:
-    """Keyed by provider names: no option is an object, so one object is enough to tell."""
-    return any(slug in config for slug in order) or any(isinstance(value, Mapping) for value in config.values())
+    """Keyed by provider names: an object that cannot be an option's value is enough to tell."""
+    objects = {name for name, value in config.items() if isinstance(value, Mapping)}
+    return any(slug in config for slug in order) or not objects <= _mapped_options()
+
+
+@cache
+def _mapped_options() -> frozenset[str]:
+    """Names of options that are objects themselves, such as headers."""
+    found = (field for cls in _connectors().values() for field in cls.Options.model_fields.items())
+    return frozenset(name for name, field in found if get_origin(field.annotation) in (dict, Mapping))
 
 
 # -- checking a document ---------------------------------------------------------------------------------
 
 
 def check_connectors(connectors: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the names and options of the speech and language providers in `connectors`."""
+    """What is wrong with the providers in `connectors`: the names of speech and language, everybody's options.
+
+    The names of transports are checked where sessions are opened: there are some without a provider.
+    """
     problems: list[Problem] = []
-    for role in Role:
+    for role in (*Role, *Door):
         entry = connectors.get(role)
         if isinstance(entry, Mapping):
-            problems += _check_role(role, entry)
+            problems += _check_door(role, entry) if isinstance(role, Door) else _check_role(role, entry)
     return problems
+
+
+def _check_door(door: Door, entry: Mapping[str, Any]) -> list[Problem]:
+    slug, config = entry.get("primary", ""), entry.get("config") or {}
+    if not isinstance(slug, str) or not isinstance(config, Mapping):
+        return []
+    path = f"connectors.{door}.config"
+    place = f"{path}.{slug}" if _is_keyed([slug], config) else path
+    return _check_options(door, slug, options_by_provider([slug], config).get(slug, {}), place)
 
 
 def _check_role(role: Role, entry: Mapping[str, Any]) -> list[Problem]:
@@ -158,7 +185,7 @@ def _check_config(role: Role, order: list[str], config: Mapping[str, Any], path:
     return problems + [Problem(f"{path}.{slug}", _say_unknown(role, slug)) for slug in unknown]
 
 
-def _check_options(role: Role, slug: str, values: object, path: str) -> list[Problem]:
+def _check_options(role: Role | Door, slug: str, values: object, path: str) -> list[Problem]:
     if slug not in names(role):
         return []
     if not isinstance(values, Mapping):

@@ -1,17 +1,32 @@
 """Anthropic: the Messages API, streamed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import Credentials, Finished, LanguageModel, Message, Options, ProviderError, Said, Tool
+from connectors_app.base import (
+    AnyOptions,
+    Credentials,
+    Finished,
+    LanguageModel,
+    Message,
+    Options,
+    ProviderError,
+    Said,
+    Tool,
+    ToolCall,
+    as_asked,
+)
+from connectors_app.calls import Drafts
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, from_code, garbage, told_by_sdk
 from connectors_app.sse import drain, events
+from connectors_app.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -20,6 +35,17 @@ AFTERMATH_SECONDS = 0.5
 """How long the response's end may take after the answer is complete."""
 CALL_BEGINS = {"role": "user", "content": "(The conversation begins.)"}
 """The API wants the first message from the user; an agent that greets speaks first."""
+
+MODELS = [
+    "claude-sonnet-5",
+    "claude-haiku-4-5",
+    "claude-opus-5",
+    "claude-3-opus",
+    "claude-3-sonnet",
+    "claude-3-haiku",
+    "claude-3-5-sonnet",
+]
+"""Suggestions only: any name is sent as it is."""
 
 
 def _make(credentials: Credentials) -> "AsyncAnthropic":
@@ -50,31 +76,69 @@ CLIENTS: Shared["AsyncAnthropic"] = Shared(_open, _close)
 
 
 class AnthropicOptions(Options):
-    model: str = Field("claude-haiku-4-5", min_length=1, description="Name of the model")
-    max_tokens: int = Field(1000, ge=1, le=64_000, description="Longest answer")
+    model: str = Field("claude-haiku-4-5", min_length=1, description="Name of the model", examples=MODELS)
+    max_tokens: int = Field(1000, ge=1, le=128_000, description="Longest answer; counts what the model thinks, too")
     stop_sequences: tuple[str, ...] | None = Field(None, max_length=8, description="Texts at which the answer ends")
     temperature: float | None = Field(None, ge=0, le=1, description="Higher is more varied; not for the newest models")
     top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words; not for the newest models")
     top_k: int | None = Field(None, ge=1, le=500, description="Number of likely words; not for the newest models")
+    thinking: Literal["disabled", "adaptive"] | None = Field(
+        None, description="Whether it may think before it answers, where the model lets you choose"
+    )
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(
+        None, description="How thorough it is; “low” answers soonest. Not for every model"
+    )
+    cache: Literal["5m", "1h"] | None = Field(
+        None, description="Keep what was asked at the provider so long: long prompts are read faster, and cheaper"
+    )
+    service_tier: Literal["auto", "standard_only"] | None = Field(None, description="Whether to use a paid priority")
 
     def request(self) -> dict[str, Any]:
         """The SDK has no names any more for what only older models take."""
-        sampling = {"temperature", "top_p", "top_k"}
-        usual = self.model_dump(exclude_none=True, exclude=sampling)
-        return {**usual, "extra_body": self.model_dump(exclude_none=True, include=sampling)}
+        plain = {"model", "max_tokens", "stop_sequences", "service_tier"}
+        request = self.model_dump(exclude_none=True, include=plain)
+        request["extra_body"] = self.model_dump(exclude_none=True, include={"temperature", "top_p", "top_k"})
+        if self.thinking:
+            request["thinking"] = {"type": self.thinking}
+        if self.effort:
+            request["output_config"] = {"effort": self.effort}
+        if self.cache:
+            request["cache_control"] = {"type": "ephemeral", "ttl": self.cache}
+        return request
+
+
+# -- what is answered ------------------------------------------------------------------------------------
 
 
 class _Counts(msgspec.Struct):
     input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
+
+    @property
+    def read(self) -> int:
+        """Those from the cache are counted apart."""
+        return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
 
 class _Start(msgspec.Struct):
     usage: _Counts = msgspec.field(default_factory=_Counts)
 
 
+class _Block(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+    name: str = ""
+    data: str = ""
+
+
 class _Delta(msgspec.Struct):
+    type: str = ""
     text: str = ""
+    partial_json: str = ""
+    thinking: str = ""
+    signature: str = ""
     stop_reason: str | None = None
 
 
@@ -84,13 +148,68 @@ class _Error(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str = ""
+    index: int = 0
     message: _Start = msgspec.field(default_factory=_Start)
+    content_block: _Block = msgspec.field(default_factory=_Block)
     delta: _Delta = msgspec.field(default_factory=_Delta)
     usage: _Counts = msgspec.field(default_factory=_Counts)
     error: _Error = msgspec.field(default_factory=_Error)
 
 
 _event = msgspec.json.Decoder(_Event)
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tools",
+    "refusal": "filtered",
+}
+
+
+class _Answer:
+    """What is known of an answer beside its text."""
+
+    def __init__(self, model: "Claude") -> None:
+        self.thoughts: dict[int, dict[str, str]] = {}
+        self._model = model
+        self._drafts = Drafts(model)
+        self._read = self._written = 0
+        self._reason = ""
+
+    def read(self, event: _Event) -> list[ToolCall]:
+        """The calls that are complete with it."""
+        self._read = event.message.usage.read or self._read
+        self._written = event.usage.output_tokens or self._written
+        self._reason = event.delta.stop_reason or self._reason
+        match event.type:
+            case "content_block_start":
+                self._begin(event.index, event.content_block)
+            case "content_block_delta" if event.delta.type == "input_json_delta":
+                self._drafts.add(event.index, "", "", event.delta.partial_json)
+            case "content_block_delta" if event.index in self.thoughts:
+                self._think(self.thoughts[event.index], event.delta)
+            case "content_block_stop":
+                return self._drafts.take(event.index)
+        return []
+
+    def finished(self) -> Finished:
+        """Raises ProviderError when a call is not complete."""
+        self._drafts.expect_none()
+        return Finished(_REASONS.get(self._reason, self._reason), self._read, self._written)
+
+    def _begin(self, index: int, block: _Block) -> None:
+        match block.type:
+            case "tool_use":
+                self._drafts.add(index, block.id, block.name, "")
+            case "thinking":
+                self.thoughts[index] = {"type": "thinking", "thinking": "", "signature": ""}
+            case "redacted_thinking":
+                self.thoughts[index] = {"type": "redacted_thinking", "data": block.data}
+
+    def _think(self, thought: dict[str, str], delta: _Delta) -> None:
+        thought["thinking"] += delta.thinking
+        thought["signature"] += delta.signature
 
 
 class Claude(LanguageModel):
@@ -101,6 +220,10 @@ class Claude(LanguageModel):
     default_base_url = "https://api.anthropic.com"
     Options = AnthropicOptions
     options: AnthropicOptions
+
+    def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
+        super().__init__(options, credentials)
+        self._thoughts = Thoughts()
 
     async def warm(self) -> None:
         await self.check()
@@ -115,32 +238,48 @@ class Claude(LanguageModel):
     async def close(self) -> None:
         await CLIENTS.leave(self)
 
+    def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+        request = {**self.options.request(), "messages": self._conversation(messages), "stream": True}
+        if system := _system(messages):
+            request["system"] = system
+        if tools:
+            request["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+                for tool in tools
+            ]
+        return request
+
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         client = await CLIENTS.take(self)
         import anthropic
 
-        request: Any = {**self.options.request(), **_conversation(messages), "stream": True}
+        request: Any = self.request(messages, tools)
         with told_by_sdk(self, anthropic):
             async with (
                 client.messages.with_streaming_response.create(**request) as response,
                 aclosing(events(response.iter_bytes())) as stream,
             ):
-                read = tokens = 0
-                reason = ""
+                answer = _Answer(self)
                 async for data in stream:
                     event = self._parse(data)
+                    for call in answer.read(event):
+                        self._keep(call, answer)
+                        yield call
                     if event.delta.text:
                         yield event.delta.text
-                    read = event.message.usage.input_tokens or read
-                    tokens = event.usage.output_tokens or tokens
-                    reason = event.delta.stop_reason or reason
                     if event.type == "message_stop":
                         break
                 else:
                     raise cut(self)
-                yield Finished(reason, read, tokens)
+                yield answer.finished()
                 with suppress(ProviderError), told_by_sdk(self, anthropic):
                     await drain(stream, AFTERMATH_SECONDS)
+
+    def _keep(self, call: ToolCall, answer: _Answer) -> None:
+        """With the first call that follows them."""
+        if answer.thoughts:
+            self._thoughts.keep(call.id, list(answer.thoughts.values()))
+            answer.thoughts = {}
 
     def _parse(self, data: bytes) -> _Event:
         try:
@@ -151,15 +290,47 @@ class Claude(LanguageModel):
             raise from_code(self, event.error.type)
         return event
 
+    # -- what is asked -----------------------------------------------------------------------------------
 
-def _conversation(messages: Sequence[Message]) -> dict[str, Any]:
-    """The system prompt has its own place; empty messages are refused."""
-    system = "\n\n".join(message.content for message in messages if message.role == "system" and message.content)
-    said = [
-        {"role": message.role, "content": message.content}
-        for message in messages
-        if message.role != "system" and message.content.strip()
-    ]
-    if not said or said[0]["role"] != "user":
-        said.insert(0, CALL_BEGINS)
-    return {"messages": said, "system": system} if system else {"messages": said}
+    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """The results of calls must be the first that follows them, all in one message. Empty ones are refused."""
+        said: list[dict[str, Any]] = []
+        for message in as_asked([one for one in messages if one.content.strip() or one.calls or one.call]):
+            if message.role == "system":
+                continue
+            if message.call is None:
+                said.append({"role": message.role, "content": self._content(message)})
+            elif said and _is_results(said[-1]):
+                said[-1]["content"].append(_result(message.call, message.content))
+            else:
+                said.append({"role": "user", "content": [_result(message.call, message.content)]})
+        return said if said and said[0]["role"] == "user" else [CALL_BEGINS, *said]
+
+    def _content(self, message: Message) -> str | list[dict[str, Any]]:
+        if not message.calls:
+            return message.content
+        thoughts = [block for blocks in self._thoughts.of(message.calls) for block in blocks]
+        text = [{"type": "text", "text": message.content}] if message.content.strip() else []
+        uses = [
+            {"type": "tool_use", "id": _id(call), "name": call.name, "input": dict(call.arguments)}
+            for call in message.calls
+        ]
+        return [*thoughts, *text, *uses]
+
+
+def _result(call: ToolCall, content: str) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": _id(call), "content": content}
+
+
+def _is_results(message: Mapping[str, Any]) -> bool:
+    return message["role"] == "user" and isinstance(message["content"], list)
+
+
+def _id(call: ToolCall) -> str:
+    """Another provider's may have characters that are refused here."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", call.id)
+
+
+def _system(messages: Sequence[Message]) -> str:
+    """The system prompt has its own place."""
+    return "\n\n".join(message.content for message in messages if message.role == "system" and message.content)

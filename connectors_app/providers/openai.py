@@ -1,6 +1,7 @@
 """OpenAI: Whisper transcriptions, chat completions and speech."""
 
-from connectors_app.openai_api import ChatModel, SpeechModel, TranscriptionModel
+from connectors_app.openai_api import SpeechModel, TranscriptionModel
+from connectors_app.openai_chat import ChatModel
 
 BASE_URL = "https://api.openai.com/v1"
 

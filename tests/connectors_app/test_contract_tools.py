@@ -14,7 +14,7 @@ from tests.providers.routes import Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
 
-WITHOUT = {"openai", "custom", "anthropic"}
+WITHOUT: set[str] = set()
 """Models that cannot be given tools yet."""
 PARAMETERS = {
     "type": "object",

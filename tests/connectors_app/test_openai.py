@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from connectors_app import openai_api
+from connectors_app import openai_chat
 from connectors_app.base import ErrorKind, Finished, ProviderError, Role
 from tests.connectors_app.turns import made, reply_of
 
@@ -68,7 +68,7 @@ async def test_an_error_inside_the_stream_is_told() -> None:
 
 
 async def test_token_counts_are_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_api, "AFTERMATH_SECONDS", 0.0)
+    monkeypatch.setattr(openai_chat, "AFTERMATH_SECONDS", 0.0)
     async with answering(TOKEN, FINISH, USAGE, DONE) as environ, made(Role.LLM, "custom", environ) as model:
         *_, end = await reply_of(model)
     assert isinstance(end, Finished) and end.reason == "stop"
