@@ -1,7 +1,7 @@
 """Azure Speech: text to speech by its REST API, one request a sentence, streamed as it is spoken."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Literal, Self
 from xml.sax.saxutils import escape, quoteattr
@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 import msgspec
 from pydantic import Field, model_validator
 
-from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Setting, Speech, Voice
+from connectors_app.azure_api import AzureConnector
+from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import HTTP
 from connectors_app.failures import expect_ok, garbage, told_by_http
 from connectors_app.samples import whole_samples
@@ -105,29 +106,11 @@ class _KnownVoice(msgspec.Struct, rename="pascal"):
 _voices = msgspec.json.Decoder(list[_KnownVoice])
 
 
-class AzureVoice(Voice):
-    slug = "azure"
-    label = "Azure Speech"
-    key_setting = "AZURE_SPEECH_KEY"
-    base_url_setting = "AZURE_SPEECH_BASE_URL"
-    more_settings = (Setting("AZURE_SPEECH_REGION", "Region", "[a-z0-9]{2,40}", "Such as westeurope."),)
+class AzureVoice(AzureConnector, Voice):
+    service = "tts"
     Options = AzureOptions
     options: AzureOptions
     _full_name = ""
-
-    @classmethod
-    def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
-        found = cls.credentials_from(environ)
-        wanted = {"AZURE_SPEECH_KEY": found.api_key, "AZURE_SPEECH_REGION": found.base_url}
-        return tuple(name for name, value in wanted.items() if not value)
-
-    @classmethod
-    def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
-        """`AZURE_API_KEY` and `AZURE_REGION` are older names of the same settings."""
-        key = environ.get("AZURE_SPEECH_KEY") or environ.get("AZURE_API_KEY", "")
-        region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
-        base_url = environ.get("AZURE_SPEECH_BASE_URL") or _address(region.strip())
-        return Credentials(key.strip(), base_url.strip().rstrip("/"))
 
     @property
     def model(self) -> str:
@@ -158,16 +141,13 @@ class AzureVoice(Voice):
         client = await HTTP.take(self)
         url = f"{self.credentials.base_url}/cognitiveservices/voices/list"
         with told_by_http(self):
-            async with client.get(url, headers=self._headers()) as response:
+            async with client.get(url, headers=self.headers()) as response:
                 await expect_ok(self, response)
                 body = await response.read()
         try:
             return _voices.decode(body)
         except msgspec.MsgspecError:
             raise garbage(self) from None
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
 
     def open(self, rate: int) -> Speech:
         return _HttpSpeech(self, min((r for r in FORMATS if r >= rate), default=max(FORMATS)))
@@ -176,19 +156,12 @@ class AzureVoice(Voice):
         ssml = self.options.ssml(text, await self.full_name())
         client = await HTTP.take(self)
         url = f"{self.credentials.base_url}/cognitiveservices/v1"
-        headers = {**self._headers(), "Content-Type": "application/ssml+xml", "X-Microsoft-OutputFormat": FORMATS[rate]}
+        headers = {**self.headers(), "Content-Type": "application/ssml+xml", "X-Microsoft-OutputFormat": FORMATS[rate]}
         with told_by_http(self):
             async with client.post(url, data=ssml.encode(), headers=headers) as response:
                 await expect_ok(self, response)
                 async for piece in response.content.iter_any():
                     yield piece
-
-    def _headers(self) -> dict[str, str]:
-        return {"Ocp-Apim-Subscription-Key": self.credentials.api_key, "User-Agent": "MeshAG"}
-
-
-def _address(region: str) -> str:
-    return f"https://{region}.tts.speech.microsoft.com" if region else ""
 
 
 class _HttpSpeech(Speech):

@@ -1,0 +1,41 @@
+"""What Azure Speech's roles share: one key and one region, each role at a host of its own."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from connectors_app.base import Connector, Credentials, Setting
+from connectors_app.clients import HTTP
+
+
+class AzureConnector(Connector):
+    slug = "azure"
+    label = "Azure Speech"
+    key_setting = "AZURE_SPEECH_KEY"
+    base_url_setting = "AZURE_SPEECH_BASE_URL"
+    more_settings = (Setting("AZURE_SPEECH_REGION", "Region", "[a-z0-9]{2,40}", "Such as westeurope."),)
+    service: ClassVar[str]
+    """As the role is named in its host."""
+
+    @classmethod
+    def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
+        found = cls.credentials_from(environ)
+        wanted = {"AZURE_SPEECH_KEY": found.api_key, "AZURE_SPEECH_REGION": found.base_url}
+        return tuple(name for name, value in wanted.items() if not value)
+
+    @classmethod
+    def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
+        """`AZURE_API_KEY` and `AZURE_REGION` are older names of the same settings."""
+        key = environ.get("AZURE_SPEECH_KEY") or environ.get("AZURE_API_KEY", "")
+        region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
+        base_url = environ.get("AZURE_SPEECH_BASE_URL") or cls._address(region.strip())
+        return Credentials(key.strip(), base_url.strip().rstrip("/"))
+
+    async def close(self) -> None:
+        await HTTP.leave(self)
+
+    def headers(self) -> dict[str, str]:
+        return {"Ocp-Apim-Subscription-Key": self.credentials.api_key, "User-Agent": "MeshAG"}
+
+    @classmethod
+    def _address(cls, region: str) -> str:
+        return f"https://{region}.{cls.service}.speech.microsoft.com" if region else ""
