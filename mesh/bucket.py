@@ -58,14 +58,23 @@ class Bucket:
 
         Raises Outdated, else BusError: then it is not known whether the value was stored.
         """
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
-        answer = json.loads(await self._bus.request(self._prefix + key, value, within=WITHIN, headers=headers))
+        try:
+            answer = await self._put(key, value, after)
+        except NobodyThere:
+            await self._create()
+            answer = await self._put(key, value, after)
         error = answer.get("error")
         if error is None:
             return int(answer["seq"])
         if error.get("err_code") == WRONG_LAST_SEQUENCE:
             raise Outdated(key)
         raise BusError(str(error.get("description", error)))
+
+    async def _put(self, key: str, value: bytes, after: int) -> dict[str, Any]:
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+        sent = await self._bus.request(self._prefix + key, value, within=WITHIN, headers=headers)
+        answer: dict[str, Any] = json.loads(sent)
+        return answer
 
     async def get(self, key: str) -> Kept | None:
         """Raises BusError."""
@@ -117,11 +126,15 @@ class Bucket:
         body = {"subjects_filter": f"{self._prefix}{under}.>"}
         answer = await self._call("STREAM.INFO", body)
         if _error_code(answer) == NO_SUCH_STREAM:
-            await self._call("STREAM.CREATE", self._config())
+            await self._create()
             answer = await self._call("STREAM.INFO", body)
         if "error" in answer:
             raise BusError(str(answer["error"].get("description")))
         return answer
+
+    async def _create(self) -> None:
+        """Of several that do so at once one makes it, and the others find it made."""
+        await self._call("STREAM.CREATE", self._config())
 
     def _config(self) -> dict[str, Any]:
         """A bucket as every NATS client knows them, and republished."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.25
 """Seconds between looks, while something is out, whether its rest is over and a session here uses it."""
+TRIES = 4
+"""To write an entry that others write too."""
 AGAIN = 1.0
 """Seconds before what the bus did not take is told again."""
 
@@ -66,7 +68,7 @@ class Outages:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._bucket.follow(self._role, self._take, self._emptied))
+            self._tasks.create_task(self._bucket.follow(self._role, self._hear, self._emptied))
             while True:
                 self._stirred.clear()
                 self._look()
@@ -117,7 +119,7 @@ class Outages:
     async def _write(self, breaker: Breaker) -> None:
         """Until the shared entry says what is known here, or another worker's says something else. Raises BusError."""
         key = breaker.target.key
-        while True:
+        for _ in range(TRIES):
             version = breaker.version
             entry = msgspec.json.encode(breaker.entry(self._clock(), by=self._worker))
             try:
@@ -127,23 +129,29 @@ class Outages:
                 await self._take_theirs(breaker)
             if not breaker.is_news:
                 return
+        raise Outdated(key)
 
     async def _take_theirs(self, breaker: Breaker) -> None:
         theirs = await self._bucket.get(breaker.target.key)
-        if theirs is None or theirs.revision < breaker.revision:  # the bucket is another one
+        if theirs is None:  # it has been forgotten, or the bucket is another one
             breaker.forget_revision()
-        if theirs:
-            self._take(theirs)
+        if theirs and not self._take(theirs):
+            breaker.revision = theirs.revision  # what nobody can read is written over
 
     # -- what this worker hears of others -----------------------------------------------------------------
 
-    def _take(self, kept: Kept) -> None:
+    def _hear(self, kept: Kept) -> None:
+        self._take(kept)
+
+    def _take(self, kept: Kept) -> bool:
+        """Whether it could be read."""
         try:
             entry = msgspec.json.decode(kept.value, type=Entry)
         except msgspec.MsgspecError as error:
             log.warning("unreadable state of a provider", extra={"key": kept.key, "error": str(error)})
-            return
+            return False
         self._breakers.take(kept.key, entry, kept.revision, age=kept.age)
+        return True
 
     def _emptied(self) -> None:
         for breaker in self._breakers:
@@ -155,9 +163,15 @@ class Outages:
     async def _probe(self, breaker: Breaker, connector: Connector) -> None:
         """Unless another worker does, which the compare-and-set tells. While NATS is away this one asks for itself."""
         async with self._pool.using(connector):
-            breaker.begin_probe(self._worker, self._clock())
-            with suppress(BusError):
+            if not breaker.may_probe(now := self._clock()):  # no longer: another one was as quick as this task
+                return
+            breaker.begin_probe(self._worker, now)
+            try:
                 await self._write(breaker)
+            except Outdated:
+                return
+            except BusError:
+                pass
             if breaker.prober != self._worker:
                 return
             started = self._clock()
