@@ -1,9 +1,10 @@
 """Clients that the connectors of one credential share, so that their connections stay open between turns."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -63,3 +64,13 @@ HTTP: Shared[aiohttp.ClientSession] = Shared(_open_http, aiohttp.ClientSession.c
 def socket_url(base_url: str) -> str:
     """http becomes ws, https becomes wss."""
     return "ws" + base_url.removeprefix("http") if base_url.startswith("http") else base_url
+
+
+def query_of(values: Mapping[str, Any]) -> str:
+    """What is not set and what is empty is left out; a list is a parameter that is repeated."""
+    told = {name: _in_query(value) for name, value in values.items() if value not in (None, (), [])}
+    return urlencode(told, doseq=True)
+
+
+def _in_query(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

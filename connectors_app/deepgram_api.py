@@ -1,11 +1,10 @@
-"""What all of Deepgram's APIs have in common: the key, the address, and how options stand in a query."""
+"""What all of Deepgram's APIs have in common: the key and the address."""
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from connectors_app.base import Connector
-from connectors_app.clients import HTTP, socket_url
+from connectors_app.clients import HTTP, query_of, socket_url
 from connectors_app.failures import expect_ok, told_by_http
 from connectors_app.line import Socket, dial
 
@@ -32,18 +31,8 @@ class DeepgramConnector(Connector):
 
     async def connect(self, path: str, query: Mapping[str, Any]) -> Socket:
         client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}{path}?{as_query(query)}"
+        url = f"{socket_url(self.credentials.base_url)}{path}?{query_of(query)}"
         return await dial(client, url, self.headers())
 
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Token {self.credentials.api_key}"}
-
-
-def as_query(values: Mapping[str, Any]) -> str:
-    """What is not set and what is empty is left out; a list is a parameter that is repeated."""
-    told = {name: _in_query(value) for name, value in values.items() if value not in (None, (), [])}
-    return urlencode(told, doseq=True)
-
-
-def _in_query(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
