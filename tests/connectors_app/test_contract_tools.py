@@ -14,8 +14,6 @@ from tests.providers.routes import Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
 
-WITHOUT: set[str] = set()
-"""Models that cannot be given tools yet."""
 PARAMETERS = {
     "type": "object",
     "properties": {
@@ -34,12 +32,7 @@ def asking(text: str) -> tuple[Message, ...]:
     return (Message("system", "Be kind."), Message("user", text))
 
 
-def can(turn: Turn) -> object:
-    missing = pytest.mark.skip(reason=f"{turn} cannot be given tools yet")
-    return pytest.param(turn, marks=missing if turn.slug in WITHOUT else (), id=str(turn))
-
-
-GIVEN_TOOLS = pytest.mark.parametrize("turn", [can(turn) for turn in on_wire(Role.LLM)])
+GIVEN_TOOLS = pytest.mark.parametrize("turn", on_wire(Role.LLM), ids=str)
 
 
 async def said(
