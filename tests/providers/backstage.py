@@ -89,11 +89,13 @@ class Backstage:
         brain: Brain = answer_last_user,
         ms_per_char: float = tones.MS_PER_CHAR,
         going_on: GoingOn = GoingOn.EXACTLY,
+        by_word: bool = False,
     ) -> None:
         self.ears = ears
         self.brain = brain
         self.ms_per_char = ms_per_char
         self.going_on = going_on
+        self.by_word = by_word
         self.steering = Steering()
         self.requests: deque[Recorded] = deque(maxlen=20_000)
         self.news = News()
@@ -123,8 +125,14 @@ class Backstage:
         """The text as s16le mono; `speed` as providers count it, 2.0 is twice as fast."""
         if behaviour.fault is Fault.EMPTY:
             return b""
-        pcm = _spoken(text, rate, self.ms_per_char / speed)
+        pcm = _spoken(text, rate, self.ms_per_char / speed, self.by_word)
         return bytes(len(pcm)) if behaviour.fault is Fault.SILENCE else pcm
+
+    def char_times(self, text: str, pcm_ms: float, speed: float = 1.0) -> list[float]:
+        """When each character of a text begins in its speech of this length, and when the last one ends, in ms."""
+        if not self.by_word:
+            return [pcm_ms * place / max(len(text), 1) for place in range(len(text) + 1)]
+        return _char_times(text, pcm_ms, self.ms_per_char / speed)
 
 
 BACKSTAGE = web.AppKey("backstage", Backstage)
@@ -287,5 +295,18 @@ def _joined(values: MultiMapping[str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _spoken(text: str, rate: int, ms_per_char: float) -> bytes:
-    return tones.encode(text, rate, ms_per_char)
+def _spoken(text: str, rate: int, ms_per_char: float, by_word: bool) -> bytes:
+    return (tones.encode_words if by_word else tones.encode)(text, rate, ms_per_char)
+
+
+def _char_times(text: str, pcm_ms: float, ms_per_char: float) -> list[float]:
+    """Evenly within each word; the silence after it belongs to the space."""
+    times: list[float] = []
+    before = 0
+    for at, begin, end in tones.word_times(text, ms_per_char):
+        start = at - len(text[:at].split()[-1])
+        times += [float(before)] * (start - len(times))
+        times += [begin + (end - begin) * place / (at - start) for place in range(at - start)]
+        before = end
+    times += [float(before)] * (len(text) - len(times))
+    return [*times, pcm_ms if text[-1:].isspace() else before]

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,6 +144,7 @@ class Asked:
 
     text: str
     pieces: list[bytes]
+    times: list[float]
     behaviour: Behaviour
 
 
@@ -156,25 +157,42 @@ async def _asked(request: web.Request, backstage: Backstage, recorded: Recorded)
         raise refusal(ELEVENLABS, 422, message="text: Field required")
     behaviour = await enter(backstage, recorded, text)
     speed = float((body.get("voice_settings") or {}).get("speed") or 1.0)
-    audio = _encoded(backstage.voice(text, FORMATS[audio_format], behaviour, speed), audio_format)
-    return Asked(text, chunks(audio, _bytes_per_second(audio_format)), behaviour)
+    pcm = backstage.voice(text, FORMATS[audio_format], behaviour, speed)
+    times = backstage.char_times(text, len(pcm) / 2 / FORMATS[audio_format] * 1000, speed)
+    pieces = chunks(_encoded(pcm, audio_format), _bytes_per_second(audio_format))
+    return Asked(text, pieces, times, behaviour)
 
 
 def _timed(asked: Asked) -> Iterator[Mapping[str, Any]]:
     """Times are those of the whole answer, as the service tells them."""
-    for place, piece in enumerate(asked.pieces):
-        chars = list(_share(asked.text, place, len(asked.pieces)))
-        starts = [(place + at / len(chars)) * CHUNK_MS / 1000 for at in range(len(chars))]
-        ends = [(place + (at + 1) / len(chars)) * CHUNK_MS / 1000 for at in range(len(chars))]
-        times = {"character_start_times_seconds": starts, "character_end_times_seconds": ends}
-        alignment = {"characters": chars, **times} if chars else None
+    for piece, chars in zip(asked.pieces, _shares(asked.text, asked.times, len(asked.pieces)), strict=True):
+        alignment = {
+            "characters": [char.text for char in chars],
+            "character_start_times_seconds": [char.start / 1000 for char in chars],
+            "character_end_times_seconds": [char.end / 1000 for char in chars],
+        }
+        told = alignment if chars else None
         audio = base64.b64encode(piece).decode()
-        yield {"audio_base64": audio, "alignment": alignment, "normalized_alignment": alignment}
+        yield {"audio_base64": audio, "alignment": told, "normalized_alignment": told}
 
 
-def _share(text: str, place: int, places: int) -> str:
-    """The characters that are said in one of so many pieces."""
-    return text[len(text) * place // places : len(text) * (place + 1) // places]
+@dataclass(frozen=True, slots=True)
+class Char:
+    """When one is said, in ms from the beginning of the answer."""
+
+    text: str
+    start: float
+    end: float
+
+
+def _shares(text: str, times: Sequence[float], count: int) -> list[list[Char]]:
+    """The characters that begin in each of so many pieces; the last one has the rest."""
+    shares: list[list[Char]] = [[] for _ in range(count)]
+    if shares:
+        for place, char in enumerate(text):
+            share = min(int(times[place] / CHUNK_MS), count - 1)
+            shares[share].append(Char(char, times[place], times[place + 1]))
+    return shares
 
 
 def _format(query: Mapping[str, str]) -> str:
@@ -355,24 +373,26 @@ class Conversation:
 
     def _pieces(self, text: str, behaviour: Behaviour, speed: float) -> tuple[str, ...]:
         pcm = self._backstage.voice(text, FORMATS[self._format], behaviour, speed)
-        return _messages(pcm, self._format, text if self._aligned else "")
+        times = self._backstage.char_times(text, len(pcm) / 2 / FORMATS[self._format] * 1000, speed)
+        return _messages(pcm, self._format, text if self._aligned else "", tuple(times))
 
 
 @lru_cache(maxsize=256)
-def _messages(pcm: bytes, audio_format: str, aligned: str) -> tuple[str, ...]:
+def _messages(pcm: bytes, audio_format: str, aligned: str, times: tuple[float, ...]) -> tuple[str, ...]:
     """Audio as messages that lack only their context; `aligned` is the text whose times they tell, if they do."""
     pieces = chunks(_encoded(pcm, audio_format), _bytes_per_second(audio_format))
     messages = []
-    for place, piece in enumerate(pieces):
-        share = _share(aligned, place, len(pieces))
-        alignment = _alignment(list(share)) if share else None
+    for place, (piece, chars) in enumerate(zip(pieces, _shares(aligned, times, len(pieces)), strict=True)):
+        alignment = _alignment(chars, place * CHUNK_MS) if chars else None
         message = {"audio": base64.b64encode(piece).decode(), "isFinal": None}
         messages.append(json.dumps({**message, "normalizedAlignment": alignment, "alignment": alignment})[:-1])
     return tuple(messages)
 
 
-def _alignment(chars: list[str]) -> dict[str, list[Any]]:
+def _alignment(chars: list[Char], before: float) -> dict[str, list[Any]]:
     """Times are relative to the chunk, as the service tells them."""
-    step = CHUNK_MS / len(chars)
-    starts = [round(place * step) for place in range(len(chars))]
-    return {"chars": chars, "charStartTimesMs": starts, "charDurationsMs": [round(step)] * len(chars)}
+    return {
+        "chars": [char.text for char in chars],
+        "charStartTimesMs": [round(char.start - before) for char in chars],
+        "charDurationsMs": [round(char.end) - round(char.start) for char in chars],
+    }

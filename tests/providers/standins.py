@@ -43,6 +43,8 @@ class Setting(BaseModel):
     utterances: tuple[str, ...] = speech.UTTERANCES
     ms_per_char: float = Field(default=tones.MS_PER_CHAR, gt=0)
     going_on: GoingOn = GoingOn.EXACTLY
+    by_word: bool = False
+    """Each word of a voice can be told: `tones.words`, `accounts.account`."""
 
 
 class StandIns:
@@ -56,9 +58,10 @@ class StandIns:
         brain: Brain = answer_last_user,
         ms_per_char: float = tones.MS_PER_CHAR,
         going_on: GoingOn = GoingOn.EXACTLY,
+        by_word: bool = False,
         deepgram_idle_seconds: float = DEEPGRAM_IDLE_SECONDS,
     ) -> None:
-        self.backstage = Backstage(_ears(tuple(utterances)), brain, ms_per_char, going_on)
+        self.backstage = Backstage(_ears(tuple(utterances)), brain, ms_per_char, going_on, by_word)
         self.url = ""
         self._port = port
         app = application(self.backstage)

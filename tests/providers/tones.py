@@ -4,6 +4,8 @@ A sentence is a head (start marks, the 32-bit hash of its text, a check), a body
 lasts as long as a person would speak, and a foot (end marks, the length of the body, a check). Every symbol is 20 ms of
 one tone between 0.6 and 2.9 kHz, so it survives µ-law at 8 kHz and any resampling. A lost, doubled or misplaced piece
 breaks the cycle or the length; inserted silence is bridged and counted.
+
+By word, the same is done with each word, in a shorter form, so that what two voices made of one sentence can be told.
 """
 
 import re
@@ -22,8 +24,6 @@ HOPS = 4
 TONES = 100 * np.arange(6, 30)
 START_A, START_B, END_A, END_B = 16, 17, 18, 19
 CARRIERS = (20, 21, 22, 23)
-HEAD = 12
-FOOT = 6
 AMPLITUDE = 9000
 QUIET = 250.0
 """Root mean square under which a look is silence."""
@@ -35,6 +35,30 @@ LONGEST_BODY = 0xFFF
 PATIENCE = 1000 // SYMBOL_MS * HOPS
 """Looks of silence after which an unfinished sentence is over."""
 LONGEST_SPAN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How many symbols of a head and a foot carry what."""
+
+    hash: int
+    check: int
+    length: int
+
+    @property
+    def head(self) -> int:
+        return 2 + self.hash + self.check
+
+    @property
+    def foot(self) -> int:
+        return 2 + self.length + 1
+
+    def value(self, text: str) -> int:
+        return text_hash(text) & (1 << 4 * self.hash) - 1 or 1
+
+
+SENTENCE = Form(hash=8, check=2, length=3)
+WORD = Form(hash=4, check=0, length=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +92,39 @@ def encode(text: str, rate: int, ms_per_char: float = MS_PER_CHAR) -> bytes:
     return _waves(rate)[symbols].tobytes() if symbols else b""
 
 
+def encode_words(text: str, rate: int, ms_per_char: float = MS_PER_CHAR) -> bytes:
+    """The same, each word by itself and 20 ms of silence after it."""
+    symbols: list[int] = []
+    for sentence in sentences(text):
+        for word in sentence.split():
+            symbols += [*_word_symbols(word, ms_per_char), -1]
+        symbols += [-1] * (PAUSE_SYMBOLS - 1)
+    return _waves(rate)[symbols].tobytes() if symbols else b""
+
+
+def word_times(text: str, ms_per_char: float = MS_PER_CHAR) -> list[tuple[int, int, int]]:
+    """For each word of a text that is spoken by word: the character at which it ends, its first ms and its last."""
+    found: list[tuple[int, int, int]] = []
+    at = ms = 0
+    for sentence in sentences(text):
+        for word in sentence.split():
+            at = text.index(word, at) + len(word)
+            end = ms + SYMBOL_MS * len(_word_symbols(word, ms_per_char))
+            found.append((at, ms, end))
+            ms = end + SYMBOL_MS
+        ms += SYMBOL_MS * (PAUSE_SYMBOLS - 1)
+    return found
+
+
 def decode(pcm: bytes, rate: int) -> list[Heard]:
     """Every sentence of a recording, in order."""
     decoder = Decoder(rate)
+    return decoder.feed(pcm) + decoder.finish()
+
+
+def words(pcm: bytes, rate: int) -> list[Heard]:
+    """Every word of a recording that was spoken by word, in order."""
+    decoder = Decoder(rate, WORD)
     return decoder.feed(pcm) + decoder.finish()
 
 
@@ -102,9 +156,10 @@ _SILENCE = _Look(-1, 0.0, 0.0)
 
 
 class Decoder:
-    """Finds sentences in audio as it comes."""
+    """Finds sentences, or words, in audio as it comes."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, form: Form = SENTENCE) -> None:
+        self._form = form
         self._symbol = rate * SYMBOL_MS // 1000
         self._hop = self._symbol // HOPS
         self._basis = _basis(rate)
@@ -214,15 +269,16 @@ class Decoder:
         """Head, body and foot of a sentence that begins near this look; returns where to go on."""
         place = begin = yield from self._clearest(at, START_A)
         read: list[int] = []
-        for _ in range(HEAD - 1):
+        form = self._form
+        for _ in range(form.head - 1):
             place, tone = yield from self._symbol_near(place + HOPS, PATIENCE)
             if tone is None or (tone >= START_A and read) or (tone != START_B and not read):
                 self._hear(0, False, begin, place, 0)
                 return max(place, begin + HOPS)
             read.append(tone)
-        value = _number(read[1:9])
-        intact = _check(value) == _number(read[9:])
-        gap = place - begin - (HEAD - 1) * HOPS
+        value = _number(read[1 : 1 + form.hash])
+        intact = read[1 + form.hash :] == _digits(_check(value), form.check)
+        gap = place - begin - (form.head - 1) * HOPS
         return (yield from self._body(begin, place + HOPS, value if intact else 0, intact=intact, gap=gap))
 
     def _body(self, begin: int, at: int, value: int, *, intact: bool, gap: int = 0) -> Generator[None, None, int]:
@@ -246,7 +302,7 @@ class Decoder:
     def _foot(self, begin: int, at: int, value: int, count: int, gap: int) -> Generator[None, None, int]:
         place = at
         read: list[int] = []
-        for _ in range(FOOT - 1):
+        for _ in range(self._form.foot - 1):
             before = place
             place, tone = yield from self._symbol_near(before + HOPS, PATIENCE)
             if tone is None or tone == START_A:
@@ -254,7 +310,7 @@ class Decoder:
                 return place
             gap += place - before - HOPS
             read.append(tone)
-        whole = read == [END_B, *_foot_digits(value, count)] if count >= 0 else False
+        whole = read == [END_B, *_foot_digits(value, count, self._form)] if count >= 0 else False
         self._hear(value, whole, begin, place + HOPS, gap)
         return place + HOPS
 
@@ -283,16 +339,25 @@ def _check(value: int) -> int:
     return zlib.crc32(value.to_bytes(4, "big")) & 0xFF
 
 
-def _foot_digits(value: int, body: int) -> list[int]:
-    return [*_digits(body, 3), (_check(value) ^ body ^ body >> 4 ^ body >> 8) & 0xF]
+def _foot_digits(value: int, body: int, form: Form) -> list[int]:
+    return [*_digits(body, form.length), (_check(value) ^ body ^ body >> 4 ^ body >> 8) & 0xF]
 
 
 def _sentence_symbols(sentence: str, ms_per_char: float) -> list[int]:
-    value = text_hash(sentence)
-    body = round(len(sentence) * ms_per_char / SYMBOL_MS) - HEAD - FOOT
-    body = min(max(body, 1), LONGEST_BODY)
-    head = [START_A, START_B, *_digits(value, 8), *_digits(_check(value), 2)]
-    return [*head, *(CARRIERS[place % 4] for place in range(body)), END_A, END_B, *_foot_digits(value, body)]
+    return _symbols(sentence, round(len(sentence) * ms_per_char / SYMBOL_MS), SENTENCE)
+
+
+def _word_symbols(word: str, ms_per_char: float) -> list[int]:
+    """The silence after it stands for the space."""
+    return _symbols(word, round((len(word) + 1) * ms_per_char / SYMBOL_MS) - 1, WORD)
+
+
+def _symbols(text: str, count: int, form: Form) -> list[int]:
+    """So many of them, or as many as it takes."""
+    value = form.value(text)
+    body = min(max(count - form.head - form.foot, 1), LONGEST_BODY)
+    head = [START_A, START_B, *_digits(value, form.hash), *_digits(_check(value), form.check)]
+    return [*head, *(CARRIERS[place % 4] for place in range(body)), END_A, END_B, *_foot_digits(value, body, form)]
 
 
 @lru_cache
