@@ -16,11 +16,13 @@ from connectors_app import registry
 from connectors_app.base import (
     Connector,
     Credentials,
+    Door,
     ErrorKind,
     LanguageModel,
     ProviderError,
     Recognizer,
     Role,
+    RoomService,
     Sealed,
     Voice,
 )
@@ -113,7 +115,7 @@ class Chain(Generic[C]):
         self.connectors = ()
 
 
-Key = tuple[Role, str, str, Credentials]
+Key = tuple[Role | Door, str, str, Credentials]
 NONE = Sealed()
 
 
@@ -155,6 +157,10 @@ class Pool:
 
     def voices(self, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[Voice]:
         return cast(Chain[Voice], self._chain(Role.TTS, order, config, sealed))
+
+    def rooms(self, slug: str, config: Mapping[str, Any], sealed: Sealed = NONE) -> Chain[RoomService]:
+        """The one service that has a session's room: another one has another room."""
+        return cast(Chain[RoomService], self._chain(Door.TRANSPORT, [slug], config, sealed))
 
     async def warm(self, role: Role) -> dict[str, ProviderError]:
         """Warm every usable provider of a role with its default options; the answer names those that failed."""
@@ -247,7 +253,9 @@ class Pool:
         for connector in list(self._users):
             await self._forget(connector)
 
-    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed) -> Chain[Connector]:
+    def _chain(
+        self, role: Role | Door, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed
+    ) -> Chain[Connector]:
         options = registry.options_by_provider(order, config)
         connectors: list[Connector] = []
         skipped: list[Attempt] = []
@@ -261,7 +269,7 @@ class Pool:
             self._idle.pop(connector, None)
         return Chain(self, connectors, skipped)
 
-    def _connector(self, role: Role, slug: str, values: Mapping[str, Any], sealed: Sealed) -> Connector:
+    def _connector(self, role: Role | Door, slug: str, values: Mapping[str, Any], sealed: Sealed) -> Connector:
         cls, credentials = self._configured(role, slug, sealed)
         try:
             options = registry.make_options(cls, values)
@@ -276,7 +284,7 @@ class Pool:
                 self._warm_meanwhile(connector)
         return self._connectors[key]
 
-    def _configured(self, role: Role, slug: str, sealed: Sealed) -> tuple[type[Connector], Credentials]:
+    def _configured(self, role: Role | Door, slug: str, sealed: Sealed) -> tuple[type[Connector], Credentials]:
         try:
             cls = registry.get(role, slug)
         except registry.UnknownConnector as error:
