@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import inf
 
 from connectors_app.asking import Deadlines, Pace, Turns, in_time
 from connectors_app.base import (
@@ -63,6 +64,7 @@ async def answer(
     for model in turns:
         started, begun = time.monotonic(), False
         try:
+            draft.begin(deadlines.sentence if not turns.is_last else inf)
             async with aclosing(_attempt(chain, model, messages, deadlines, report, tools, draft)) as pieces:
                 async for piece in pieces:
                     begun = True
@@ -89,7 +91,6 @@ async def _attempt(
     asked = [*messages, Message("assistant", " ".join(draft.said))] if draft.said else messages
     bill = _Bill(model, asked, report)
     calls: list[ToolCall] = []  # a broken attempt's are forgotten
-    draft.begin()
     try:
         pace = Pace("first token", deadlines.first_token, deadlines.stall)
         async with aclosing(in_time(model.reply(asked, tools), pace)) as items:
@@ -124,8 +125,10 @@ class _Draft:
         self.said = said
         self.begin()
 
-    def begin(self) -> None:
-        """Another model goes on after what stands."""
+    def begin(self, patience: float = inf) -> None:
+        """A model goes on after what stands. `patience`: seconds for a sentence, counted from its first token."""
+        self._patience = patience
+        self._since = inf
         self._sentences = Sentences()
         self._continuation = Continuation(self.said)
         self.is_shown = False
@@ -133,12 +136,17 @@ class _Draft:
 
     def add(self, text: str) -> list[Piece]:
         """What may be a repetition is not shown before it is known to be none."""
+        now = time.monotonic()
+        self._since = min(self._since, now)
         was_decided = self._continuation.is_decided
         pieces: list[Piece] = [text] if was_decided else []
         self.is_shown = self.is_shown or was_decided
         for sentence in self._sentences.feed(text):
             pieces += self._stand(self._continuation.feed(sentence))
             self.is_shown = was_decided and bool(self._sentences.rest.strip())
+            self._since = now
+        if now - self._since > self._patience:
+            raise ProviderError(ErrorKind.TIMEOUT, f"made no sentence within {self._patience:g} s")
         return pieces
 
     def end(self) -> list[Piece]:

@@ -87,7 +87,8 @@ class Speaking:
         pace = Pace("audio", self._deadlines.first_audio, self._deadlines.stall)
         is_ordered = True  # a sentence that is broken off has been ordered whole
         try:
-            async with aclosing(in_time(self._sound(voice, progress), pace)) as pieces:
+            sound = in_time(self._sound(voice, progress), pace, worth=lambda pcm: len(pcm) / 2 / progress.rate)
+            async with aclosing(sound) as pieces:
                 async for pcm in pieces:
                     if resampler is None:
                         resampler = Resampler(progress.rate, self._rate)

@@ -26,7 +26,7 @@ from connectors_app.base import (
 from connectors_app.breaker import Breakers, Rules
 from connectors_app.pool import Attempt, Chain, Pool
 
-HASTY = Deadlines(first_token=0.05, first_audio=0.05, transcript=0.05, stall=0.05)
+HASTY = Deadlines(first_token=0.05, first_audio=0.05, transcript=0.05, stall=0.05, sentence=0.1)
 NEVER = object()
 """In a script: here the provider falls silent."""
 

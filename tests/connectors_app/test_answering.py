@@ -1,7 +1,7 @@
 """Language models in order: deadlines, fallback also in the middle of a reply, and cancellation."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -152,6 +152,24 @@ async def test_the_only_provider_is_asked_once_more(told: Told) -> None:
 async def test_after_a_takeover_the_rest_is_said(told: Told) -> None:
     model = ScriptedModel("first", *tokens(" ".join(STORY)), DONE)
     assert await sentences(chain_of(model), told, said=STORY[:2]) == STORY[2:]
+
+
+class Trickling(ScriptedModel):
+    async def play(self, asked: Any) -> AsyncIterator[Any]:
+        async for item in super().play(asked):
+            await asyncio.sleep(0.01)
+            yield item
+
+
+async def test_a_model_that_trickles_is_left(told: Told) -> None:
+    """No pause is too long, but the sentence takes for ever."""
+    first = Trickling("first", *["a "] * 1000)
+    assert await sentences(chain_of(first, ScriptedModel("second", "Hi.", DONE)), told) == ["Hi."]
+    assert told.failures == [("first", ErrorKind.TIMEOUT)]
+
+
+async def test_a_slow_model_is_heard_out_when_it_is_the_only_one(told: Told) -> None:
+    assert await sentences(chain_of(Trickling("first", *["a "] * 12, DONE)), told) == ["a" + " a" * 11]
 
 
 async def test_calls_of_a_broken_attempt_are_forgotten(told: Told) -> None:

@@ -1,5 +1,7 @@
 """Voices in order: deadlines, fallback also in the middle of a sentence, and cancellation."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -124,6 +126,20 @@ async def test_speech_without_end_is_cut(told: Told) -> None:
     first, second = ScriptedVoice("first", *[SECOND] * 60), ScriptedVoice("second", PCM)
     assert len(await speak(chain_of(first, second), told)) < 10 * len(SECOND)
     assert told.failures == [("first", ErrorKind.BROKEN)] and not second.asked
+
+
+class Trickling(ScriptedVoice):
+    async def play(self, asked: Any) -> AsyncIterator[Any]:
+        async for item in super().play(asked):
+            await asyncio.sleep(0.01)
+            yield item
+
+
+async def test_a_voice_slower_than_the_ear_is_left(told: Told) -> None:
+    """10 ms for each millisecond of audio."""
+    second = ScriptedVoice("second", SECOND, SECOND)
+    await speak(chain_of(Trickling("first", *[b"\x00\x10" * 8] * 1000), second), told, text=SENTENCE)
+    assert told.failures == [("first", ErrorKind.TIMEOUT)] and second.asked == [SENTENCE]
 
 
 async def test_a_file_is_no_audio(told: Told) -> None:

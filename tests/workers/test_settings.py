@@ -114,6 +114,6 @@ def test_data_is_kept_in_the_checkout() -> None:
 
 def test_deadlines_are_the_runners_own() -> None:
     settings, runner = read(MESHAG_FIRST_TOKEN_SECONDS="4.5", MESHAG_STALL_SECONDS=""), Deadlines()
-    known = (settings.first_audio_seconds, settings.transcript_seconds, settings.stall_seconds)
-    assert known == (runner.first_audio, runner.transcript, runner.stall)
+    names = ("first_audio", "transcript", "stall", "sentence", "silence")
+    assert [getattr(settings, f"{name}_seconds") for name in names] == [getattr(runner, name) for name in names]
     assert settings.first_token_seconds == 4.5
