@@ -72,3 +72,9 @@ class Sentences:
 
     def _is_list_number(self, word: str) -> bool:
         return word.isdigit() and self._rest.lstrip().startswith(word + ".")
+
+
+def sentences_of(text: str) -> list[str]:
+    """Of a text that is whole."""
+    cut = Sentences()
+    return cut.feed(text) + cut.flush()

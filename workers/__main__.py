@@ -121,9 +121,11 @@ def _maker(stage: Stage) -> Callable[[Seat], StageActor]:
 
             return Answering
         case _:
+            from workers.apology import Prepared
             from workers.tts import Voicing
 
-            return Voicing
+            prepared = Prepared()
+            return lambda seat: Voicing(seat, prepared)
 
 
 async def _stage(stage: Stage, worker: str, settings: Settings, sealing: Sealing, port: int | None) -> None:
@@ -177,6 +179,8 @@ def _deadlines(settings: Settings) -> Deadlines:
         first_audio=settings.first_audio_seconds,
         transcript=settings.transcript_seconds,
         stall=settings.stall_seconds,
+        sentence=settings.sentence_seconds,
+        silence=settings.silence_seconds,
     )
 
 

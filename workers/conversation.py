@@ -8,7 +8,7 @@ from mesh import events, turns
 from mesh.config import AgentConfig
 from mesh.playout import Spoken
 from mesh.routing import Routes
-from mesh.sentences import Sentences
+from mesh.sentences import sentences_of
 from mesh.subjects import Stage
 from workers.metrics import Metrics
 from workers.microphone import Microphone
@@ -149,8 +149,7 @@ class Conversation:
 
     def _announce(self, turn: int, generation: int, words: str) -> None:
         """Sentence by sentence: the first is heard sooner, and what was heard is known."""
-        cut = Sentences()
-        sentences = cut.feed(words) + cut.flush()
+        sentences = sentences_of(words)
         self._playout.begin(generation)
         for number, text in enumerate(sentences):
             sentence = events.ReplySentence(turn=turn, generation=generation, sentence=number, text=text)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 
 from connectors_app.base import Voice
@@ -23,6 +23,7 @@ from mesh.events import (
     TurnEnded,
 )
 from mesh.subjects import Stage
+from workers.apology import LAST_RESORT, Apology, InAdvance, Prepared, Voices
 from workers.stage import Reporting, Seat, StageActor, explain
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ AHEAD = 20.0
 """Seconds of speech that may be made before they are heard: a long reply does not fill anybody's memory."""
 PIECE = 0.2
 """Seconds of audio in one message at most."""
+FIRST_WORDS = 5.0
+"""Seconds that the apology's preparation waits for the greeting to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,15 @@ class _Sentence:
 class Voicing(StageActor):
     """One session's voice. Sentences of an older generation are dropped, also in the middle of a word."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, prepared: Prepared | None = None) -> None:
         super().__init__(seat)
+        self._prepared = prepared or Prepared()
+        self._apology = self._make_apology()
+        self._preparing: asyncio.Task[None] | None = None
+        self._has_spoken = asyncio.Event()
         self._generation = 0
+        self._given_up = 0
+        """The last generation of which nobody could say a sentence: no more of it is asked for."""
         self._waiting: deque[_Sentence] = deque()
         self._stirred = asyncio.Event()
         self._made: dict[int, int] = {}
@@ -74,8 +83,37 @@ class Voicing(StageActor):
         )
         self._chain = chain
 
+    def _make_apology(self) -> Apology:
+        config, seat = self.config, self.seat
+        voices = Voices(
+            pool=seat.pool,
+            deadlines=seat.deadlines,
+            rate=seat.claim.rate,
+            order=config.chain("tts"),
+            options=self.provider_options("tts"),
+            credentials=self.credentials,
+            last_resort=config.options("tts", LAST_RESORT),
+        )
+        return Apology(self._prepared, voices, config.apology if self.routes.transport_plays else "")
+
+    def _prepare_apology(self) -> None:
+        if self._preparing:
+            self._preparing.cancel()
+        self._preparing = self.tasks.create_task(self._prepare(self._apology))
+
+    async def _prepare(self, apology: Apology) -> None:
+        """After the greeting, which must not wait for it."""
+        if self.config.greeting and not self.seat.claim.generation:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_WORDS):
+                    await self._has_spoken.wait()
+        await apology.prepare(InAdvance(self, "tts"))
+
     def configured(self) -> None:
         self._speaking = None  # made anew before the next sentence
+        self._apology = self._make_apology()
+        if self.is_live:
+            self._prepare_apology()
 
     def receive(self, stored: Stored) -> None:
         match stored.event:
@@ -98,11 +136,12 @@ class Voicing(StageActor):
         first = (self.seat.claim.generation, self.seat.claim.unfinished)
         self._waiting = deque(s for s in self._waiting if (s.generation, s.number) >= first)
         self._start()
+        self._prepare_apology()
 
     def _hear(self, sentence: ReplySentence, stage: str) -> None:
         if stage == Stage.LLM and not self.routes.tts_speaks("llm"):
             return
-        if sentence.generation < self._generation:
+        if sentence.generation < self._generation or sentence.generation <= self._given_up:
             return
         if sentence.generation > self._generation:
             self._begin(sentence.generation)
@@ -135,17 +174,15 @@ class Voicing(StageActor):
                 await self._stirred.wait()
 
     async def _speak(self, sentence: _Sentence) -> None:
-        if self._speaking is None:
-            await self._resources.aclose()
-            await self._open_voice()
-        assert self._speaking is not None
         report = Reporting(self, "tts", sentence.turn, sentence.generation)
         out = _Out(self, sentence)
         try:
-            async with aclosing(self._speaking.speak(sentence.text, report)) as pieces:
-                async for pcm in pieces:
-                    await out.add(pcm)
+            if sentence.text in self._apology.sentences:
+                await out.add(await self._apology.audio(sentence.text, report))
+            else:
+                await self._voice(sentence, out, report)
         except AllFailed as error:
+            self._give_up(sentence.generation)
             self.post(
                 SentenceFailed(
                     turn=sentence.turn,
@@ -156,6 +193,22 @@ class Voicing(StageActor):
             )
         await out.end()
         self._made[sentence.number] = out.position
+        self._has_spoken.set()
+
+    async def _voice(self, sentence: _Sentence, out: "_Out", report: Reporting) -> None:
+        if self._speaking is None:
+            await self._resources.aclose()
+            await self._open_voice()
+        assert self._speaking is not None
+        async with aclosing(self._speaking.speak(sentence.text, report)) as pieces:
+            async for pcm in pieces:
+                await out.add(pcm)
+
+    def _give_up(self, generation: int) -> None:
+        """The transport has the apology said instead of the rest."""
+        if self._apology.sentences:
+            self._given_up = generation
+            self._waiting.clear()
 
     def next_sequence(self) -> int:
         self._sequence += 1

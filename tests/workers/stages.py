@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import Connector, Role, Sealed
+from connectors_app.base import Connector, Sealed
 from connectors_app.pool import Chain, Pool
 from mesh.bus import Bus, Writer
 from mesh.config import parse
@@ -120,17 +120,17 @@ class Given(Pool):
         super().__init__({})
         self._given = connectors
 
-    def _chain(self, role: Role, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed) -> Chain[Connector]:
+    def _chain(self, role: Any, order: Sequence[str], config: Mapping[str, Any], sealed: Sealed) -> Chain[Connector]:
         given = self._given if order else ()
         for connector in given:
             self._users[connector] = self._users.get(connector, 0) + 1
         return Chain(self, given, ())
 
 
-async def begin_session(bus: Bus) -> str:
+async def begin_session(bus: Bus, *, apology: str = "", **changes: Any) -> str:
     """A session that is in the stream alone."""
     session = str(uuid4())
-    config = document()
+    config = document(apology=apology, **changes)
     parse(config)
     writer = await bus.take_fence(session, Stage.SESSION, owner="transport")
     await writer.append(SessionCreated(workspace="w", config=config, revision="1", transport="websocket"))
