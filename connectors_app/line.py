@@ -37,8 +37,9 @@ async def dial(client: aiohttp.ClientSession, url: str, headers: Mapping[str, st
 class Line:
     """Opens its socket in the background and hands over what comes in; `send` waits until it is open.
 
-    `on_open` and `on_end` tell of each socket, `on_message` gets each text message. None of them waits. What
-    `keepalive` says is sent every so many seconds; an empty text is not.
+    `on_open` and `on_end` tell of each socket, `on_message` gets each message, but those in binary go to
+    `on_binary` where there is one. None of them waits. What `keepalive` says is sent every so many seconds; an empty
+    text is not.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Line:
         on_message: Callable[[bytes], None],
         on_end: Callable[[ProviderError], None],
         on_open: Callable[[], None] = lambda: None,
+        on_binary: Callable[[bytes], None] | None = None,
         keepalive: Callable[[], str] | None = None,
         keepalive_seconds: float = 0.0,
     ) -> None:
         self._by = by
         self._dial = dial
         self._on_message = on_message
+        self._on_binary = on_binary or on_message
         self._on_end = on_end
         self._on_open = on_open
         self._keepalive = keepalive
@@ -116,7 +119,9 @@ class Line:
         keeping = asyncio.create_task(self._keep(socket, self._keepalive)) if self._keepalive else None
         try:
             async for message in socket:
-                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    self._on_binary(message.data)
+                elif message.type is aiohttp.WSMsgType.TEXT:
                     self._on_message(message.data)
         finally:
             if keeping:
