@@ -1,7 +1,8 @@
 """The OpenAI HTTP API: its client, speech and transcriptions, for OpenAI and every endpoint that speaks the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,6 +24,7 @@ from connectors_app.base import (
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
+from connectors_app.voice_names import no_such_voice
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -96,6 +98,8 @@ class SpeechOptions(Options):
 class SpeechModel(OpenAIConnector, Voice):
     Options: ClassVar[type[SpeechOptions]] = SpeechOptions
     options: SpeechOptions
+    known_voices: ClassVar[tuple[str, ...]] = ()
+    """There is no list to ask for: so a name that is not among these is sent, and doubted when it is refused."""
 
     def own_rate(self) -> int:
         """Raw samples have this rate, whatever is asked for."""
@@ -103,6 +107,14 @@ class SpeechModel(OpenAIConnector, Voice):
 
     def open(self, rate: int) -> Speech:
         return _HttpSpeech(self)
+
+    @contextmanager
+    def doubting_its_name(self) -> Iterator[None]:
+        try:
+            yield
+        except ProviderError as error:
+            doubted = error.status in (400, 404) and self.known_voices and self.options.voice not in self.known_voices
+            raise no_such_voice(self, self.options.voice, self.known_voices) if doubted else error from None
 
 
 class _HttpSpeech(Speech):
@@ -117,7 +129,7 @@ class _HttpSpeech(Speech):
         asked = {"input": text, "response_format": "pcm", "extra_headers": self._model.headers()}
         request: Any = {**self._model.options.request(), **asked}
         empty = True
-        with told_by_sdk(self._model, openai):
+        with self._model.doubting_its_name(), told_by_sdk(self._model, openai):
             async with client.audio.speech.with_streaming_response.create(**request) as response:
                 rest = b""
                 async for piece in response.iter_bytes():

@@ -1,9 +1,19 @@
 """OpenAI: Whisper transcriptions, chat completions and speech."""
 
-from connectors_app.openai_api import SpeechModel, TranscriptionModel
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from connectors_app.openai_api import SpeechModel, SpeechOptions, TranscriptionModel
 from connectors_app.openai_chat import ChatModel
 
 BASE_URL = "https://api.openai.com/v1"
+VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
+    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
+)
+OWN_VOICE = "voice_"
+WITHOUT_INSTRUCTIONS = ("tts-1", "tts-1-hd")
 
 
 class OpenAITranscription(TranscriptionModel):
@@ -22,9 +32,26 @@ class OpenAIChat(ChatModel):
     default_base_url = BASE_URL
 
 
+class OpenAISpeechOptions(SpeechOptions):
+    voice: str = Field("alloy", min_length=1, description=f"{', '.join(VOICES)}; or the id of an own one, voice_…")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.instructions and self.model in WITHOUT_INSTRUCTIONS:
+            raise ValueError(f"{self.model} takes no instructions: leave them out, or choose gpt-4o-mini-tts")
+        return self
+
+    def request(self) -> dict[str, Any]:
+        voice = {"id": self.voice} if self.voice.startswith(OWN_VOICE) else self.voice
+        return {**super().request(), "voice": voice}
+
+
 class OpenAISpeech(SpeechModel):
     slug = "openai"
     label = "OpenAI"
     key_setting = "OPENAI_API_KEY"
     base_url_setting = "OPENAI_BASE_URL"
     default_base_url = BASE_URL
+    Options = OpenAISpeechOptions
+    options: OpenAISpeechOptions
+    known_voices = VOICES

@@ -42,7 +42,7 @@ OPENAI_MODELS = OPENAI.route("models")
 TURNS = (
     Turn(Role.STT, "openai", OPENAI_TRANSCRIPTIONS),
     Turn(Role.LLM, "openai", OPENAI_CHAT),
-    Turn(Role.TTS, "openai", OPENAI_SPEECH),
+    Turn(Role.TTS, "openai", OPENAI_SPEECH, values={"voice": {"voice": "nova"}}),
     Turn(Role.STT, "custom", OPENAI_TRANSCRIPTIONS, options={"model": "whisper-1"}),
     Turn(Role.LLM, "custom", OPENAI_CHAT, options={"model": "gpt-4o"}),
     Turn(
@@ -50,11 +50,14 @@ TURNS = (
         "custom",
         OPENAI_SPEECH,
         options={"model": "tts-1", "voice": "alloy"},
+        values={"voice": {"voice": "nova"}},
         unseen={"sample_rate": "it says what the endpoint sends, which cannot be asked for"},
     ),
 )
 
 SPEECH_RATE = 24_000
+SPEECH_VOICES: tuple[object, ...] = ("alloy", "ash", "coral", "echo", "nova", "onyx", {"id": "voice_1234"})
+"""Some, and one that an account has made."""
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4o-mini-transcribe", "whisper-1", "gpt-4o-mini-tts", "tts-1")
 SHORTEST_SECONDS = 0.1
 FormField = str | bytes | bytearray | web.FileField
@@ -248,6 +251,9 @@ async def speak(request: web.Request) -> web.StreamResponse:
         speed = float(body.get("speed", 1.0))
         if not 0.25 <= speed <= 4:
             raise refusal(OPENAI, 400, message="speed must be between 0.25 and 4.0", param="speed")
+        if body["voice"] not in SPEECH_VOICES:
+            message = f"Invalid value: '{body['voice']}'. Supported values are: {SPEECH_VOICES}."
+            raise refusal(OPENAI, 400, message=message, param="voice")
         head, content_type = _container(body.get("response_format", "mp3"))
         behaviour = await enter(backstage, recorded, body["input"])
         pcm = backstage.voice(body["input"], SPEECH_RATE, behaviour, speed)
