@@ -24,7 +24,7 @@ class Deadlines:
     transcript: float = 3.0
     stall: float = 2.0
     """Between two pieces of a stream that has begun, and for taking a piece of the caller's audio."""
-    sentence: float = 5.0
+    sentence: float = 3.0
     """For a sentence of a reply that has begun, while another model could be asked."""
     silence: float = 3.0
     """Without a word from a recogniser that tells as it hears, while the caller speaks."""

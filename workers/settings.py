@@ -45,7 +45,7 @@ class Settings:
     first_audio_seconds: float = 1.0
     transcript_seconds: float = 3.0
     stall_seconds: float = 2.0
-    sentence_seconds: float = 5.0
+    sentence_seconds: float = 3.0
     silence_seconds: float = 3.0
 
     @property
