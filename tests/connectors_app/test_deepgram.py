@@ -1,14 +1,17 @@
 """Deepgram's socket over a session: opened early, kept alive, opened again; ends of utterances that nobody promises."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors_app import line
 from connectors_app.base import Role
 from connectors_app.providers import deepgram
 from tests.connectors_app.conftest import QUESTION
+from tests.connectors_app.providers.scripted_socket import saying
 from tests.connectors_app.turns import break_connections, made, sockets
 from tests.providers.deepgram import DEEPGRAM_CONNECT
 from tests.providers.standins import StandIns
@@ -89,3 +92,53 @@ async def test_a_short_lived_socket_waits_for_its_next_use(
         assert len(await sockets(stand_ins, DEEPGRAM_CONNECT, 1)) == 1
         assert await ask(session, question) == QUESTION
         assert len(await sockets(stand_ins, DEEPGRAM_CONNECT, 2)) == 2
+
+
+# -- a server that errs ----------------------------------------------------------------------------------
+
+
+def results(text: str, start: float, duration: float, final: bool = True, flushed: bool = False) -> dict[str, Any]:
+    told = {"type": "Results", "start": start, "duration": duration, "is_final": final, "from_finalize": flushed}
+    return {**told, "channel": {"alternatives": [{"transcript": text, "confidence": 0.9, "words": []}]}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (results("one", 0, 0.5), results("one", 0, 0.5), results("two", 0.5, 0.5)),
+        (results("two", 0.5, 0.3), results("one", 0, 0.5), results("", 0.8, 0.2, flushed=True)),
+        (results("one", 0, 0.5), results("on", 0, 0.4, final=False), results("two", 0.5, 0.5)),
+        (results("one two", 0, 0.7),),  # no flush is told
+    ],
+    ids=["twice", "out of order", "late interim", "unanswered"],
+)
+async def test_each_final_counts_once_in_its_place(answer: tuple[dict[str, Any], ...]) -> None:
+    def reply(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if message.get("type") == "Finalize":
+            yield from answer
+
+    async with (
+        saying(reply) as url,
+        made(Role.STT, "deepgram", {"DEEPGRAM_API_KEY": "k", "DEEPGRAM_BASE_URL": url}) as recognizer,
+        recognizer.open(8000, lambda text: None) as session,
+    ):
+        assert await ask(session, bytes(16_000)) == "one two"
+
+
+# -- options ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"model": "nova-2", "keyterm": ["MeshAG"]}, "nova-2 takes keywords, not keyterm"),
+        ({"keywords": ["MeshAG:2"]}, "nova-3 takes keyterm, not keywords"),
+        ({"model": "nova-2-phonecall", "language": "de"}, "nova-2-phonecall understands English only"),
+        ({"model": "nova-3-medical", "language": "multi"}, "nova-3-medical has no language “multi”"),
+        ({"dictation": True, "punctuate": False, "smart_format": False}, "dictation needs punctuate"),
+        ({"redact": ["faces"]}, "pci"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        deepgram.DeepgramOptions.model_validate(options)
