@@ -203,6 +203,7 @@ def _streamed(body: Mapping[str, Any], thought: Thought) -> Answer:
         tail=stop
         + _event("message_delta", delta=delta, usage={"output_tokens": message["usage"]["output_tokens"]})
         + _event("message_stop"),
+        error=lambda body: sse(body, "error"),
         garbage=b'event: content_block_delta\ndata: {"type": "content_\n\n',
     )
 

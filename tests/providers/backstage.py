@@ -4,14 +4,14 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import ClientConnectionResetError, WSMsgType, web
 from multidict import MultiMapping
 
 from tests.providers import tones
@@ -19,6 +19,7 @@ from tests.providers.brain import Brain, Function, GoingOn, Messages, Thought, a
 from tests.providers.ears import Ears
 from tests.providers.refusals import refusal
 from tests.providers.routes import Route
+from tests.providers.spoiling import FLOOD, NOT_UTF8, ODD_BYTES, PAGE, Socket, cut_up, wav_header
 from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, Steering, forever, paced
 
 REVOKED = "revoked"
@@ -97,6 +98,7 @@ class Backstage:
         self.going_on = going_on
         self.by_word = by_word
         self.steering = Steering()
+        self.sockets: deque[tuple[Route, Socket]] = deque(maxlen=2_000)
         self.requests: deque[Recorded] = deque(maxlen=20_000)
         self.news = News()
         self._count = 0
@@ -120,6 +122,12 @@ class Backstage:
 
     def think(self, messages: Messages, functions: Sequence[Function], behaviour: Behaviour) -> Thought:
         return Thought() if behaviour.fault is Fault.EMPTY else think(self.brain, messages, functions, self.going_on)
+
+    def freeze(self, route: Route) -> None:
+        """The sockets that are open now answer nothing any more, no ping either."""
+        for place, socket in self.sockets:
+            if place is route:
+                socket.freeze()
 
     def voice(self, text: str, rate: int, behaviour: Behaviour = PROMPT, speed: float = 1.0) -> bytes:
         """The text as s16le mono; `speed` as providers count it, 2.0 is twice as fast."""
@@ -188,10 +196,28 @@ class Answer:
     head: bytes = b""
     tail: bytes = b""
     garbage: bytes = b""
+    error: Callable[[object], bytes] | None = None
+    """How the body of a refusal is told inside this answer; else as an event without a name."""
+
+
+def _spoiled(answer: Answer, behaviour: Behaviour) -> Answer:
+    """With the faults that it has from the beginning."""
+    match behaviour.fault:
+        case Fault.HTML:
+            answer = Answer("text/html; charset=utf-8", (PAGE.encode(),))
+        case Fault.HEADER:
+            answer = replace(answer, head=wav_header() + answer.head)
+        case Fault.ODD:
+            answer = replace(answer, pieces=cut_up(b"".join(answer.pieces)[:-1], ODD_BYTES))
+    if behaviour.bytes:
+        whole = answer.head + b"".join(answer.pieces) + answer.tail
+        answer = replace(answer, head=b"", pieces=cut_up(whole, behaviour.bytes), tail=b"")
+    return answer
 
 
 async def send(request: web.Request, recorded: Recorded, behaviour: Behaviour, answer: Answer) -> web.StreamResponse:
     """Streams an answer as its behaviour wants it."""
+    answer = _spoiled(answer, behaviour)
     response = web.StreamResponse(headers={"Content-Type": answer.content_type, "Cache-Control": "no-cache"})
     await response.prepare(request)
     try:
@@ -205,7 +231,11 @@ async def send(request: web.Request, recorded: Recorded, behaviour: Behaviour, a
         recorded.end(Outcome.ANSWERED if behaviour.fault is None else Outcome.FAULTED)
     except Faulted as faulted:
         recorded.end(Outcome.FAULTED)
-        await _break(request, response, faulted.fault, answer.garbage)
+        if faulted.fault is Fault.ERROR:
+            body, _ = recorded.route.provider.form(behaviour.status, "Told by the stand-in midway.", None)
+            await response.write((answer.error or sse)(body))
+        else:
+            await _break(request, response, faulted.fault, answer.garbage)
     await response.write_eof()
     return response
 
@@ -218,6 +248,11 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 async def _break(request: web.Request, response: web.StreamResponse, fault: Fault, garbage: bytes) -> None:
     if fault is Fault.GARBAGE:
         await response.write(garbage)
+    elif fault is Fault.NOT_UTF8:
+        await response.write(b"data: " + NOT_UTF8 + b"\n\n")
+    elif fault is Fault.FLOOD:
+        with suppress(ClientConnectionResetError):
+            await response.write(b"data: " + FLOOD + b"\n\n")
     elif fault is Fault.CUT and request.transport:
         request.transport.abort()
     if fault in (Fault.CUT, Fault.STALL):
@@ -231,7 +266,10 @@ async def open_socket(request: web.Request, backstage: Backstage, recorded: Reco
     if behaviour.fault is Fault.CUT and request.transport:
         request.transport.abort()
         await forever()
-    socket = web.WebSocketResponse(compress=False)
+    if behaviour.fault is Fault.HTML:
+        raise web.HTTPOk(text=PAGE, content_type="text/html")
+    socket = Socket(behaviour.after if behaviour.fault is Fault.DEAD else None)
+    backstage.sockets.append((recorded.route, socket))
     await socket.prepare(request)
     if behaviour.fault is Fault.STALL:
         async for _ in socket:
@@ -255,8 +293,14 @@ def parsed(text: str) -> dict[str, Any] | None:
 
 
 async def break_socket(request: web.Request, socket: web.WebSocketResponse, fault: Fault) -> None:
+    """One that is told as an error is up to the stand-in: it has a form of its own."""
+    assert fault is not Fault.ERROR
     if fault is Fault.GARBAGE:
         await send_text(socket, '{"unfinished": ')
+    elif fault is Fault.NOT_UTF8:
+        await socket.send_frame(NOT_UTF8, WSMsgType.TEXT)
+    elif fault is Fault.FLOOD:
+        await send_text(socket, FLOOD.decode())
     elif fault is Fault.END:
         await socket.close()
     elif fault is Fault.CUT and request.transport:

@@ -369,7 +369,10 @@ class Conversation:
             async for piece in paced(behaviour, self._pieces(text, behaviour, context.speed)):
                 await send_text(self._socket, piece + end)
         except Faulted as faulted:
-            await break_socket(self._request, self._socket, faulted.fault)
+            if faulted.fault is Fault.ERROR:
+                await self.refuse(error_status(behaviour.status), "refused by the stand-in midway")
+            else:
+                await break_socket(self._request, self._socket, faulted.fault)
 
     def _pieces(self, text: str, behaviour: Behaviour, speed: float) -> tuple[str, ...]:
         pcm = self._backstage.voice(text, FORMATS[self._format], behaviour, speed)

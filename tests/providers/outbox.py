@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.providers.backstage import break_socket, send_text
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, forever, paced
+from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, paced
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,29 @@ class Outbox:
         self._posts.put_nowait(None)
 
     async def run(self) -> None:
+        held: list[_Post] = []
         while post := await self._posts.get():
             await asyncio.sleep(post.due - asyncio.get_running_loop().time())
             if post.behaviour.fault is Fault.REFUSE:
                 await self._refuse(post.behaviour.status)
                 return
             if post.behaviour.fault is Fault.NEVER:
-                await forever()
-            await self._send(post)
+                continue  # what else there is to say is said
+            if post.behaviour.fault is Fault.SWAPPED:
+                held.append(post)
+                continue
+            for one in (post, *held):
+                await self._send(one)
+            held.clear()
         await self._socket.close()
 
     async def _send(self, post: _Post) -> None:
         try:
             async for payload in paced(post.behaviour, (post.payload,)):
-                await send_text(self._socket, json.dumps(payload))
+                for _ in range(2 if post.behaviour.fault is Fault.TWICE else 1):
+                    await send_text(self._socket, json.dumps(payload))
         except Faulted as faulted:
-            await break_socket(self._request, self._socket, faulted.fault)
+            if faulted.fault is Fault.ERROR:
+                await self._refuse(post.behaviour.status)
+            else:
+                await break_socket(self._request, self._socket, faulted.fault)

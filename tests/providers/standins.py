@@ -93,6 +93,10 @@ class StandIns:
         """Every route is prompt again."""
         self.backstage.steering.calm()
 
+    def freeze(self, route: Route) -> None:
+        """The open sockets of a route are silently dead from now on: they stay open and answer nothing, no ping."""
+        self.backstage.freeze(route)
+
     @property
     def requests(self) -> list[Recorded]:
         return list(self.backstage.requests)

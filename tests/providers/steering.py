@@ -21,15 +21,38 @@ class Fault(StrEnum):
     END = "end"  # `after` pieces, then a clean end without the provider's end mark
     SHORT = "short"  # `after` pieces, then the provider's end mark, as if that were all
     GARBAGE = "garbage"  # `after` pieces, then something that cannot be read
+    ERROR = "error"  # `after` pieces, then an error told inside the answer, with what `status` means
+    FLOOD = "flood"  # `after` pieces, then ten megabytes in one line
+    NOT_UTF8 = "not_utf8"  # `after` pieces, then bytes that are no text
+    HTML = "html"  # a web page with status 200, as from a proxy
+    DEAD = "dead"  # a socket that reads `after` messages, then nothing, not even a ping; it stays open
+    TWICE = "twice"  # a socket's answer comes twice
+    SWAPPED = "swapped"  # a socket's answer comes after the next one
+    ODD = "odd"  # raw samples in pieces of odd lengths, of which the last sample is half
+    HEADER = "header"  # raw samples with a WAV header before them
     EMPTY = "empty"  # a well-formed answer with nothing in it: no text, no audio
     SILENCE = "silence"  # a voice's audio of the right length, all zeros
 
 
-_MIDWAY = {Fault.STALL, Fault.CUT, Fault.END, Fault.SHORT, Fault.GARBAGE}
+_BREAKS = {Fault.STALL, Fault.CUT, Fault.END, Fault.GARBAGE, Fault.ERROR, Fault.FLOOD, Fault.NOT_UTF8}
+_MIDWAY = {*_BREAKS, Fault.SHORT}
+_HAS_AFTER = {*_MIDWAY, Fault.DEAD}
+_HAS_STATUS = {Fault.REFUSE, Fault.ERROR}
+_TEXT = {None, Fault.REFUSE, Fault.NEVER, *_BREAKS, Fault.EMPTY}
+_FITTING = {
+    Kind.BODY: {*_TEXT, Fault.HTML} - {Fault.ERROR},
+    Kind.EVENTS: {*_TEXT, Fault.HTML, Fault.SHORT},
+    Kind.RAW_VOICE: {
+        *(None, Fault.REFUSE, Fault.NEVER, Fault.STALL, Fault.CUT, Fault.END, Fault.SHORT),
+        *(Fault.HTML, Fault.ODD, Fault.HEADER, Fault.EMPTY, Fault.SILENCE),
+    },
+    Kind.VOICE: {*_TEXT, Fault.SHORT, Fault.SILENCE},
+    Kind.HANDSHAKE: {None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL, Fault.DEAD, Fault.HTML},
+    Kind.MESSAGE: {*_TEXT, Fault.TWICE, Fault.SWAPPED},
+}
+"""What can go wrong with what answers in this way; the rest would have no effect."""
 _ONE_PIECE = {Kind.HANDSHAKE, Kind.MESSAGE}
-_VOICES = {Kind.RAW_VOICE, Kind.VOICE}
-_IN_PIECES = {Kind.EVENTS, *_VOICES}
-_OF_A_HANDSHAKE = {None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL}
+_OVER_HTTP = {Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE}
 
 
 class Behaviour(BaseModel):
@@ -43,24 +66,31 @@ class Behaviour(BaseModel):
     after: int = Field(default=0, ge=0, description="pieces before a fault that comes midway")
     status: int = Field(default=503, ge=400, le=599, description="of a refusal")
     retry_after: float | None = Field(default=None, ge=0, description="seconds, sent with a refusal")
+    bytes: int | None = Field(default=None, ge=1, description="the length of a piece, whatever is in it: a trickle")
+    flap: tuple[int, int] | None = Field(default=None, description="(n, m): n requests, then not the next m, and again")
     nth: int | None = Field(default=None, ge=1, description="only the n-th request since it was steered")
     contains: str = Field(default="", description="only requests whose text has this in it")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         given = self.model_fields_set
-        if "after" in given and self.fault not in _MIDWAY:
-            raise ValueError("`after` needs a fault that comes midway: stall, cut, end, short or garbage")
-        if given & {"status", "retry_after"} and self.fault is not Fault.REFUSE:
-            raise ValueError("`status` and `retry_after` need the fault refuse")
+        if "after" in given and self.fault not in _HAS_AFTER:
+            raise ValueError(f"`after` needs a fault that comes midway: {', '.join(sorted(_HAS_AFTER))}")
+        if "status" in given and self.fault not in _HAS_STATUS:
+            raise ValueError("`status` needs the fault refuse or error")
+        if "retry_after" in given and self.fault is not Fault.REFUSE:
+            raise ValueError("`retry_after` needs the fault refuse")
+        if self.flap and min(self.flap) < 1:
+            raise ValueError("`flap` counts requests, from 1")
         return self
 
     def applies(self, number: int, text: str) -> bool:
-        return self.nth in (None, number) and self.contains.lower() in text.lower()
+        in_time = self.flap is None or (number - 1) % sum(self.flap) < self.flap[0]
+        return in_time and self.nth in (None, number) and self.contains.lower() in text.lower()
 
     @property
     def is_plain(self) -> bool:
-        return self.fault is None and not self.each_ms
+        return self.fault is None and not self.each_ms and not self.bytes
 
 
 PROMPT = Behaviour()
@@ -93,16 +123,13 @@ class Steering:
 
 def _check_fit(route: Route, behaviour: Behaviour) -> None:
     """Refuse what would have no effect on this route."""
-    if behaviour.fault is Fault.SILENCE and route.kind not in _VOICES:
-        raise ValueError(f"{route} speaks no audio, so it cannot be silent; use empty")
-    if behaviour.fault is Fault.GARBAGE and route.kind is Kind.RAW_VOICE:
-        raise ValueError(f"{route} sends raw samples, which garbage cannot break; use cut or end")
-    if behaviour.fault is Fault.SHORT and route.kind not in _IN_PIECES:
-        raise ValueError(f"{route} is one document, of which a part is no shorter one; use end")
-    if route.kind is Kind.HANDSHAKE and behaviour.fault not in _OF_A_HANDSHAKE:
-        raise ValueError(f"{route} is a handshake: it can be refused, never answered, cut, or stall once it is open")
+    if behaviour.fault not in (fitting := _FITTING[route.kind]):
+        fits = ", ".join(sorted(one for one in fitting if one))
+        raise ValueError(f"{route} is a {route.kind}, whose faults are {fits}; {behaviour.fault} is none of them")
     if route.kind in _ONE_PIECE and behaviour.each_ms:
         raise ValueError(f"{route} answers in one piece; use first_ms")
+    if behaviour.bytes and route.kind not in _OVER_HTTP:
+        raise ValueError(f"{route} answers in messages; use each_ms")
 
 
 class Faulted(Exception):
