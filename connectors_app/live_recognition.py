@@ -116,7 +116,7 @@ class LiveRecognition(Recognition):
     def _hear(self, message: bytes) -> None:
         try:
             self._take(message)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self._end(garbage(self._by))
         self._changed.set()
 

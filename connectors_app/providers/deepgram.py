@@ -106,7 +106,7 @@ class _Channel(msgspec.Struct):
 class _Said(msgspec.Struct):
     """What the live API sends; only `Results` and errors matter."""
 
-    type: str = ""
+    type: str
     start: float = 0.0
     duration: float = 0.0
     is_final: bool = False

@@ -88,7 +88,7 @@ class _Word(msgspec.Struct):
 class _Told(msgspec.Struct):
     """What the socket sends; `Connected` and the answers to `Configure` do not matter."""
 
-    type: str = ""
+    type: str
     event: str = ""
     turn_index: int = 0
     audio_window_end: float = 0.0

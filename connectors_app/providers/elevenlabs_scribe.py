@@ -87,7 +87,7 @@ class ElevenLabsScribe(Recognizer):
             raise cut(self)
         try:
             told = _told.decode(message.data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise garbage(self) from None
         if told.message_type != "session_started":
             raise from_code(self, told.message_type)

@@ -1,7 +1,7 @@
-"""A server of one socket that says exactly what a test wants, at the message after which it wants it."""
+"""Servers of a socket that say exactly what a test wants, at the message after which it wants it."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,8 +26,29 @@ async def saying(reply: Reply, first: dict[str, Any] | None = None) -> AsyncIter
                 await socket.send_json(told)
         return socket
 
+    async with _serving(serve) as url:
+        yield url
+
+
+@asynccontextmanager
+async def babbling(frame: str | bytes) -> AsyncIterator[str]:
+    """The address of one that answers every message by the same text, which may be none."""
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            await socket.send_frame(frame.encode() if isinstance(frame, str) else frame, WSMsgType.TEXT)
+        return socket
+
+    async with _serving(serve) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _serving(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/{path:.*}", serve)
+    app.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -12,6 +12,7 @@ from connectors_app.base import ErrorKind, ProviderError, Role
 from connectors_app.recognizing import Recognizing
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import ScriptedRecognizer, Told, chain_of
+from tests.connectors_app.providers.scripted_socket import babbling
 from tests.connectors_app.turns import break_connections, made, sockets
 from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
 from tests.providers.deepgram_flux import FLUX_CONNECT, FLUX_LISTEN
@@ -28,13 +29,17 @@ class Live:
     slug: str
     connect: Route
     listen: Route
+    setting: str
 
     def __str__(self) -> str:
         return self.slug
 
 
-TELLING = [Live("deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN), Live("deepgram_flux", FLUX_CONNECT, FLUX_LISTEN)]
-ALL = [*TELLING, Live("elevenlabs", SCRIBE_CONNECT, SCRIBE_LISTEN)]
+TELLING = [
+    Live("deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN, "DEEPGRAM"),
+    Live("deepgram_flux", FLUX_CONNECT, FLUX_LISTEN, "DEEPGRAM"),
+]
+ALL = [*TELLING, Live("elevenlabs", SCRIBE_CONNECT, SCRIBE_LISTEN, "ELEVENLABS")]
 EACH = pytest.mark.parametrize("live", ALL, ids=str)
 EACH_TELLING = pytest.mark.parametrize("live", TELLING, ids=str)
 
@@ -128,3 +133,18 @@ async def test_an_error_is_told_before_the_end(
         with pytest.raises(ProviderError) as caught:
             await ask(session, question)
     assert caught.value.kind is ErrorKind.SERVER
+
+
+@pytest.mark.parametrize(
+    "frame", ['{"message_type": 1, "type": 1}', "{}", "no JSON", b'{"type": "\xff", "message_type": "\xff"}']
+)
+@EACH
+async def test_what_the_protocol_lacks_is_told_at_once(live: Live, frame: str | bytes) -> None:
+    async with (
+        babbling(frame) as url,
+        made(Role.STT, live.slug, {f"{live.setting}_API_KEY": "k", f"{live.setting}_BASE_URL": url}) as recognizer,
+        recognizer.open(8000, print) as session,
+    ):
+        with pytest.raises(ProviderError) as caught:
+            await ask(session, SILENCE)
+    assert caught.value.kind is ErrorKind.BROKEN
