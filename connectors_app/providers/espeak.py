@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ from pydantic import Field
 from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import espeak_program
-from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused
+from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused, asked
 from connectors_app.providers.offline.espeak_program import NATIVE_RATE, REQUEST
 from connectors_app.resampling import Resampler
 
@@ -85,22 +85,6 @@ class _EspeakSpeech(Speech):
             yield rest
         elif is_silent:
             raise ProviderError(ErrorKind.EMPTY, "espeak-ng has nothing to say for this text")
-
-
-async def asked(child: Child, request: bytes) -> AsyncGenerator[bytes, None]:
-    """Asks again when the process ended before it had said anything."""
-    is_silent = True
-    with suppress(ChildGone):
-        async with aclosing(child.ask(request)) as parts:
-            async for pcm in parts:
-                is_silent = False
-                yield pcm
-        return
-    if not is_silent:
-        raise ChildGone
-    async with aclosing(child.ask(request)) as parts:
-        async for pcm in parts:
-            yield pcm
 
 
 @contextmanager

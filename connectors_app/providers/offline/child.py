@@ -5,7 +5,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from connectors_app.providers.offline.pipe import HEADER, Kind, frame
@@ -155,3 +155,19 @@ class Child:
                 ready.set_result(None)
             elif answers := self._answers.get(number):
                 answers.put_nowait((Kind(kind), body))
+
+
+async def asked(child: Child, request: bytes) -> AsyncGenerator[bytes, None]:
+    """Asks again when the process ended before it had said anything."""
+    is_silent = True
+    with suppress(ChildGone):
+        async with aclosing(child.ask(request)) as parts:
+            async for pcm in parts:
+                is_silent = False
+                yield pcm
+        return
+    if not is_silent:
+        raise ChildGone
+    async with aclosing(child.ask(request)) as parts:
+        async for pcm in parts:
+            yield pcm
