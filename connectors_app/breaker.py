@@ -60,6 +60,8 @@ class Target:
     """The name of its entry in the shared bucket; tells neither the key nor the address."""
     role: str
     provider: str
+    label: str
+    """The provider's, for people."""
     model: str = ""
     is_own: bool = False
     """With a workspace's own key."""
@@ -69,7 +71,7 @@ class Target:
         credentials = connector.credentials
         secret = json.dumps([connector.model, credentials.api_key, credentials.base_url])
         key = f"{connector.role}.{connector.slug}.{sha256(secret.encode()).hexdigest()[:20]}"
-        return cls(key, connector.role, connector.slug, connector.model, credentials.is_own)
+        return cls(key, connector.role, connector.slug, connector.label, connector.model, credentials.is_own)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,6 +79,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     role: str
     provider: str
+    label: str = ""
     model: str = ""
     is_own: bool = False
     is_out: bool = False
@@ -90,6 +93,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The worker that probes right now. Nobody else does before `rest` is over."""
     by: str = ""
     """The worker that wrote this."""
+    count: int = 0
+    """Of that worker's words on this target."""
+
+    @property
+    def is_silence(self) -> bool:
+        """The provider has asked to be left alone for `rest`."""
+        return self.is_out and self.kind == ErrorKind.RATE_LIMIT and not self.prober
 
 
 class Breaker:
@@ -113,6 +123,9 @@ class Breaker:
         self._bad_news_at = -math.inf
         self._well_at = -math.inf
         self._word_at = -math.inf
+        self._found_at = -math.inf
+        self._found = 0
+        """When, and with which version, this worker itself last found the target to be out or well."""
         self._failures = 0
         self._is_answering = False
         """The last attempt began to answer, but may still break off."""
@@ -216,7 +229,7 @@ class Breaker:
         self._bad_news_at = now
         self.kind, self.detail = error.kind, error.message
         self.wake = max(self.wake, now + rest)
-        self._say(now)
+        self._say_found(now)
 
     def _close(self, now: float) -> None:
         self._is_out = False
@@ -224,11 +237,15 @@ class Breaker:
         self._silent_until = -math.inf
         self.kind = self.detail = self.prober = ""
         self._attempts.clear()
-        self._say(now)
+        self._say_found(now)
 
     def _say(self, now: float) -> None:
         self._word_at = now
         self.version += 1
+
+    def _say_found(self, now: float) -> None:
+        self._say(now)
+        self._found, self._found_at = self.version, now
 
     # -- probes -------------------------------------------------------------------------------------------
 
@@ -254,7 +271,7 @@ class Breaker:
         if error.kind is ErrorKind.RATE_LIMIT:
             self._silent_until = now + self._silence(error)
         self.wake = max(self.wake, self._silent_until)
-        self._say(now)
+        self._say_found(now)
 
     def _put_on_trial(self) -> None:
         self._failures = self._rules.failures - 1
@@ -267,6 +284,7 @@ class Breaker:
         return Entry(
             role=target.role,
             provider=target.provider,
+            label=target.label,
             model=target.model,
             is_own=target.is_own,
             is_out=self._is_out,
@@ -276,6 +294,7 @@ class Breaker:
             rest=max(0.0, self.wake - now) if math.isfinite(self.wake) else 0.0,
             prober=self.prober,
             by=by,
+            count=self.version,
         )
 
     def wrote(self, version: int, revision: int) -> None:
@@ -290,28 +309,32 @@ class Breaker:
             self._written = -1
 
     def take(self, entry: Entry, revision: int, now: float, *, age: float = 0.0, is_mine: bool = False) -> None:
-        """The shared entry, as it was written `age` seconds ago. Another worker's holds, also against news here.
-
-        Except for a silence that a provider has asked of this worker: that is added to it.
-        """
+        """The shared entry, as it was written `age` seconds ago."""
         if revision <= self.revision:
             return
         self.revision = revision
-        if is_mine:  # what has happened since is known here
-            return
         stored = now - age
-        if self.is_news and self._is_held(now) and not (entry.is_out and self._silent_until <= stored + entry.rest):
+        if is_mine:  # what has happened since is known here
+            self._written = max(self._written, entry.count)
+        elif self._holds_against(entry, stored, now):
             self.wake = max(self.wake, stored + entry.rest)
-            return
-        self._adopt(entry, stored)
-        self._written = self.version
+        else:
+            self._adopt(entry, stored)
+            self._written = self.version
+
+    def _holds_against(self, entry: Entry, stored: float, now: float) -> bool:
+        """What this worker has found out since then is written on top, and a silence that is longer than theirs."""
+        if self._found <= self._written:
+            return False
+        if self._is_held(now):
+            return not (entry.is_out and self._silent_until <= stored + entry.rest)
+        return self._found_at > stored and not entry.is_silence
 
     def _adopt(self, entry: Entry, stored: float) -> None:
         was_out, self._is_out = self._is_out, entry.is_out
         self.kind, self.detail, self.prober = entry.kind, entry.detail, entry.prober
         self.wake = stored + entry.rest
-        is_silenced = entry.is_out and entry.kind == ErrorKind.RATE_LIMIT and not entry.prober
-        self._silent_until = self.wake if is_silenced else -math.inf
+        self._silent_until = self.wake if entry.is_silence else -math.inf
         self._word_at = stored
         if entry.is_out:
             self.out_since = stored - entry.out
@@ -352,7 +375,7 @@ class Breakers:
         self._by_key = {key: kept for key, kept in self._by_key.items() if key in keys or kept.is_out(now)}
 
     def take(self, key: str, entry: Entry, revision: int, *, age: float = 0.0) -> None:
-        breaker = self.of(Target(key, entry.role, entry.provider, entry.model, entry.is_own))
+        breaker = self.of(Target(key, entry.role, entry.provider, entry.label, entry.model, entry.is_own))
         breaker.take(entry, revision, self.clock(), age=age, is_mine=entry.by == self.worker)
         self.on_change(breaker)
 

@@ -86,10 +86,10 @@ class Bucket:
                 return None
         raise BusError(str(answer["error"].get("description")))
 
-    async def follow(self, under: str, receive: Callable[[Kept], None], emptied: Callable[[], None]) -> None:
+    async def follow(self, under: str, receive: Callable[[Kept], None], renewed: Callable[[], None]) -> None:
         """For ever: every value below `under` as it is stored, and what was missed a little later, through all outages.
 
-        `emptied`: the bucket is a new one, which has nothing of what was known.
+        `renewed`: the bucket is another one than was known, or the first: revisions from before it mean nothing.
         """
         copies = await self._bus.subscribe(
             f"{self._copies}{under}.>", lambda _, value, headers: receive(self._live(value, headers))
@@ -98,7 +98,7 @@ class Bucket:
         try:
             while True:
                 try:
-                    await self._catch_up(under, receive, emptied)
+                    await self._catch_up(under, receive, renewed)
                     trouble = ""
                 except BusError as error:  # the next look may find it
                     if not trouble:
@@ -108,12 +108,11 @@ class Bucket:
         finally:
             await copies.close()
 
-    async def _catch_up(self, under: str, receive: Callable[[Kept], None], emptied: Callable[[], None]) -> None:
+    async def _catch_up(self, under: str, receive: Callable[[Kept], None], renewed: Callable[[], None]) -> None:
         info = await self._info(under)
         if info["created"] != self._created:
-            if self._created:
-                emptied()
             self._created, self._seen = info["created"], 0
+            renewed()
         state = info["state"]
         self._servers_clock = _seconds(info["ts"]) - time.monotonic()
         if state["last_seq"] > self._seen:

@@ -6,15 +6,15 @@ it sees itself. No turn waits for any of this.
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 
 import msgspec
 
-from connectors_app import registry
 from connectors_app.base import Connector, ErrorKind, ProviderError, Role
-from connectors_app.breaker import NOT_ITS_FAULT, Breaker, Entry, Rules, Target
+from connectors_app.breaker import NOT_ITS_FAULT, Breaker, Entry, Rules
 from connectors_app.pool import Pool, unexpected
 from mesh import subjects
 from mesh.bucket import Bucket, Kept, Outdated
@@ -40,7 +40,8 @@ class Outages:
 
     def __init__(self, *, role: Role, worker: str, pool: Pool, bucket: Bucket, metrics: Metrics) -> None:
         self._role = role
-        self._worker = worker
+        self._worker = f"{worker}-{secrets.token_hex(4)}"
+        """One that was started again under its name has forgotten what the former one knew."""
         self._pool = pool
         self._breakers = pool.breakers
         self._bucket = bucket
@@ -53,7 +54,7 @@ class Outages:
         """Targets of which something is written, or which are probed."""
         self._tell_again: dict[str, float] = {}
         self._tasks: asyncio.TaskGroup
-        self._breakers.worker = worker
+        self._breakers.worker = self._worker
         self._breakers.on_change = self._changed
 
     async def run(self) -> None:
@@ -68,7 +69,7 @@ class Outages:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._bucket.follow(self._role, self._hear, self._emptied))
+            self._tasks.create_task(self._bucket.follow(self._role, self._hear, self._renewed))
             while True:
                 self._stirred.clear()
                 self._look()
@@ -153,7 +154,7 @@ class Outages:
         self._breakers.take(kept.key, entry, kept.revision, age=kept.age)
         return True
 
-    def _emptied(self) -> None:
+    def _renewed(self) -> None:
         for breaker in self._breakers:
             breaker.forget_revision()
         self._stirred.set()
@@ -209,7 +210,7 @@ class Outages:
         elif since is not None and not breaker.is_out(now):
             del self._out[target.key]
             seconds = round(now - since, 1)
-            log.info(f"{_name(target)} works again", extra={"provider": target.provider, "seconds": seconds})
+            log.info(f"{target.label} works again", extra={"provider": target.provider, "seconds": seconds})
         count = Counter((breaker.target.role, breaker.target.provider) for breaker in self._breakers.out())
         self._metrics.breaker_open.labels(target.role, target.provider).set(count[target.role, target.provider])
 
@@ -218,13 +219,6 @@ class Outages:
         facts = {"provider": target.provider, "model": target.model, "kind": breaker.kind, "detail": breaker.detail}
         if breaker.is_news:
             self._metrics.breaker_opened.labels(target.role, target.provider, breaker.kind).inc()
-            log.warning(f"{_name(target)} keeps failing and is asked last", extra=facts)
+            log.warning(f"{target.label} keeps failing and is asked last", extra=facts)
         else:
-            log.info(f"{_name(target)} is asked last: it fails in another worker", extra=facts)
-
-
-def _name(target: Target) -> str:
-    try:
-        return registry.get(Role(target.role), target.provider).label
-    except registry.UnknownConnector:  # of another version
-        return target.provider
+            log.info(f"{target.label} is asked last: it fails in another worker", extra=facts)

@@ -13,7 +13,7 @@ from connectors_app.base import Credentials, ErrorKind, ProviderError
 from connectors_app.breaker import Breaker, Entry, Rules, Target
 from tests.connectors_app.fakes import ScriptedModel, failing
 
-TARGET = Target("llm.first.0123", "llm", "first")
+TARGET = Target("llm.first.0123", "llm", "first", "First")
 RULES = Rules()
 SOON = [ErrorKind.SERVER, ErrorKind.TIMEOUT, ErrorKind.BROKEN, ErrorKind.EMPTY]
 AT_ONCE = [ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED, ErrorKind.RATE_LIMIT]
@@ -265,10 +265,27 @@ def test_an_older_revision_says_nothing() -> None:
     assert not other.is_out(1000)
 
 
-def test_the_shared_entry_holds_against_own_news() -> None:
+def test_a_later_entry_holds_against_own_news() -> None:
     breaker = out_at(100)
     breaker.take(Entry(role="llm", provider="first"), 1, 101)
     assert not breaker.is_out(101) and not breaker.is_news
+
+
+def test_later_news_hold_against_an_entry() -> None:
+    breaker = out_at(100)
+    breaker.take(Entry(role="llm", provider="first", rest=9), 1, 101, age=1.5)
+    assert breaker.is_out(101) and breaker.is_news and breaker.wake == 108.5
+
+
+def test_own_entries_say_nothing_new() -> None:
+    breaker = out_at(100)
+    entry = breaker.entry(100, by="me")
+    breaker.forget_revision()
+    breaker.take(entry, 3, 101, is_mine=True)
+    assert not breaker.is_news and breaker.revision == 3
+    breaker.answered(102, started=101)
+    breaker.take(entry, 4, 102, is_mine=True)
+    assert breaker.is_news and not breaker.is_out(102)
 
 
 def test_a_silence_asked_of_this_worker_is_added() -> None:

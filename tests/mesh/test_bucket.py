@@ -22,12 +22,12 @@ class Ear:
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.heard: list[Kept] = []
-        self.emptied = 0
+        self.renewals = 0
         self._stirred = asyncio.Event()
 
     @asynccontextmanager
     async def listening(self, bucket: Bucket, under: str = "a") -> AsyncIterator["Ear"]:
-        task = asyncio.create_task(bucket.follow(under, self._receive, self._empty))
+        task = asyncio.create_task(bucket.follow(under, self._receive, self._renew))
         yield self
         task.cancel()
         await asyncio.wait([task])
@@ -37,8 +37,8 @@ class Ear:
         self.heard.append(kept)
         self._stirred.set()
 
-    def _empty(self) -> None:
-        self.emptied += 1
+    def _renew(self) -> None:
+        self.renewals += 1
         self._stirred.set()
 
     async def knows(self, key: str, value: bytes) -> None:
@@ -47,9 +47,9 @@ class Ear:
                 self._stirred.clear()
                 await self._stirred.wait()
 
-    async def is_told_of_a_loss(self) -> None:
+    async def has_seen(self, buckets: int) -> None:
         async with asyncio.timeout(10):
-            while not self.emptied:
+            while self.renewals < buckets:
                 self._stirred.clear()
                 await self._stirred.wait()
 
@@ -138,8 +138,9 @@ async def test_a_started_again_server_has_a_new_bucket(tmp_path: Path, name: str
             async with Ear().listening(bucket) as ear:
                 for value in (b"1", b"2", b"3"):
                     await bucket.put(f"a.{value.decode()}", value, after=0)
+                await ear.has_seen(1)
                 server.restart()
-                await ear.is_told_of_a_loss()
+                await ear.has_seen(2)
                 assert await bucket.put("a.1", b"4", after=0) == 1
                 await ear.knows("a.1", b"4")
 
@@ -150,6 +151,7 @@ async def test_while_nats_is_away_nothing_waits(tmp_path: Path, name: str) -> No
             bucket = Bucket(bus, name, seconds=60)
             async with Ear().listening(bucket) as ear:
                 await bucket.put("a.key", b"1", after=0)
+                await ear.has_seen(1)
                 server.kill()
                 async with asyncio.timeout(5):
                     while bus.is_connected:  # noqa: ASYNC110  # nobody tells of it
@@ -157,4 +159,4 @@ async def test_while_nats_is_away_nothing_waits(tmp_path: Path, name: str) -> No
                 with pytest.raises(BusError):
                     await bucket.put("a.key", b"2", after=1)
                 server.start()
-                await ear.is_told_of_a_loss()
+                await ear.has_seen(2)

@@ -23,7 +23,7 @@ from workers.outages import Outages, shared_breakers
 pytestmark = pytest.mark.nats
 PATIENT = Rules(rest=60)
 """Nobody probes while the test lasts."""
-SWIFT = Rules(rest=0.1, between_probes=0.8, probe=0.3)
+SWIFT = Rules(rest=0.1, between_probes=0.6, probe=0.2)
 
 
 @dataclass
@@ -184,11 +184,11 @@ async def test_a_good_turn_closes_it_for_all(nats_url: str, provider: Provider) 
 async def test_the_silence_that_one_was_asked_for_all_keep(nats_url: str, provider: Provider) -> None:
     async with working(nats_url, 3, Rules(rest=0.1)) as workers:
         chains = [worker.use(provider) for worker in workers]
-        workers[0].fail(chains[0], ErrorKind.RATE_LIMIT, retry_after=1.0)
+        workers[0].fail(chains[0], ErrorKind.RATE_LIMIT, retry_after=0.5)
         began = time.monotonic()
         await until(lambda: all(worker.is_out(provider) for worker in workers))
         await until(lambda: not any(worker.is_out(provider) for worker in workers))
-        assert len(provider.began) == 1 and provider.began[0] - began >= 0.99
+        assert len(provider.began) == 1 and provider.began[0] - began >= 0.49
 
 
 async def test_an_unreadable_entry_is_passed_by(nats_url: str, provider: Provider) -> None:
@@ -212,7 +212,7 @@ async def test_one_of_five_workers_probes(nats_url: str, provider: Provider) -> 
             worker.fail(worker.use(provider))
         await until(lambda: len(provider.began) >= 3)
     gaps = [later - earlier for earlier, later in zip(provider.began, provider.began[1:], strict=False)]
-    assert provider.most == 1 and min(gaps) >= 0.5
+    assert provider.most == 1 and min(gaps) >= 0.3
 
 
 async def test_a_recovered_provider_is_back_for_all(nats_url: str, provider: Provider) -> None:
@@ -220,7 +220,7 @@ async def test_a_recovered_provider_is_back_for_all(nats_url: str, provider: Pro
     async with working(nats_url, 5, SWIFT) as workers:
         chains = [worker.use(provider) for worker in workers]
         workers[0].fail(chains[0])
-        await until(lambda: len(provider.began) == 2 and all(worker.is_out(provider) for worker in workers))
+        await until(lambda: len(provider.began) == 2 and not provider.running)
         provider.fault, recovered = None, time.monotonic()
         await until(lambda: not any(worker.is_out(provider) for worker in workers))
         assert time.monotonic() - recovered < 5
@@ -237,7 +237,7 @@ async def test_a_flapping_provider_is_out_at_its_first_failure(nats_url: str, pr
             await until(lambda: not one.is_out(provider) and not other.is_out(provider))
             one.fail(chain, ErrorKind.SERVER)
             assert one.is_out(provider)
-    assert len(provider.began) == 2 and provider.began[1] - provider.began[0] >= 0.5
+    assert len(provider.began) == 2 and provider.began[1] - provider.began[0] >= 0.3
 
 
 async def test_another_one_probes_for_a_worker_that_died(nats_url: str, provider: Provider) -> None:
