@@ -21,7 +21,7 @@ from tests.connectors_app.cases import (
     on_wire,
 )
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.turns import HELLO, SENTENCE, ready, reply_of, speech_of, transcript_of, used
+from tests.connectors_app.turns import HELLO, SENTENCE, is_local, ready, reply_of, speech_of, transcript_of, used
 from tests.providers.brain import reply_for
 from tests.providers.routes import Case, Kind, Turn
 from tests.providers.standins import StandIns
@@ -53,11 +53,11 @@ def test_a_wired_provider_says_what_it_needs(turn: Turn) -> None:
 
 @ALL
 def test_all_roles_declare_the_same_settings(case: Case) -> None:
-    """A workspace has one credential for all of them."""
+    """A workspace has one credential for all of them. What works on this machine is its operator's to set up."""
     cls = registry.get(case.role, case.slug)
     credential = registry.with_credentials().get(case.slug)
     names = ("key_setting", "base_url_setting", "default_base_url", "more_settings", "label")
-    assert credential is not None or not cls.missing_settings({})
+    assert credential is not None or is_local(case.role, case.slug) or not cls.missing_settings({})
     assert credential is None or [getattr(credential, name) for name in names] == [getattr(cls, name) for name in names]
 
 
