@@ -222,7 +222,7 @@ class Responses(OpenAIConnector, LanguageModel):
             event = _event.decode(data)
         except msgspec.MsgspecError:
             raise garbage(self) from None
-        if event.type == "error":
+        if event.type == "error" or event.error is not None:
             raise in_stream(self, event.error or {"code": event.code})
         if event.type == "response.failed":
             raise in_stream(self, event.response.error)

@@ -210,7 +210,14 @@ def _streamed(body: Mapping[str, Any], thought: Thought) -> Answer:
         pieces=pieces,
         tail=tail + event(end, response=_ended(body, thought)),
         garbage=b'event: response.output_text.delta\ndata: {"type": "response.\n\n',
+        error=lambda body: event("error", **_told(body)),
     )
+
+
+def _told(body: object) -> dict[str, object]:
+    """An error in the stream has its fields in the event itself."""
+    error = body["error"] if isinstance(body, Mapping) else {}
+    return {name: error.get(name) for name in ("code", "message", "param")}
 
 
 def _call_events(event: _Events, index: int, call: Call) -> Iterator[bytes]:

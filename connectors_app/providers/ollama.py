@@ -1,0 +1,243 @@
+"""Ollama: models on the operator's own machine, by its own API, whose answers are lines of JSON."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+from pydantic import Field
+
+from connectors_app.base import (
+    AnyOptions,
+    Credentials,
+    ErrorKind,
+    Finished,
+    LanguageModel,
+    Message,
+    Options,
+    ProviderError,
+    Said,
+    Tool,
+    ToolCall,
+    as_asked,
+)
+from connectors_app.calls import made_up_id
+from connectors_app.clients import HTTP
+from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
+from connectors_app.openai_chat import functions
+from connectors_app.sse import drain
+
+AFTERMATH_SECONDS = 0.5
+"""How long the response's end may take after the answer is complete."""
+TIMEOUTS = {
+    "show": aiohttp.ClientTimeout(total=10, sock_connect=5),
+    "chat": aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
+    "generate": aiohttp.ClientTimeout(total=600, sock_connect=5),  # a large model is read from a disk
+}
+MODELS = ["llama3.2", "llama2", "llama2:13b", "mistral", "codellama", "vicuna", "orca-mini", "qwen3"]
+"""Suggestions only: what can be used was pulled before."""
+
+
+class OllamaOptions(Options):
+    model: str = Field(
+        "llama3.2",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+        description="Name of a model that was pulled",
+        examples=MODELS,
+    )
+    temperature: float | None = Field(None, ge=0, le=2, description="Higher is more varied")
+    top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words that are considered")
+    top_k: int | None = Field(None, ge=1, le=1000, description="Number of likely words that are considered")
+    min_p: float | None = Field(None, ge=0, le=1, description="How likely a word must be, as a share of the likeliest")
+    num_predict: int = Field(1000, ge=1, le=128_000, description="Longest answer, in tokens")
+    num_ctx: int | None = Field(
+        None, ge=512, le=1_048_576, description="Tokens that the model reads; what is older is left out. Needs memory"
+    )
+    stop: tuple[str, ...] | None = Field(None, max_length=16, description="Texts at which the answer ends")
+    seed: int | None = Field(None, description="The same seed gives the same answer")
+    repeat_penalty: float | None = Field(None, ge=0, le=2, description="Against repetitions; 1 is none")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Against repeating the same words")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="Towards new subjects")
+    think: Literal["off", "low", "medium", "high"] | None = Field(
+        None, description="How much a model thinks that can; “off” answers soonest"
+    )
+    keep_alive: str = Field(
+        "30m",
+        pattern=r"^(-1|0|(\d+(ms|s|m|h))+)$",
+        description="How long the model stays in memory: 10m, 24h, -1 for ever",
+    )
+
+    def request(self) -> dict[str, Any]:
+        apart = {"model", "think", "keep_alive"}
+        request: dict[str, Any] = {
+            "model": self.model,
+            "options": self.model_dump(exclude_none=True, exclude=apart),
+            "keep_alive": int(self.keep_alive) if self.keep_alive in ("-1", "0") else self.keep_alive,
+        }
+        return request | {"think": False if self.think == "off" else self.think} if self.think else request
+
+
+# -- what is asked ---------------------------------------------------------------------------------------
+
+
+def _rendered(message: Message) -> dict[str, Any]:
+    if call := message.call:
+        return {"role": "tool", "tool_name": call.name, "tool_call_id": call.id, "content": message.content}
+    rendered: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        rendered["tool_calls"] = [
+            {"id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
+            for call in message.calls
+        ]
+    return rendered
+
+
+# -- what is answered ------------------------------------------------------------------------------------
+
+
+class _Function(msgspec.Struct):
+    name: str = ""
+    arguments: dict[str, Any] | None = None
+
+
+class _Call(msgspec.Struct):
+    id: str = ""
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Message(msgspec.Struct):
+    content: str = ""
+    tool_calls: list[_Call] | None = None
+
+
+class _Line(msgspec.Struct):
+    message: _Message = msgspec.field(default_factory=_Message)
+    done: bool = False
+    done_reason: str = ""
+    prompt_eval_count: int = 0
+    eval_count: int = 0
+    error: Any = None
+
+
+_line = msgspec.json.Decoder(_Line)
+
+
+async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """One that the end cuts off is not yielded."""
+    buffer = b""
+    async for piece in pieces:
+        *lines, buffer = (buffer + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+
+
+class Ollama(LanguageModel):
+    """A key is wanted by gateways and by ollama.com only."""
+
+    slug = "ollama"
+    label = "Ollama"
+    key_setting = "OLLAMA_API_KEY"
+    base_url_setting = "OLLAMA_BASE_URL"
+    Options = OllamaOptions
+    options: OllamaOptions
+
+    def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
+        super().__init__(options, credentials)
+        self._loading: asyncio.Task[None] | None = None
+
+    @classmethod
+    def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
+        return () if environ.get(cls.base_url_setting) else (cls.base_url_setting,)
+
+    async def warm(self) -> None:
+        """The model is loaded meanwhile: for a large one, that takes longer than anybody waits."""
+        await self.check()
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
+
+    async def check(self) -> None:
+        async with self._asking("show", {"model": self.options.model}) as response:
+            await response.read()
+
+    async def close(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        await HTTP.leave(self)
+
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
+        request = {**self.options.request(), "messages": [_rendered(message) for message in as_asked(messages)]}
+        if tools:
+            request["tools"] = functions(tools)
+        has_calls = False
+        async with (
+            self._asking("chat", request) as response,
+            aclosing(_lines(response.content.iter_any())) as stream,
+        ):
+            async for data in stream:
+                line = self._parse(data)
+                for asked in line.message.tool_calls or ():
+                    has_calls = True
+                    yield self._call(asked)
+                if line.message.content:
+                    yield line.message.content
+                if line.done:
+                    break
+            else:
+                raise cut(self)
+            reason = line.done_reason or "stop"
+            yield Finished(
+                "tools" if has_calls and reason == "stop" else reason, line.prompt_eval_count, line.eval_count
+            )
+            with suppress(ProviderError), told_by_http(self):
+                await drain(stream, AFTERMATH_SECONDS)
+
+    @asynccontextmanager
+    async def _asking(self, path: str, request: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        client = await HTTP.take(self)
+        key = self.credentials.api_key
+        asking = client.post(
+            f"{self.credentials.base_url}/api/{path}",
+            data=msgspec.json.encode(request),
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+            timeout=TIMEOUTS[path],
+        )
+        with told_by_http(self):
+            async with asking as response:
+                await self._expect_ok(response)
+                yield response
+
+    async def _expect_ok(self, response: aiohttp.ClientResponse) -> None:
+        model = self.options.model
+        if response.status == 404:
+            text = f"{self.label} does not have the model “{model}”; on its machine, run: ollama pull {model}"
+            raise ProviderError(ErrorKind.REQUEST, text, status=404)
+        if response.status == 400 and b"does not support tools" in await response.read():
+            raise ProviderError(
+                ErrorKind.REQUEST, f"the model “{model}” cannot be given tools; choose another", status=400
+            )
+        await expect_ok(self, response)
+
+    async def _load(self) -> None:
+        """With the options that are asked for later, or it would be loaded twice. A turn tells what is wrong."""
+        with suppress(ProviderError):
+            async with self._asking("generate", {**self.options.request(), "stream": False}) as response:
+                await response.read()
+
+    def _call(self, asked: _Call) -> ToolCall:
+        """They come whole."""
+        if not asked.function.name:
+            raise garbage(self)
+        return ToolCall(asked.id or made_up_id(), asked.function.name, asked.function.arguments or {})
+
+    def _parse(self, data: bytes) -> _Line:
+        try:
+            line = _line.decode(data)
+        except msgspec.MsgspecError:
+            raise garbage(self) from None
+        if line.error is not None:
+            raise from_code(self, str(line.error))
+        return line
