@@ -142,22 +142,28 @@ class _Draft:
         pieces: list[Piece] = [text] if was_decided else []
         self.is_shown = self.is_shown or was_decided
         for sentence in self._sentences.feed(text):
-            pieces += self._stand(self._continuation.feed(sentence))
-            self.is_shown = was_decided and bool(self._sentences.rest.strip())
+            pieces += self._stand(self._continuation.feed(sentence), is_shown=was_decided)
             self._since = now
+            self.is_shown = bool(self._sentences.rest.strip()) and self._continuation.is_decided
+        if self.is_shown and not was_decided:
+            pieces.append(self._sentences.rest)
         if now - self._since > self._patience:
             raise ProviderError(ErrorKind.TIMEOUT, f"made no sentence within {self._patience:g} s")
         return pieces
 
     def end(self) -> list[Piece]:
         pieces: list[Piece] = []
+        was_decided = self._continuation.is_decided
         for sentence in self._sentences.flush():
-            pieces += self._stand(self._continuation.feed(sentence))
-        return pieces + self._stand(self._continuation.end())
+            pieces += self._stand(self._continuation.feed(sentence), is_shown=was_decided)
+        return pieces + self._stand(self._continuation.end(), is_shown=was_decided)
 
-    def _stand(self, sentences: list[str]) -> list[Piece]:
+    def _stand(self, sentences: list[str], *, is_shown: bool) -> list[Piece]:
         self.said += sentences
-        return [Sentence(text) for text in sentences]
+        pieces: list[Piece] = []
+        for text in sentences:
+            pieces += [Sentence(text)] if is_shown else [f"{text} ", Sentence(text)]
+        return pieces
 
 
 class _Bill:

@@ -44,7 +44,8 @@ The session's canonical events as server-sent events, from its beginning or from
   `usage` {role, provider, model, unit, quantity}. Fields that have their usual value are left out, and further types
   and fields may come: ignore what you do not know.
 * With `interim=1` also `transcript.interim` {utterance, text} and `reply.delta` {turn, generation, text}: words that
-  may still change. They have no id, are not repeated, and are dropped for who reads slowly.
+  may still change. A delta with `anew` begins its `sentence` again: what came of it before is void. They have no id,
+  are not repeated, and are dropped for who reads slowly.
 * A comment comes every 15 seconds while nothing happens.
 * After `session.ended` the response ends. Whoever then comes back gets what was written behind it (what was used, a
   last transcript), or **204**, which tells `EventSource` to stop.

@@ -65,6 +65,9 @@ class Delta(msgspec.Struct, frozen=True):
     generation: int
     epoch: int
     text: str
+    anew: bool = False
+    sentence: int = 0
+    """If `anew`: the text begins this sentence again, and what was written of it before is void."""
 
 
 Word = TypeVar("Word", Interim, Delta)
@@ -83,6 +86,8 @@ class _Reply:
     """The model's text since `epoch` began, or as far back as it is kept."""
     skipped: int = 0
     """So many characters of it, white space aside, are committed sentences."""
+    first: int = 0
+    """The sentence with which it begins, of those of this epoch."""
     epoch: int = 0
     expected: int | None = None
     """How many sentences there are, once that is known."""
@@ -93,25 +98,28 @@ class _Reply:
     def coming(self) -> str:
         return _after(self.written, self.skipped)
 
-    def write(self, text: str, epoch: int) -> bool:
+    def write(self, told: Delta) -> bool:
         """Whether it is news: not of a worker that was replaced."""
-        if epoch < self.epoch:
+        if told.epoch < self.epoch:
             return False
-        self._follow(epoch)
+        self._follow(told.epoch)
+        if told.anew:
+            self.written, self.skipped, self.first = "", 0, told.sentence
         if len(self.written) < LONGEST_REPLY:
-            self.written += text
+            self.written += told.text
         return True
 
-    def commit(self, text: str, epoch: int) -> None:
+    def commit(self, sentence: int, text: str, epoch: int) -> None:
         """A sentence is certain; what is written besides it is still to come."""
         if epoch >= self.epoch:
             self._follow(epoch)
-            self.skipped += _weight(text)
+            if sentence >= self.first:
+                self.skipped += _weight(text)
 
     def _follow(self, epoch: int) -> None:
         """Another worker writes on after the last committed sentence."""
         if epoch > self.epoch:
-            self.epoch, self.written, self.skipped = epoch, "", 0
+            self.epoch, self.written, self.skipped, self.first = epoch, "", 0, 0
 
     @property
     def is_over(self) -> bool:
@@ -158,7 +166,7 @@ class _Stage:
     def read_delta(self, told: Delta) -> bool:
         if told.generation <= self.dropped or not self._is_current(told.generation):
             return False
-        return self.reply.write(told.text, told.epoch)
+        return self.reply.write(told)
 
     def _is_current(self, generation: int) -> bool:
         """A newer generation takes the place of the one before."""
@@ -211,7 +219,7 @@ class _Stage:
         if stored.stage == Stage.SESSION:  # nothing says how many sentences a greeting has: so many that are there
             reply.expected = event.sentence + 1
         else:
-            reply.commit(event.text, stored.epoch)
+            reply.commit(event.sentence, event.text, stored.epoch)
         reply.sentences[event.sentence] = event.text
         while len(reply.sentences) > MOST_SENTENCES:
             del reply.sentences[min(reply.sentences)]

@@ -17,7 +17,7 @@ from mesh.subjects import Stage
 from workers.actor import Actor
 from workers.conversation import Conversation
 from workers.exchange import Exchange, Line
-from workers.media.wire import Audio, Dtmf, Fact, HungUp, PlayedSamples, PlayedTo, Reason, Typed
+from workers.media.wire import Audio, DeltaTold, Dtmf, Fact, HungUp, PlayedSamples, PlayedTo, Reason, Typed
 from workers.microphone import Microphone
 from workers.opening import OVER_NOW
 from workers.speaker import Speaker
@@ -347,7 +347,10 @@ class Call(Actor):
         told = msgspec.json.decode(payload)
         if told["generation"] == self._playout.generation and told["epoch"] >= self._epochs.get(Stage.LLM, 0):
             self._conversation.waterfall.mark("first_token", self._now())
-            self._speaker.tell({"type": "delta", "text": told["text"], "turn": told["turn"]})
+            delta: DeltaTold = {"type": "delta", "text": told["text"], "turn": told["turn"]}
+            if told.get("anew"):
+                delta |= {"anew": True, "sentence": told["sentence"]}
+            self._speaker.tell(delta)
 
     def _spoken(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         if self._speaker.receive(payload):

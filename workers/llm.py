@@ -18,7 +18,7 @@ from workers.stage import Reporting, Seat, StageActor, explain
 log = logging.getLogger(__name__)
 
 DELTA_EVERY = 0.1
-"""Seconds between published deltas of one reply; the first goes at once."""
+"""Seconds between published deltas of one reply; the first goes at once, and one that makes others void."""
 
 
 class Answering(StageActor):
@@ -114,7 +114,8 @@ class _Reply:
         self._generation = pending.generation
         self._count = len(pending.committed)
         self._delta = ""
-        self._is_anew = False
+        self._anew_from: int | None = None
+        """The sentence that the next delta begins anew."""
         self._published = 0.0
         self._began = time.monotonic()
 
@@ -125,12 +126,12 @@ class _Reply:
             case Sentence(text=text):
                 self._commit(text)
             case Withdrawn():
-                self._delta, self._is_anew = "", True
+                self._delta, self._anew_from = "", self._count
 
     async def _show(self, text: str) -> None:
         self._delta += text
         now = time.monotonic()
-        if now - self._published >= DELTA_EVERY:
+        if now - self._published >= DELTA_EVERY or self._anew_from is not None:
             if not self._published:
                 self._actor.seat.metrics.stage_seconds.labels("llm").observe(now - self._began)
             self._published = now
@@ -158,7 +159,7 @@ class _Reply:
             "epoch": self._actor.writer.epoch,
             "text": self._delta,
         }
-        if self._is_anew:
-            payload["anew"] = True
-        self._delta, self._is_anew = "", False
+        if self._anew_from is not None:
+            payload |= {"anew": True, "sentence": self._anew_from}
+        self._delta, self._anew_from = "", None
         await self._actor.bus.publish(subjects.llm_delta(self._actor.session), msgspec.json.encode(payload))

@@ -118,6 +118,24 @@ async def test_the_next_goes_on_in_the_middle(begin: int, cut: int, fault: objec
     assert told.failures == [("first", kind)] and told.switches == [("first", "second")]
 
 
+@pytest.mark.parametrize("cut", [1, 3, 5, 9, 11])
+@pytest.mark.parametrize("begin", [0, 1, 2])
+async def test_what_is_shown_is_what_stands(begin: int, cut: int, told: Told) -> None:
+    first = ScriptedModel("first", *tokens(" ".join(STORY))[:cut], failing(ErrorKind.BROKEN))
+    second = ScriptedModel("second", *tokens(" ".join(STORY[begin:])), DONE)
+    shown = ""
+    for piece in await pieces_of(chain_of(first, second), told):
+        match piece:
+            case str():
+                shown += piece
+            case Sentence(text=text):
+                assert shown.lstrip().startswith(text)
+                shown = shown.lstrip().removeprefix(text)
+            case Withdrawn():
+                shown = ""
+    assert not shown.strip()
+
+
 async def test_the_next_is_told_what_stands(told: Told) -> None:
     first = ScriptedModel("first", *tokens("It is nine. Your flight"), failing(ErrorKind.BROKEN))
     second = ScriptedModel("second", "And more.", DONE)

@@ -157,6 +157,15 @@ async def test_interim_words_come_on_demand(bus: Bus, writer: Writer, headers: d
     assert told == Told("transcript.interim", "", {"utterance": 1, "epoch": 1, "text": "On Mon"})
 
 
+async def test_a_delta_tells_what_it_makes_void(bus: Bus, writer: Writer, headers: dict[str, str]) -> None:
+    anew = {"turn": 1, "generation": 1, "epoch": 1, "text": "Second", "anew": True, "sentence": 1}
+    async with reading(headers, "?interim=1") as reader:
+        await reader.some(1)
+        await bus.round_trip()
+        await bus.publish(subjects.llm_delta("s1"), json.dumps(anew).encode())
+        assert await reader.take() == Told("reply.delta", "", anew)
+
+
 async def test_a_slow_reader_keeps_the_latest_interims(bus: Bus) -> None:
     stream = event_stream.EventStream(bus, "s1", "00000000", 0, lambda: asyncio.sleep(0))  # type: ignore[arg-type,return-value]
     receive = stream._receiver("transcript.interim")

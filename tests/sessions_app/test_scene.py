@@ -31,8 +31,8 @@ class Watching:
         self.scenes.hear_interim("s1", _message(utterance=utterance, epoch=epoch, text=text), now=0)
         return self.now
 
-    def delta(self, text: str, *, generation: int = 1, epoch: int = 1) -> Scene:
-        self.scenes.read_delta("s1", _message(turn=1, generation=generation, epoch=epoch, text=text), now=0)
+    def delta(self, text: str, *, generation: int = 1, epoch: int = 1, **anew: Any) -> Scene:
+        self.scenes.read_delta("s1", _message(turn=1, generation=generation, epoch=epoch, text=text, **anew), now=0)
         return self.now
 
     @property
@@ -114,6 +114,15 @@ def test_another_worker_goes_on_after_the_last_sentence(watching: Watching) -> N
     watching.tell(sentence(0, "One."), stage=Stage.LLM)
     assert watching.delta("Two and", epoch=2).coming == "Two and"
     assert watching.delta("o lost", epoch=1).coming == "Two and"
+
+
+def test_another_model_begins_the_sentence_anew(watching: Watching) -> None:
+    """A sentence that stands is told later than the words that follow it."""
+    watching.delta("One. Tw")
+    assert watching.delta("Second", anew=True, sentence=1).coming == "Second"
+    assert watching.tell(sentence(0, "One."), stage=Stage.LLM).coming == "Second"
+    watching.tell(sentence(1, "Second one."), stage=Stage.LLM)
+    assert watching.delta(" one. Third").coming == "Third"
 
 
 def test_an_end_is_shown_once_and_forgotten(watching: Watching) -> None:

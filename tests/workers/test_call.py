@@ -167,6 +167,17 @@ async def test_a_former_owners_tokens_are_dropped(one: Process) -> None:
         assert [told["text"] for told in wire.told if told["type"] == "delta"] == ["fresh"]
 
 
+async def test_words_begun_anew_are_told_so(one: Process) -> None:
+    session = await one.create(**TEXT_ONLY)
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await until(one.transport.bus, session, TurnEnded)
+    anew = {"turn": 1, "generation": 1, "epoch": 1, "text": "Second", "anew": True, "sentence": 1}
+    await one.transport.bus.publish(subjects.llm_delta(session), msgspec.json.encode(anew))
+    await wire.until("delta")
+    assert wire.told[-1] == {"type": "delta", "text": "Second", "turn": 1, "anew": True, "sentence": 1}
+
+
 async def test_a_greeting_is_said_sentence_by_sentence(one: Process) -> None:
     bus = one.transport.bus
     session = await one.create(greeting="Hello there. How can I help?")

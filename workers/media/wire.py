@@ -109,6 +109,9 @@ class DeltaTold(TypedDict):
     type: Literal["delta"]
     text: str
     turn: NotRequired[int]
+    anew: NotRequired[bool]
+    """What was told of `sentence` and after it is void: the words begin it anew."""
+    sentence: NotRequired[int]
 
 
 class StateTold(TypedDict):

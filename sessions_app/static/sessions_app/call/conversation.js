@@ -5,7 +5,7 @@ const AT_THE_END = 40; // pixels from the end within which the list follows what
 export class Conversation {
   #list;
   #utterances = new Map(); // entries of what is being recognised
-  #turns = new Map(); // {entry, sentences, tail} of the agent
+  #turns = new Map(); // {entry, sentences, tail, first} of the agent; the tail begins with the first sentence
   #names;
 
   constructor(list, names) {
@@ -45,16 +45,23 @@ export class Conversation {
     words.classList.toggle("interim", !final);
   }
 
-  _delta({ text, turn }) {
-    this.#turn(turn).tail.append(text);
+  // A model that goes on for another one begins the unfinished sentence anew.
+  _delta({ text, turn, anew, sentence }) {
+    const current = this.#turn(turn);
+    if (anew) {
+      current.tail.textContent = "";
+      current.first = sentence;
+    }
+    current.tail.append(text);
   }
 
   _reply({ text, turn, sentence }) {
-    const { sentences, tail } = this.#turn(turn);
+    const { sentences, tail, first } = this.#turn(turn);
     const words = sentences.get(sentence) ?? document.createElement("span");
     words.textContent = `${text} `;
     sentences.set(sentence, words);
     tail.before(words);
+    if (sentence < first) return;
     const rest = tail.textContent.trimStart();
     tail.textContent = rest.startsWith(text) ? rest.slice(text.length) : "";
   }
@@ -78,7 +85,7 @@ export class Conversation {
       const tail = document.createElement("span");
       tail.className = "interim";
       entry.append(tail);
-      turn = { entry, sentences: new Map(), tail };
+      turn = { entry, sentences: new Map(), tail, first: 0 };
       this.#turns.set(number, turn);
     }
     return turn;
