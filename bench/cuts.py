@@ -1,0 +1,119 @@
+"""Replies and sentences that are cut at random points: what is lost, and what is said twice.
+
+    python -m bench.cuts --count 1000
+
+Half of the cuts are in the reply of a random language model, half in a sentence of a random voice. The next model goes on
+exactly, begins anew, or repeats a sentence first, at random.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field
+
+from bench.turn import MS_PER_CHAR, QUESTION, RATE, REPLY, Log, brain, chain_of
+from connectors_app.answering import Sentence, answer
+from connectors_app.asking import Deadlines
+from connectors_app.base import Message, Role
+from connectors_app.breaker import Breakers
+from connectors_app.pool import AllFailed, Pool
+from connectors_app.speaking import Speaking
+from tests.connectors_app.cases import on_wire
+from tests.providers import tones
+from tests.providers.accounts import account
+from tests.providers.brain import GoingOn
+from tests.providers.routes import Kind, Turn
+from tests.providers.standins import StandIns
+from tests.providers.steering import Behaviour, Fault
+
+
+@dataclass
+class Cuts:
+    """What became of replies and sentences that were cut at random points."""
+
+    cuts: int = 0
+    switched: int = 0
+    sentences: int = 0
+    lost: int = 0
+    doubled: int = 0
+    words_lost: int = 0
+    words_doubled: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+async def cut(count: int, seed: int) -> dict[Role, Cuts]:
+    """By role. Each cut is one reply of a random model, or one of a random voice, at a random piece."""
+    dice = random.Random(seed)
+    found = {Role.LLM: Cuts(), Role.TTS: Cuts()}
+    turns = {role: on_wire(role) for role in found}
+    async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
+        pool = Pool(servers.env)
+        for role in found:
+            await pool.warm(role)
+        for number in range(count):
+            role = (Role.LLM, Role.TTS)[number % 2]
+            turn = dice.choice(turns[role])
+            kinds = [Fault.CUT] if turn.answered.kind is Kind.RAW_VOICE else [Fault.CUT, Fault.END, Fault.GARBAGE]
+            longest = len(REPLY.split()) if role is Role.LLM else 30
+            servers.calm()
+            servers.steer(turn.answered, Behaviour(fault=dice.choice(kinds), after=dice.randrange(longest), nth=1))
+            servers.backstage.going_on = dice.choice(list(GoingOn))
+            pool.breakers = Breakers()
+            await (_cut_reply if role is Role.LLM else _cut_sentence)(pool, turn, found[role])
+        await pool.close()
+    return found
+
+
+async def _cut_reply(pool: Pool, turn: Turn, cuts: Cuts) -> None:
+    log, said = Log(), []
+    chain = pool.models(*chain_of(Role.LLM, turn))
+    try:
+        async with aclosing(answer(chain, [Message("user", QUESTION)], Deadlines(), log)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Sentence):
+                    said.append(piece.text)
+    except AllFailed as error:
+        cuts.failed.append(str(error))
+    await chain.close()
+    wanted = tones.sentences(REPLY)
+    cuts.cuts += 1
+    cuts.switched += bool(log.switches)
+    cuts.sentences += len(wanted)
+    cuts.lost += sum(sentence not in said for sentence in wanted)
+    cuts.doubled += len(said) - len(set(said))
+
+
+async def _cut_sentence(pool: Pool, turn: Turn, cuts: Cuts) -> None:
+    log, audio = Log(), bytearray()
+    wanted = tones.sentences(REPLY)[0]
+    chain = pool.voices(*chain_of(Role.TTS, turn))
+    try:
+        async with Speaking(chain, RATE, Deadlines()) as voice, aclosing(voice.speak(wanted, log)) as pieces:
+            async for pcm in pieces:
+                audio += pcm
+    except AllFailed as error:
+        cuts.failed.append(str(error))
+    await chain.close()
+    words = account(wanted, tones.words(bytes(audio), RATE))
+    cuts.cuts += 1
+    cuts.switched += bool(log.switches)
+    cuts.sentences += 1
+    cuts.lost += len(words.lost) == len(wanted.split())
+    cuts.doubled += len(words.doubled) >= len(wanted.split())
+    cuts.words_lost += len(words.lost)
+    cuts.words_doubled += len(words.doubled)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description="Replies that are cut at random points")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    for role, found in (await cut(asked.count, asked.seed)).items():
+        print(json.dumps({"role": role, **asdict(found)}, indent=1))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

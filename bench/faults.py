@@ -1,0 +1,215 @@
+"""What a caller hears when a provider fails: every provider, every fault, one whole turn each, in real time.
+
+    python -m bench.faults --into docs/failover.md
+    python -m bench.faults --only tts --fault cut
+
+Prints, and writes between the marks of a document, what `bench.turn` measures.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.turn import HEALTHY, RATE, REPLY, USUAL, Ear, Log, listen, reply, stage
+from connectors_app.asking import Deadlines
+from connectors_app.base import Role
+from connectors_app.pool import AllFailed
+from tests.connectors_app.cases import on_wire
+from tests.providers import tones
+from tests.providers.accounts import Account, account
+from tests.providers.routes import Kind, Route, Turn
+from tests.providers.steering import Behaviour, Fault
+
+BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
+COLUMNS = ("provider", "fault", "response ms", "gap ms", "words lost", "doubled", "next heard after ms", "told as")
+
+# -- faults ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A fault, where it comes, and for which providers it exists."""
+
+    name: str
+    behaviour: Callable[[Turn], Behaviour] | None = None
+    at: str = "answer"
+    """`request`: at the first request of a turn; `answer`: where it is answered."""
+    fits: Callable[[Turn], bool] = lambda turn: True
+    address: str = ""
+    """In place of the provider's own."""
+
+    def rules(self, turn: Turn) -> dict[Route, tuple[Behaviour, ...]]:
+        if self.behaviour is None:
+            return {}
+        route = turn.asked if self.at == "request" else turn.answered
+        usual = Behaviour(**USUAL[route.kind])
+        return {route: (self.behaviour(turn), usual)}
+
+
+def _usual(turn: Turn, **fault: Any) -> Behaviour:
+    return Behaviour(**{**USUAL[turn.answered.kind], **fault})
+
+
+def _midway(kind: Fault) -> Callable[[Turn], Behaviour]:
+    """In the middle: of a model's third sentence, of a voice's second one."""
+
+    def behaviour(turn: Turn) -> Behaviour:
+        match turn.role:
+            case Role.LLM:
+                return _usual(turn, fault=kind, after=len(REPLY.split()) * 2 // 3)
+            case Role.TTS:
+                return _usual(turn, fault=kind, after=8, nth=2)
+            case _:
+                return _usual(turn, fault=kind)
+
+    return behaviour
+
+
+def _refuse(status: int, **more: Any) -> Trouble:
+    said = f" retry-after {more['retry_after']:g}" if more else ""
+    return Trouble(f"{status}{said}", lambda _: Behaviour(fault=Fault.REFUSE, status=status, **more), at="request")
+
+
+def _streams(turn: Turn) -> bool:
+    return turn.role is not Role.STT
+
+
+def _on_a_socket(turn: Turn) -> bool:
+    return turn.asked.kind is Kind.HANDSHAKE
+
+
+TROUBLES = (
+    Trouble("none", lambda turn: _usual(turn)),
+    Trouble("refused", address="http://127.0.0.1:9"),
+    Trouble("no such host", address="http://nobody.invalid"),
+    _refuse(401),
+    _refuse(429),
+    _refuse(429, retry_after=30),
+    _refuse(500),
+    Trouble("never answers", lambda _: Behaviour(fault=Fault.NEVER)),
+    Trouble("socket opens and stays mute", lambda _: Behaviour(fault=Fault.STALL), at="request", fits=_on_a_socket),
+    Trouble("first byte late", lambda turn: _usual(turn, first_ms=6000)),
+    Trouble(
+        "trickles",
+        lambda turn: _usual(turn, each_ms=1200),
+        fits=lambda turn: turn.answered.kind not in (Kind.BODY, Kind.MESSAGE),
+    ),
+    Trouble("stalls midway", _midway(Fault.STALL)),
+    Trouble("cut midway", _midway(Fault.CUT)),
+    Trouble(
+        "half an answer, closed cleanly",
+        _midway(Fault.END),
+        fits=lambda turn: _streams(turn) and turn.answered.kind is not Kind.RAW_VOICE,
+    ),
+    Trouble(
+        "half the audio, as if whole",
+        _midway(Fault.SHORT),
+        fits=lambda turn: turn.answered.kind in (Kind.VOICE, Kind.RAW_VOICE),
+    ),
+    Trouble("garbage midway", _midway(Fault.GARBAGE), fits=lambda turn: turn.answered.kind is not Kind.RAW_VOICE),
+    Trouble(
+        "well-formed and empty", lambda turn: _usual(turn, fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing
+    ),
+    Trouble(
+        "silence as audio",
+        lambda turn: _usual(turn, fault=Fault.SILENCE),
+        fits=lambda turn: turn.answered.kind in (Kind.VOICE, Kind.RAW_VOICE),
+    ),
+)
+
+
+# -- one cell ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    role: str
+    provider: str
+    fault: str
+    response: float
+    """Seconds from the caller's last word to the agent's first."""
+    gap: float
+    """The longest silence inside the reply that is there because audio was late."""
+    heard: Account
+    switched: float | None
+    """Seconds from the failure's being told to the next provider's first piece; None: nobody had to."""
+    why: str
+
+
+async def play(turn: Turn, trouble: Trouble, deadlines: Deadlines) -> Result:
+    async with stage(turn, trouble.rules(turn), trouble.address) as (pool, chains):
+        log, ear = Log(), Ear()
+        try:
+            text, ear.since = await listen(pool, chains, deadlines, log)
+            await reply(pool, chains, deadlines, log, text, ear)
+        except AllFailed as error:
+            log.failures.append(("all", str(error), time.monotonic()))
+    words = account(REPLY, tones.words(bytes(ear.audio), RATE))
+    switched = log.switches[0][1] - log.failures[0][2] if log.switches and log.failures else None
+    why = log.failures[0][1] if log.failures else ""
+    return Result(turn.role, str(turn), trouble.name, ear.first, ear.gap, words, switched, why)
+
+
+# -- the table -------------------------------------------------------------------------------------------
+
+
+async def table(only: Sequence[str], fault: str, at_once: int) -> list[Result]:
+    seats = asyncio.Semaphore(at_once)
+    found: list[Result] = []
+
+    async def cell(turn: Turn, trouble: Trouble) -> None:
+        async with seats:
+            found.append(result := await play(turn, trouble, Deadlines()))
+            print(row(result), flush=True)
+
+    turns = [turn for turn in on_wire(*HEALTHY) if not only or turn.role in only or str(turn) in only]
+    cells = [(turn, trouble) for turn in turns for trouble in TROUBLES if trouble.fits(turn) and fault in trouble.name]
+    await asyncio.gather(*(cell(*one) for one in cells))
+    places = {(str(turn), trouble.name): place for place, (turn, trouble) in enumerate(cells)}
+    return sorted(found, key=lambda result: places[result.provider, result.fault])
+
+
+def row(result: Result) -> str:
+    switched = "" if result.switched is None else f"{result.switched * 1000:.0f}"
+    words = result.heard
+    figures = [
+        f"{result.response * 1000:.0f}",
+        f"{result.gap * 1000:.0f}",
+        len(words.lost),
+        len(words.doubled),
+        switched,
+    ]
+    return _line(result.provider, result.fault, *figures, result.why)
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def write_into(file: Path, results: Sequence[Result]) -> None:
+    """Between the two marks of the document."""
+    before, _, rest = file.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = (_line(*COLUMNS), _line(*["---"] * len(COLUMNS)), *map(row, results))
+    file.write_text("\n".join((before + BEGIN, "", *lines, "", END + after)))
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description="What a caller hears when a provider fails")
+    parser.add_argument("--only", nargs="*", default=[], help="roles or providers such as tts-azure")
+    parser.add_argument("--fault", default="", help="faults with this in their name")
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--into", type=Path, help="a document, between whose marks the table is written")
+    asked = parser.parse_args()
+    print(_line(*COLUMNS))
+    results = await table(asked.only, asked.fault, asked.at_once)
+    if asked.into:
+        write_into(asked.into, results)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
