@@ -18,7 +18,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, tag_field="verb"):
 
 
 class Open(Question, frozen=True, kw_only=True, tag="open"):
-    """Open a session for a caller who comes by WebSocket."""
+    """Open a session for a caller who comes by WebSocket, or in a room for those who meet there."""
 
     config: Any
     """The agent's configuration document; whether it is one, is the transport's to say."""
@@ -30,8 +30,12 @@ class Open(Question, frozen=True, kw_only=True, tag="open"):
     name: str = ""
     caller: str = ""
     captions: bool = True
+    max_participants: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    """This and the next two: of a room, where the transport has one."""
+    recording: bool = False
+    transcription: bool = False
     join_within: Annotated[int, msgspec.Meta(ge=1, le=JOIN_SECONDS)] = JOIN_SECONDS
-    """Seconds in which the caller has to come."""
+    """Seconds in which the caller has to come by WebSocket."""
 
 
 class Say(Question, frozen=True, kw_only=True, tag="say"):
@@ -53,7 +57,13 @@ class ChangeConfig(Question, frozen=True, kw_only=True, tag="config"):
     config: Any
 
 
-AnyQuestion = Open | Say | End | ChangeConfig
+class LookIn(Question, frozen=True, kw_only=True, tag="look"):
+    """Who is in the session's room."""
+
+    session: str
+
+
+AnyQuestion = Open | Say | End | ChangeConfig | LookIn
 _questions = msgspec.json.Decoder(AnyQuestion)
 
 
@@ -66,6 +76,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: int
     notices: tuple[str, ...] = ()
     """What was asked for and cannot be given."""
+    room_url: str = ""
+    """Where people meet, with the token, instead of a socket."""
 
     @property
     def socket_path(self) -> str:
@@ -74,6 +86,20 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Somebody in a room; `joined_at` in ISO 8601."""
+
+    id: str
+    name: str
+    joined_at: str
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """Some seconds old at most. Nobody: an empty room, or a session without one."""
+
+    people: tuple[Person, ...]
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

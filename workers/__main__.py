@@ -49,7 +49,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             if asked.role == "transport":
-                runner.run(_transport(worker, settings, asked.port, asked.operations_port))
+                runner.run(_transport(worker, settings, sealing, asked.port, asked.operations_port))
             else:
                 runner.run(_stage(Stage(asked.role), worker, settings, sealing, asked.port))
         except _Stopped:
@@ -95,11 +95,15 @@ async def _connect(settings: Settings, worker: str, stop: asyncio.Event) -> Bus:
     raise _Stopped
 
 
-async def _transport(worker: str, settings: Settings, port: int | None, operations_port: int | None) -> None:
+async def _transport(
+    worker: str, settings: Settings, sealing: Sealing, port: int | None, operations_port: int | None
+) -> None:
     stop = _until_stopped()
     async with await _connect(settings, worker, stop) as bus:
         valkey = Valkey(settings.valkey_url)
-        transport = Transport(worker=worker, bus=bus, valkey=valkey, settings=settings, environ=os.environ)
+        transport = Transport(
+            worker=worker, bus=bus, valkey=valkey, settings=settings, environ=os.environ, sealing=sealing
+        )
         transport.metrics.watch(bus.counters)
         listen = settings.transport_port if port is None else port
         await transport.run(stop, host=settings.bind, port=listen, operations_port=operations_port)

@@ -1,5 +1,6 @@
 """The transport's HTTP: the documented session API, the telephone's webhook and the media sockets."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import Field, JsonValue
 
+from connectors_app.base import ProviderError
 from mesh.asking import JOIN_SECONDS
 from mesh.config import Problem, revision
 from mesh.sessions import Record
@@ -16,9 +18,12 @@ from workers import steering
 from workers.access import socket_url, workspace_of
 from workers.answers import Body, Name, Refusal, explained, read_json, unprocessable, validated
 from workers.desk import AgentAnswer, Desk, SessionSpec
+from workers.meeting import open_meeting, people_in
 from workers.opening import (
+    DAILY,
     TRANSPORT_PATH,
     WEBSOCKET,
+    Entrance,
     check_transport,
     media_path,
     open_session,
@@ -29,10 +34,11 @@ from workers.opening import (
 from workers.sockets import socket_routes
 from workers.steering import check_not_over, find_session
 from workers.telephony import telephony_routes
+from workers.wishes import Wishes
+
+log = logging.getLogger(__name__)
 
 NOTICE = "MeshAG-Notice"
-NO_RECORDING = "enable_recording: the websocket transport makes no recording"
-ONE_CALLER = "max_participants: a session of the websocket transport has one caller"
 
 STATUS = {"created": "Created", "live": "Active", "ending": "Active", "ended": "Ended", "failed": "Error"}
 """The documented words for a session's states."""
@@ -88,17 +94,14 @@ class Room(Body):
     enable_recording: bool = False
     enable_transcription: bool = True
 
-    def granted(self) -> dict[str, Any]:
-        """What becomes of the wishes, for the session and for its history."""
-        refused = {NO_RECORDING: self.enable_recording, ONE_CALLER: (self.max_participants or 1) > 1}
-        notices = tuple(notice for notice, is_asked in refused.items() if is_asked)
-        details = {"recording": False, "transcription": self.enable_transcription, "notices": list(notices)}
-        return {
-            "max_participants": self.max_participants,
-            "captions": self.enable_transcription,
-            "notices": notices,
-            "details": details,
-        }
+    def wishes(self) -> Wishes:
+        """Transcripts are for captions; a room's provider, who is paid for them, makes some when they are asked for."""
+        return Wishes(
+            max_participants=self.max_participants,
+            recording=self.enable_recording,
+            captions=self.enable_transcription,
+            transcription=self.enable_transcription and "enable_transcription" in self.model_fields_set,
+        )
 
 
 class WithConfig(Room):
@@ -133,17 +136,17 @@ async def create_with_config(desk: Desk, request: web.Request, workspace: str) -
     body = validated(WithConfig, await read_json(request))
     config = read_config(desk, body.config, "config")
     transport = transport_of(config)
-    check_transport(desk, transport, TRANSPORT_PATH)
+    check_transport(transport, TRANSPORT_PATH)
     spec = SessionSpec(
         id=str(uuid4()),
         workspace=workspace,
         transport=transport,
         config=config,
         name=body.session_name,
-        **body.granted(),
+        **body.wishes().granted(transport),
     )
-    room_url, token = await _open(desk, request, spec)
-    answer = {"session_id": spec.id, "room_url": room_url, "token": token, "config_stored": True}
+    entrance = await _open(desk, request, spec)
+    answer = {"session_id": spec.id, "room_url": entrance.url, "token": entrance.token, "config_stored": True}
     return web.json_response(answer, headers=_headers(spec))
 
 
@@ -153,14 +156,14 @@ async def create(desk: Desk, request: web.Request, workspace: str) -> web.Stream
     if agent is None:
         raise unprocessable(Problem("agent", _no_agent(body.agent)))
     spec = _agent_spec(desk, body, agent)
-    check_transport(desk, spec.transport, "provider")
-    room_url, token = await _open(desk, request, spec)
-    expires = datetime.now(UTC) + timedelta(seconds=JOIN_SECONDS)
+    check_transport(spec.transport, "provider")
+    entrance = await _open(desk, request, spec)
+    expires = datetime.now(UTC) + timedelta(seconds=entrance.seconds)
     answer = {
         "session_id": spec.id,
-        "room_url": room_url,
+        "room_url": entrance.url,
         "room_name": spec.id,
-        "meeting_token": token,
+        "meeting_token": entrance.token,
         "expires_at": expires.isoformat(),
         "provider_metadata": {"provider": spec.transport, "agent": agent.slug, "agent_version": agent.version},
     }
@@ -170,23 +173,26 @@ async def create(desk: Desk, request: web.Request, workspace: str) -> web.Stream
 def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
     config = read_config(desk, agent.config, "agent")
     entry = config.connectors.get("transport")
+    transport = body.provider or (entry.primary if entry else WEBSOCKET)
     return SessionSpec(
         id=str(uuid4()),
         workspace=agent.workspace,
-        transport=body.provider or (entry.primary if entry else WEBSOCKET),
+        transport=transport,
         config=config,
         agent=agent.slug,
         agent_version=agent.version,
         name=body.room_config.name,
         caller=body.participant_config.name,
-        **body.room_config.granted(),
+        **body.room_config.wishes().granted(transport),
     )
 
 
-async def _open(desk: Desk, request: web.Request, spec: SessionSpec) -> tuple[str, str]:
+async def _open(desk: Desk, request: web.Request, spec: SessionSpec) -> Entrance:
     spec = await provided(desk, spec)
+    if spec.transport == DAILY:
+        return await open_meeting(desk, spec)
     room_url = socket_url(request, desk.settings) + media_path(spec.id)
-    return room_url, await open_session(desk, spec, room_url, JOIN_SECONDS)
+    return Entrance(room_url, await open_session(desk, spec, room_url, JOIN_SECONDS), JOIN_SECONDS)
 
 
 def _no_agent(slug: str) -> str:
@@ -214,13 +220,25 @@ async def list_sessions(desk: Desk, request: web.Request, workspace: str) -> web
 
 async def show(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
     record = await _asked_for(desk, request, workspace)
-    return web.json_response(_shown(record, socket_url(request, desk.settings)))
+    shown = _shown(record, socket_url(request, desk.settings))
+    return web.json_response(shown | await _participants(desk, record))
 
 
 async def end(desk: Desk, request: web.Request, workspace: str) -> web.StreamResponse:
     session = (await _asked_for(desk, request, workspace))["session_id"]
     await steering.end(desk, session, "ended")
     return web.json_response({"message": "Session ended successfully", "session_id": session})
+
+
+async def _participants(desk: Desk, record: Record) -> dict[str, Any]:
+    """In a room, those who are there now, and null where nobody can tell; else as the record says."""
+    if record["transport"] != DAILY:
+        return {}
+    try:
+        return {"participants": [person.name for person in await people_in(desk, record)]}
+    except ProviderError as error:
+        log.warning("nobody tells who is in a room", extra={"session": record["session_id"], "error": error.message})
+        return {"participants": None}
 
 
 def _shown(record: Record, origin: str) -> dict[str, Any]:

@@ -7,12 +7,16 @@ from uuid import uuid4
 import msgspec
 from pydantic import Field
 
+from connectors_app.base import ProviderError
 from mesh import asking
-from mesh.asking import Changed, Declined, Done, Opened
+from mesh.asking import Changed, Declined, Done, Opened, Person, Presence
+from mesh.sessions import Record
 from workers import steering
 from workers.answers import EXPLAINED, Body, Name, Refusal, refusal, validated
 from workers.desk import Desk, SessionSpec
+from workers.meeting import open_meeting, people_in, refused
 from workers.opening import (
+    DAILY,
     TRANSPORT_PATH,
     check_transport,
     media_path,
@@ -22,10 +26,11 @@ from workers.opening import (
     transport_of,
 )
 from workers.steering import find_session
+from workers.wishes import Wishes
 
 log = logging.getLogger(__name__)
 
-Answer = Opened | Changed | Done | Declined
+Answer = Opened | Changed | Presence | Done | Declined
 
 
 class Names(Body):
@@ -70,13 +75,23 @@ class Asked:
                 await steering.end(self._desk, record["session_id"], validated(Ending, {"reason": reason}).reason)
             case asking.ChangeConfig(config=document):
                 return Changed(revision=await steering.change_config(self._desk, record, document))
+            case asking.LookIn():
+                return await self._look_in(record)
         return Done()
+
+    async def _look_in(self, record: Record) -> Presence:
+        try:
+            people = await people_in(self._desk, record)
+        except ProviderError as error:
+            raise refused(error, "Nobody can tell who is in the room") from None
+        return Presence(people=tuple(Person(one.id, one.name, one.joined_at) for one in people))
 
     async def _open(self, question: asking.Open) -> Opened:
         names = validated(Names, {"name": question.name, "caller": question.caller})
         config = read_config(self._desk, question.config, "config")
         transport = question.transport or transport_of(config)
-        check_transport(self._desk, transport, "transport" if question.transport else TRANSPORT_PATH)
+        check_transport(transport, "transport" if question.transport else TRANSPORT_PATH)
+        wishes = Wishes(question.max_participants, question.recording, question.captions, question.transcription)
         spec = SessionSpec(
             id=str(uuid4()),
             workspace=question.workspace,
@@ -86,10 +101,19 @@ class Asked:
             agent_version=question.agent_version,
             name=names.name,
             caller=names.caller,
-            captions=question.captions,
-            details={"recording": False, "transcription": question.captions, "notices": []},
+            **wishes.granted(transport),
         )
         spec = await provided(self._desk, spec)
+        if transport == DAILY:
+            entrance = await open_meeting(self._desk, spec)
+            return Opened(
+                session=spec.id,
+                path="",
+                token=entrance.token,
+                expires_in=entrance.seconds,
+                notices=spec.notices,
+                room_url=entrance.url,
+            )
         path = media_path(spec.id)
         within = question.join_within
         token = await open_session(self._desk, spec, path, within)

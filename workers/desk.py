@@ -8,6 +8,7 @@ from mesh.config import AgentConfig
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage
 from workers.media.wire import Wire
+from workers.rooms import Rooms
 from workers.settings import Settings
 
 DEFAULT_WORKSPACE = "default"
@@ -45,6 +46,9 @@ class SessionSpec:
     max_participants: int | None = None
     captions: bool = True
     """Whether transcripts may be shown to the caller."""
+    recording: bool = False
+    """Whether the room's provider may record, and the same for transcripts."""
+    transcription: bool = False
     notices: tuple[str, ...] = ()
     """What was asked for and cannot be given."""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +64,7 @@ class Desk(Protocol):
     configs: ConfigStorage
     sessions: SessionStore
     tokens: Tokens
+    rooms: Rooms
 
     def parse_config(self, document: object) -> AgentConfig:
         """Read a document and check its providers and their options; raises ConfigError."""

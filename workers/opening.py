@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base import Door, Role
 from mesh.config import AgentConfig, ConfigError, Problem
 from mesh.sessions import Record
 from workers.answers import Refusal, unprocessable
 from workers.desk import Desk, SessionSpec
+from workers.wishes import DAILY
+
+__all__ = ["DAILY", "TWILIO", "WEBSOCKET"]
 
 WEBSOCKET: Final = "websocket"
 TWILIO: Final = "twilio"
-DAILY: Final = "daily"
 TRANSPORTS: Final = (WEBSOCKET, TWILIO, DAILY)
-DAILY_SETTINGS: Final = ("DAILY_API_KEY", "DAILY_DOMAIN")
 
 TRANSPORT_PATH: Final = "config.connectors.transport.primary"
 """Where a request that has a document names the transport."""
@@ -27,25 +28,18 @@ OVER: Final = {"ending", "ended", "failed"}
 OVER_NOW: Final = "The session is over; nobody would hear it."
 
 
-def check_transport(desk: Desk, name: str, path: str) -> None:
-    """Whether a session of this transport can be made by request; raises Refusal."""
-    if name == WEBSOCKET:
-        return
+def check_transport(name: str, path: str) -> None:
+    """Whether sessions of this transport are made by request; raises Refusal."""
     if name == TWILIO:
         why = "sessions of twilio begin with a phone call: point the number's webhook at POST /twilio"
         raise unprocessable(Problem(path, why))
-    if name != DAILY:
+    if name not in TRANSPORTS:
         raise unprocessable(Problem(path, f"unknown transport {name[:64]!r}; allowed: {', '.join(TRANSPORTS)}"))
-    if missing := [setting for setting in DAILY_SETTINGS if not desk.environ.get(setting)]:
-        raise Refusal(503, f"A daily session needs {' and '.join(missing)}; set it, or use websocket as transport.")
-    raise Refusal(
-        503, "DAILY_API_KEY and DAILY_DOMAIN are set, but this version has no daily connector; use websocket."
-    )
 
 
 def check_provider(service: str, provider: str, options: Mapping[str, Any]) -> list[Problem]:
     """The names and options of a document's providers. Transport names are checked where sessions are opened."""
-    if service not in set(Role):
+    if service not in {*Role, *Door}:
         return []
     found = registry.check_connectors({service: {"primary": provider, "config": {provider: dict(options)}}})
     prefixes = (f"connectors.{service}.config.{provider}.", f"connectors.{service}.config.{provider}")
@@ -59,16 +53,27 @@ def _below(path: str, *prefixes: str) -> str:
     return ""
 
 
-def providers_of(config: AgentConfig) -> set[str]:
-    """Those that the flow may ask."""
-    return {name for role in Role if role in config.roles() for name in config.chain(role)}
+def providers_of(config: AgentConfig, transport: str) -> set[str]:
+    """Those that the flow may ask, and the one that has the session's room."""
+    asked = {name for role in Role if role in config.roles() for name in config.chain(role)}
+    return asked | ({transport} & {DAILY})
 
 
 async def provided(desk: Desk, spec: SessionSpec) -> SessionSpec:
     """The session with its workspace's credentials; raises Unavailable, and Refusal when a provider is missing."""
-    credentials = await desk.own_credentials(spec.workspace, providers_of(spec.config))
+    credentials = await desk.own_credentials(spec.workspace, providers_of(spec.config, spec.transport))
+    if spec.transport == DAILY:
+        _check_room(desk, credentials)
     check_providers(desk, spec.config, credentials)
     return replace(spec, credentials=credentials)
+
+
+def _check_room(desk: Desk, credentials: Mapping[str, str]) -> None:
+    """Raises Refusal with the settings that a room needs."""
+    missing = registry.get(Door.TRANSPORT, DAILY).missing_settings(desk.environ)
+    if missing and DAILY not in credentials:
+        needed = f"A daily session needs {' and '.join(missing)} or a credential of the workspace"
+        raise Refusal(503, f"{needed}; set it, or use websocket as transport.")
 
 
 def check_providers(desk: Desk, config: AgentConfig, credentials: Mapping[str, str]) -> None:
@@ -145,7 +150,7 @@ def new_record(spec: SessionSpec, room_url: str, token_ttl: int) -> Record:
         "room_url": room_url,
         "participants": [],
         "max_participants": spec.max_participants,
-        "recording": False,
+        "recording": spec.recording,
         "transcription": spec.captions,
         "notices": list(spec.notices),
         "reason": "",
@@ -163,16 +168,31 @@ def media_path(session: str) -> str:
     return f"/media/websocket/{session}"
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where the caller comes in, with which token, and for how many seconds."""
+
+    url: str
+    token: str
+    seconds: int
+
+
 async def open_session(desk: Desk, spec: SessionSpec, room_url: str, token_ttl: int) -> str:
     """Store, create and issue the token that lets the caller in. What fails takes everything before it along."""
-    ttl = desk.settings.config_ttl_seconds
     async with AsyncExitStack() as undo:
-        undo.push_async_callback(desk.configs.delete_config, spec.id)
-        await desk.configs.store_config(spec.id, spec.config, ttl, credentials=spec.credentials)
-        undo.push_async_callback(desk.sessions.delete, spec.id)
-        await desk.sessions.put(spec.id, new_record(spec, room_url, token_ttl), ttl)
-        await desk.create(spec)
+        await keep_session(desk, spec, room_url, token_ttl, ttl=desk.settings.config_ttl_seconds, undo=undo)
         undo.push_async_callback(desk.end, spec.id, "failed")
         token = await desk.tokens.issue(spec.id, spec.transport, token_ttl)
         undo.pop_all()
     return token
+
+
+async def keep_session(
+    desk: Desk, spec: SessionSpec, room_url: str, join_within: int, *, ttl: int, undo: AsyncExitStack
+) -> None:
+    """Store it for `ttl` seconds and create it. Who fails with it takes it back by `undo`."""
+    undo.push_async_callback(desk.configs.delete_config, spec.id)
+    await desk.configs.store_config(spec.id, spec.config, ttl, credentials=spec.credentials)
+    undo.push_async_callback(desk.sessions.delete, spec.id)
+    await desk.sessions.put(spec.id, new_record(spec, room_url, join_within), ttl)
+    await desk.create(spec)

@@ -58,7 +58,7 @@ async def change_config(desk: Desk, record: Record, document: object) -> str:
     session, entry = record["session_id"], None
     with suppress(ConfigError):  # broken by hand: this is how it is mended
         entry = await desk.configs.get_entry(session)
-    credentials = await _credentials(desk, record["workspace"], config, entry)
+    credentials = await _credentials(desk, record, config, entry)
     check_providers(desk, config, credentials or {})
     if entry:
         _check_same_transport(entry.document, config)
@@ -68,15 +68,16 @@ async def change_config(desk: Desk, record: Record, document: object) -> str:
 
 
 async def _credentials(
-    desk: Desk, workspace: str, config: AgentConfig, entry: Entry | None
+    desk: Desk, record: Record, config: AgentConfig, entry: Entry | None
 ) -> Mapping[str, str] | None:
     """While nobody can tell them, a session that asks no other provider keeps those it has; raises Unavailable."""
-    providers = providers_of(config)
+    transport = record["transport"]
+    providers = providers_of(config, transport)
     try:
-        return await desk.own_credentials(workspace, providers)
+        return await desk.own_credentials(record["workspace"], providers)
     except Unavailable:
         with suppress(ConfigError):
-            if entry and providers <= providers_of(desk.parse_config(entry.document)):
+            if entry and providers <= providers_of(desk.parse_config(entry.document), transport):
                 return entry.credentials
         raise
 

@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from connectors_app.base import Role
+from connectors_app.pool import Pool
+from connectors_app.sealing import Sealing
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, dump, parse, revision
@@ -27,11 +29,13 @@ from workers.documents import find_config
 from workers.exchange import Line
 from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
+from workers.meeting import key_of
 from workers.metrics import Metrics
 from workers.opening import OVER, OVER_NOW, check_provider
 from workers.operations import Check
 from workers.presence import Presence
 from workers.records import Records
+from workers.rooms import Rooms
 from workers.settings import Settings
 from workers.sockets import RESUME_SECONDS, issue_resume_token
 
@@ -42,6 +46,8 @@ APPEND_SECONDS = 3.0
 DRAIN_SECONDS = 6.0
 """How long a process that is stopped waits for what is being said."""
 END_SECONDS = 6.0
+ROOMS_SECONDS = 2.0
+"""How long somebody who ends a session, or stops us, waits until its room is deleted."""
 MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
 KEEP_SECONDS = 30.0
@@ -52,7 +58,14 @@ class Transport:
     """One transport process: the desk of its HTTP routes, the exchange of its calls."""
 
     def __init__(
-        self, *, worker: str, bus: Bus, valkey: Valkey, settings: Settings, environ: Mapping[str, str]
+        self,
+        *,
+        worker: str,
+        bus: Bus,
+        valkey: Valkey,
+        settings: Settings,
+        environ: Mapping[str, str],
+        sealing: Sealing | None = None,
     ) -> None:
         self.worker = worker
         self.bus = bus
@@ -63,6 +76,7 @@ class Transport:
         self.sessions = SessionStore(valkey)
         self.records = Records(self.sessions, self.configs, settings.config_ttl_seconds)
         self.tokens = Tokens(valkey)
+        self.rooms = Rooms(Pool(environ, sealing=sealing))
         self.metrics = Metrics()
         self.casting = Casting(bus)
         self.calls: dict[str, Call] = {}
@@ -114,6 +128,7 @@ class Transport:
 
     async def close(self) -> None:
         await self._questions.close()
+        await self.rooms.close(within=ROOMS_SECONDS)
         await self.presence.close()
         await self.casting.close()
 
@@ -237,10 +252,13 @@ class Transport:
         record = await self.sessions.get(session)
         if record is None or record["state"] in OVER:
             return False
+        room = await key_of(self, record)
         try:
             await self._tell_holder(session, {"verb": "end", "reason": reason})
         except NobodyThere:
             await self._end_alone(session, reason)
+        if room:
+            await asyncio.wait([self.rooms.delete(room)], timeout=ROOMS_SECONDS)
         return True
 
     async def say(self, session: str, text: str) -> str:

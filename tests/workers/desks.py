@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import ClientSession, web
 
+from connectors_app.pool import Pool
 from mesh.config import AgentConfig, parse
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, Valkey
@@ -15,6 +16,7 @@ from tests.workers.media.sockets import serving
 from workers.api import routes
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.media.wire import Fact, Opened, Wire
+from workers.rooms import Rooms
 from workers.settings import Settings
 
 KEY = "mag_abcdefgh_owner"
@@ -61,6 +63,7 @@ class RecordingDesk:
     configs: ConfigStorage
     sessions: SessionStore
     tokens: Tokens
+    rooms: Rooms = field(default_factory=lambda: Rooms(Pool({})))
     environ: Mapping[str, str] = field(default_factory=dict)
     usable: dict[str, frozenset[str]] = field(
         default_factory=lambda: {role: frozenset(["openai", "elevenlabs"]) for role in ("stt", "llm", "tts")}
