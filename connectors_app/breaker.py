@@ -140,7 +140,7 @@ class Breaker:
         """In which order targets are asked: those that are well, those that are out, those that asked for silence."""
         if not self._is_out or not self.is_out(now):
             return 0
-        return 2 if self._is_held(now) else 1
+        return 2 if self.is_silenced(now) else 1
 
     def may_probe(self, now: float) -> bool:
         return self.is_out(now) and now >= self.wake
@@ -159,7 +159,8 @@ class Breaker:
         self._put_on_trial()
         return True
 
-    def _is_held(self, now: float) -> bool:
+    def is_silenced(self, now: float) -> bool:
+        """The provider has asked to be left alone, and its time is not over."""
         return now < self._silent_until
 
     # -- attempts -----------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ class Breaker:
         """What this worker has found out since then is written on top, and a silence that is longer than theirs."""
         if self._found <= self._written:
             return False
-        if self._is_held(now):
+        if self.is_silenced(now):
             return not (entry.is_out and self._silent_until <= stored + entry.rest)
         return self._found_at > stored and not entry.is_silence
 

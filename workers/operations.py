@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors_app import registry
 from connectors_app.base import ProviderError, Role
+from connectors_app.breaker import Breaker
 from connectors_app.pool import Chain, Pool
 from mesh.bus import Bus, Unreachable
 from mesh.store import StoreUnavailable, Valkey
@@ -103,7 +105,15 @@ class ProviderHealth:
         return registry.usable(self._role, self._pool.environ)
 
     def checks(self) -> list[Check]:
-        """One check for each provider; unhealthy ones do not matter while another one can be used."""
+        """One check for each provider, and one for each that keeps failing in turns, which makes nothing unready."""
+        return self._usable() + self._outages()
+
+    def _outages(self) -> list[Check]:
+        breakers = self._pool.breakers
+        return [_outage(breaker, breakers.clock()) for breaker in breakers.out()]
+
+    def _usable(self) -> list[Check]:
+        """Unhealthy ones do not matter while another one can be used."""
         missing = registry.missing(self._role, self._pool.environ)
         checks = [Check(f"provider_{slug}", *self._state(slug, missing)) for slug in registry.names(self._role)]
         if any(check.status == "healthy" for check in checks):
@@ -139,7 +149,8 @@ class ProviderHealth:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 for connector in chain.connectors:
-                    await connector.check()
+                    if not self._pool.breaker(connector).is_silenced(self._pool.breakers.clock()):
+                        await connector.check()
             self._faults.pop(slug, None)
         except ProviderError as error:
             self._faults[slug] = error.message
@@ -148,6 +159,14 @@ class ProviderHealth:
         finally:
             self._asked.add(slug)
             await chain.close()
+
+
+def _outage(breaker: Breaker, now: float) -> Check:
+    target = breaker.target
+    since = datetime.now(UTC) - timedelta(seconds=now - breaker.out_since)
+    whose = " with a workspace's own key" if target.is_own else ""
+    what = f"{target.label} {target.model}".strip() + whose
+    return Check(f"outage_{target.provider}", "degraded", f"{what}: out since {since:%H:%M:%S} UTC; {breaker.detail}")
 
 
 class CannotListen(Exception):

@@ -1,5 +1,7 @@
 """The three pages of a service, with the checks behind them."""
 
+import re
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -9,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base import ErrorKind, ProviderError, Role
 from connectors_app.pool import Pool
 from connectors_app.providers import anthropic, openai
 from mesh.bus import Counters
@@ -148,3 +150,25 @@ async def test_a_silent_provider_is_given_up(two_models: None, monkeypatch: pyte
         standins.steer(OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
         checks = {check.name: check for check in await asked({**standins.env, "ANTHROPIC_API_KEY": ""})}
     assert checks["provider_openai"] == Check("provider_openai", "unhealthy", "did not answer within 0.05 s")
+
+
+async def test_an_outage_is_told_and_makes_nothing_unready() -> None:
+    pool = Pool({"OPENAI_API_KEY": "k"})
+    chain = pool.models(["openai"], {})
+    error = ProviderError(ErrorKind.AUTH, "OpenAI does not accept the key in OPENAI_API_KEY")
+    pool.breaker(chain.connectors[0]).failed(error, time.monotonic(), started=time.monotonic())
+    (outage,) = [check for check in ProviderHealth(Role.LLM, pool).checks() if check.name == "outage_openai"]
+    assert outage.status == "degraded"
+    assert re.fullmatch(r"OpenAI \S+: out since \d\d:\d\d:\d\d UTC; OpenAI does not accept .*", outage.message)
+    await pool.close()
+
+
+async def test_a_provider_that_wants_silence_is_not_checked() -> None:
+    async with StandIns() as stand_ins:
+        pool = Pool(stand_ins.env)
+        chain = pool.models(["openai"], {})
+        error = ProviderError(ErrorKind.RATE_LIMIT, "OpenAI asks for fewer requests", retry_after=30)
+        pool.breaker(chain.connectors[0]).failed(error, time.monotonic(), started=time.monotonic())
+        await ProviderHealth(Role.LLM, pool)._ask("openai")
+        assert not stand_ins.requests_to(OPENAI_MODELS)
+        await pool.close()
