@@ -108,6 +108,19 @@ async def test_a_socket_lost_while_idle_is_opened_at_once(
     assert len(stand_ins.requests_to(live.connect)) == 2
 
 
+async def test_a_socket_that_died_silently_while_idle_is_replaced(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays open, but nobody answers there any more: its pulse tells."""
+    monkeypatch.setattr(line, "HEARTBEAT_SECONDS", 0.8)
+    monkeypatch.setattr(line, "LIVED_SECONDS", 0.0)
+    async with made(Role.STT, "deepgram_flux", environ) as recognizer, recognizer.open(8000, print) as session:
+        assert await ask(session, question) == QUESTION
+        stand_ins.freeze(FLUX_CONNECT)
+        await sockets(stand_ins, FLUX_CONNECT, 2)
+        assert await ask(session, question) == QUESTION
+
+
 @EACH
 async def test_what_was_lost_is_not_an_empty_transcript(
     live: Live, environ: dict[str, str], stand_ins: StandIns, question: bytes, monkeypatch: pytest.MonkeyPatch
