@@ -284,19 +284,18 @@ class _LiveRecognition(Recognition):
 
     def _take_phrase(self, phrase: _Phrase) -> None:
         status = phrase.recognition_status
+        covered = (phrase.offset + phrase.duration) * self._turn_rate // TICKS * 2
+        if 0 < covered <= self._covered and status == "Success":
+            return  # told twice
         if status == "Success":
             self._phrases.append(phrase)
         elif status not in _UNHEARD:
             kind, why = _FAILED.get(status, (ErrorKind.SERVER, "Azure Speech has an error of its own"))
             self._end(ProviderError(kind, f"{why} ({status})"))
         self._hypothesis = ""
-        self._cover(phrase.offset + phrase.duration)
-        self._on_interim(self._text())
-
-    def _cover(self, ticks: int) -> None:
-        covered = ticks * self._turn_rate // TICKS * 2
         del self._tail[: max(0, covered - self._covered)]
         self._covered = max(self._covered, covered)
+        self._on_interim(self._text())
 
     def _text(self) -> str:
         return " ".join(text for text in (*(one.best.display for one in self._phrases), self._hypothesis) if text)

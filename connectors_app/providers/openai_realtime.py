@@ -169,7 +169,7 @@ class _Language(msgspec.Struct):
 class _Event(msgspec.Struct):
     """What the server says; of items only their transcriptions matter."""
 
-    type: str = ""
+    type: str
     item_id: str = ""
     delta: str | None = None
     transcript: str | None = None

@@ -91,7 +91,7 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    events: tuple[dict[str, Any], ...]
+    event: dict[str, Any]
     behaviour: Behaviour = PROMPT
     due: float = 0.0
 
@@ -237,11 +237,11 @@ class Session:
         shown = "" if behaviour.fault is Fault.EMPTY else text
         if behaviour.fault is None:
             for event in self._rest_of(shown):
-                self._outbox.put_nowait(Post((event,), due=due))
-        if behaviour.fault is Fault.REFUSE:
-            self._outbox.put_nowait(Post((self._failed(behaviour.status),), due=due))
+                self._outbox.put_nowait(Post(event, due=due))
+        if behaviour.fault in (Fault.REFUSE, Fault.ERROR):
+            self._outbox.put_nowait(Post(self._failed(behaviour.status), due=due))
         else:
-            self._outbox.put_nowait(Post((self._completed(shown),), behaviour, due))
+            self._outbox.put_nowait(Post(self._completed(shown), behaviour, due))
 
     def _rest_of(self, text: str) -> Iterator[dict[str, Any]]:
         """What no delta had yet: Whisper has all of it in one, the others have one a token."""
@@ -267,19 +267,29 @@ class Session:
     # -- sending -----------------------------------------------------------------------------------------
 
     def _post(self, event: dict[str, Any]) -> None:
-        self._outbox.put_nowait(Post((event,)))
+        self._outbox.put_nowait(Post(event))
 
     async def _write(self) -> None:
+        held: list[Post] = []
         while True:
             post = await self._outbox.get()
             await asyncio.sleep(post.due - asyncio.get_running_loop().time())
             if post.behaviour.fault is Fault.NEVER:
                 continue
-            try:
-                async for event in paced(post.behaviour, post.events):
+            if post.behaviour.fault is Fault.SWAPPED:
+                held.append(post)
+                continue
+            for one in (post, *held):
+                await self._send(one)
+            held.clear()
+
+    async def _send(self, post: Post) -> None:
+        try:
+            async for event in paced(post.behaviour, (post.event,)):
+                for _ in range(2 if post.behaviour.fault is Fault.TWICE else 1):
                     await send_text(self._socket, json.dumps({"event_id": _new_id("event"), **event}))
-            except Faulted as faulted:
-                await break_socket(self._request, self._socket, faulted.fault)
+        except Faulted as faulted:
+            await break_socket(self._request, self._socket, faulted.fault)
 
 
 def _allow(place: str, values: Any, names: tuple[str, ...]) -> None:
