@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,6 @@ from tests.connectors_app.cases import (
     RECOGNIZERS,
     VOICES,
     WIRED,
-    WIRED_MODELS,
-    WIRED_RECOGNIZERS,
     WIRED_VOICES,
     all_of,
     on_wire,
@@ -191,15 +188,6 @@ async def test_closing_twice_is_safe(case: Case, environ: dict[str, str]) -> Non
 # -- what fails ------------------------------------------------------------------------------------------
 
 
-@WIRED
-async def test_nobody_there_is_refused(turn: Turn, environ: dict[str, str], question: bytes) -> None:
-    nowhere = {registry.get(turn.role, turn.slug).base_url_setting: "http://127.0.0.1:9"}
-    async with ready(turn, {**environ, **nowhere}) as connector:
-        with pytest.raises(ProviderError, match="no connection") as caught:
-            await used(connector, question)
-    assert caught.value.kind is ErrorKind.REFUSED
-
-
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -226,21 +214,6 @@ async def test_every_refusal_has_its_kind(
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.END, Fault.GARBAGE])
-@WIRED_MODELS
-async def test_a_reply_without_its_end_is_broken(
-    turn: Turn, fault: Fault, environ: dict[str, str], stand_ins: StandIns
-) -> None:
-    stand_ins.steer(turn.answered, Behaviour(fault=fault, after=3))
-    texts: list[Any] = []
-    async with ready(turn, environ) as model:
-        with pytest.raises(ProviderError) as caught:
-            async for item in model.reply(HELLO):
-                texts.append(item)
-    assert caught.value.kind is ErrorKind.BROKEN
-    assert len(texts) == 3 and reply_for(QUESTION).startswith("".join(texts))
-
-
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.END, Fault.GARBAGE])
 @WIRED_VOICES
 async def test_speech_without_its_end_is_broken(
     turn: Turn, fault: Fault, environ: dict[str, str], stand_ins: StandIns
@@ -261,18 +234,6 @@ async def test_speech_without_audio_is_empty(turn: Turn, environ: dict[str, str]
         with pytest.raises(ProviderError) as caught:
             await speech_of(voice)
     assert caught.value.kind is ErrorKind.EMPTY
-
-
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.GARBAGE])
-@WIRED_RECOGNIZERS
-async def test_a_broken_transcript_is_told(
-    turn: Turn, fault: Fault, environ: dict[str, str], stand_ins: StandIns, question: bytes
-) -> None:
-    stand_ins.steer(turn.answered, Behaviour(fault=fault))
-    async with ready(turn, environ) as recognizer:
-        with pytest.raises(ProviderError) as caught:
-            await transcript_of(recognizer, question)
-    assert caught.value.kind is ErrorKind.BROKEN
 
 
 @pytest.mark.parametrize("turn", on_wire(Role.LLM, Role.TTS), ids=str)
