@@ -2,8 +2,8 @@
 
     python -m bench.cuts --count 1000
 
-Half of the cuts are in the reply of a random language model, half in a sentence of a random voice. The next model goes on
-exactly, begins anew, or repeats a sentence first, at random.
+Half of the cuts are in the reply of a random language model, half in a sentence of a random voice. The next model goes
+on exactly, begins anew, or repeats a sentence first, at random.
 """
 
 import argparse
@@ -49,7 +49,7 @@ async def cut(count: int, seed: int) -> dict[Role, Cuts]:
     found = {Role.LLM: Cuts(), Role.TTS: Cuts()}
     turns = {role: on_wire(role) for role in found}
     async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
-        pool = Pool(servers.env)
+        pool = Pool({**servers.env, "CUSTOM_BASE_URL": servers.env["OPENAI_BASE_URL"]})
         for role in found:
             await pool.warm(role)
         for number in range(count):

@@ -101,7 +101,9 @@ async def stage(
             servers.steer(other.answered, Behaviour(**USUAL[other.answered.kind]))
         for route, behaviours in rules.items():
             servers.steer(route, *behaviours)
-        environ = _elsewhere(turn, servers.env, address) if address else servers.env
+        environ = {**servers.env, "CUSTOM_BASE_URL": servers.env["OPENAI_BASE_URL"]}
+        if address:
+            environ = _elsewhere(turn, environ, address)
         pool = Pool(environ)
         for role in HEALTHY:
             await pool.warm(role)
@@ -112,13 +114,15 @@ async def stage(
 
 
 def _elsewhere(turn: Turn, environ: Mapping[str, str], address: str) -> dict[str, str]:
+    """An address serves all providers that share its setting, so who is behind has another one."""
     setting = registry.get(turn.role, turn.slug).base_url_setting
     path = "/v1" if environ[setting].endswith("/v1") else ""
     return {**environ, setting: address + path}
 
 
 def chain_of(role: Role, turn: Turn) -> tuple[list[str], dict[str, Any]]:
-    behind = next(slug for slug in HEALTHY[role] if slug != turn.slug)  # one address serves all roles of a provider
+    address = registry.get(turn.role, turn.slug).base_url_setting
+    behind = next(slug for slug in HEALTHY[role] if registry.get(role, slug).base_url_setting != address)
     if role is not turn.role:
         return [behind], {}
     return [turn.slug, behind], {turn.slug: dict(turn.options)}
