@@ -93,7 +93,7 @@ class Outages:
             if breaker.is_news and now >= self._tell_again.get(key, now):
                 self._do(key, self._tell(breaker))
             elif breaker.may_probe(now) and key in in_use:
-                self._do(key, self._probe(breaker, in_use[key]))
+                self._do(key, self._probe(breaker))
         self._pool.sweep_breakers()
 
     def _do(self, key: str, work: Coroutine[object, object, None]) -> None:
@@ -161,11 +161,12 @@ class Outages:
 
     # -- probes -------------------------------------------------------------------------------------------
 
-    async def _probe(self, breaker: Breaker, connector: Connector) -> None:
+    async def _probe(self, breaker: Breaker) -> None:
         """Unless another worker does, which the compare-and-set tells. While NATS is away this one asks for itself."""
+        connector, now = self._pool.in_use().get(breaker.target.key), self._clock()
+        if connector is None or not breaker.may_probe(now):  # no longer so: the task has just begun
+            return
         async with self._pool.using(connector):
-            if not breaker.may_probe(now := self._clock()):  # no longer: another one was as quick as this task
-                return
             breaker.begin_probe(self._worker, now)
             try:
                 await self._write(breaker)
