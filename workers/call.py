@@ -132,6 +132,11 @@ class Call(Actor):
             self._ended = (reason, failed, detail)
             self.let_go()
 
+    @property
+    def reason(self) -> str:
+        """Why the session has ended; empty where it goes on elsewhere."""
+        return "" if self.is_fenced or self._is_moving else self._ended[0]
+
     def say(self, text: str) -> str:
         """Say it as soon as nobody has the floor; why not, or nothing."""
         if self._over.is_set():
@@ -349,7 +354,7 @@ class Call(Actor):
             self._conversation.waterfall.mark("first_token", self._now())
             delta: DeltaTold = {"type": "delta", "text": told["text"], "turn": told["turn"]}
             if told.get("anew"):
-                delta |= {"anew": True, "sentence": told["sentence"]}
+                delta |= {"anew": True, "sentence": told.get("sentence", 0)}
             self._speaker.tell(delta)
 
     def _spoken(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
