@@ -1,6 +1,7 @@
 """What a language model is told of the conversation so far: a fold over the canonical events. Pure.
 
 Only what was heard is history: the caller's words from `turn.ended`, the agent's from `played` and `interrupted`.
+An apology is among them: it answers the question that nobody could, so that the next one is not taken for its end.
 """
 
 from dataclasses import dataclass, field

@@ -164,3 +164,23 @@ def test_the_words_of_every_turn_are_told_once(story: list[Event]) -> None:
     last = {event.turn: event.text for event in story if isinstance(event, TurnEnded)}
     words = " ".join(text for role, text in lines(*story) if role == "user").split()
     assert sorted(words) == sorted(last.values())
+
+
+def failed(sentences: int, generation: int = 1) -> ReplyFailed:
+    return ReplyFailed(turn=1, generation=generation, sentences=sentences, detail="nobody")
+
+
+def test_an_apology_answers_the_question_before() -> None:
+    story = (asked("hello"), failed(0), played("Sorry.", generation=2), asked("hello?", 2, 3))
+    assert lines(*story) == [("user", "hello"), ("assistant", "Sorry."), ("user", "hello?")]
+
+
+def test_an_apology_follows_what_was_heard_of_the_reply() -> None:
+    said = (
+        says("It is nine."),
+        says("Your flight", 1),
+        failed(1),
+        played("It is nine."),
+        interrupted("So", generation=2),
+    )
+    assert lines(asked("hello"), *said, asked("what?", 2, 3))[1] == ("assistant", "It is nine. So")
