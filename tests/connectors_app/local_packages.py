@@ -1,0 +1,85 @@
+"""Stand-ins for packages that MeshAG does not install: what the providers use of their documented interfaces.
+
+Checked by hand against faster-whisper 1.2.1 and vosk 0.3.45: the names, the parameters and what comes back are theirs.
+A model is a folder with a file `model` in it; what it is asked is written down beside it.
+"""
+
+from pathlib import Path
+
+FASTER_WHISPER = """
+import json, types
+from pathlib import Path
+
+class WhisperModel:
+    def __init__(self, model_size_or_path, device="auto", device_index=0, compute_type="default", cpu_threads=0,
+                 num_workers=1, download_root=None, local_files_only=False):
+        self.folder = Path(model_size_or_path)
+        if not (self.folder / "model").is_file():
+            raise RuntimeError("Unable to open file 'model.bin' in model")
+        self.loaded = {"device": device, "compute_type": compute_type, "cpu_threads": cpu_threads}
+
+    def transcribe(self, audio, language=None, task="transcribe", beam_size=5, temperature=0.0,
+                   no_speech_threshold=0.6, condition_on_previous_text=True, initial_prompt=None,
+                   without_timestamps=False, vad_filter=False, hotwords=None):
+        asked = {**self.loaded, "language": language, "beam_size": beam_size, "temperature": temperature,
+                 "initial_prompt": initial_prompt, "hotwords": hotwords, "vad_filter": vad_filter,
+                 "no_speech_threshold": no_speech_threshold, "samples": len(audio), "type": str(audio.dtype)}
+        (self.folder / "asked").write_text(json.dumps(asked))
+        loud = float(abs(audio).max()) > 0.01
+        texts = [" Hello", " there."] if loud else []
+        segments = (types.SimpleNamespace(text=text, avg_logprob=-0.1) for text in texts)
+        return segments, types.SimpleNamespace(language=language or "en", language_probability=0.9)
+"""
+
+VOSK = '''
+import json
+from pathlib import Path
+
+def SetLogLevel(level):
+    pass
+
+class Model:
+    def __init__(self, model_path=None, model_name=None, lang=None):
+        if not (Path(model_path) / "model").is_file():
+            raise Exception("Failed to create a model")
+        self.folder = Path(model_path)
+
+class KaldiRecognizer:
+    """A word for each tenth of a second that is not silent; a silent one ends a segment."""
+    def __init__(self, *args):
+        model, self.rate = args[:2]
+        (model.folder / "asked").write_text(args[2] if len(args) > 2 else "")
+        self.words = []
+
+    def SetWords(self, enable_words):
+        pass
+
+    def AcceptWaveform(self, data):
+        if any(data):
+            self.words.append("word")
+            return 0
+        return 1 if self.words else 0
+
+    def PartialResult(self):
+        return json.dumps({"partial": " ".join(self.words)})
+
+    def Result(self):
+        words, self.words = self.words, []
+        if not words:
+            return json.dumps({"text": ""})
+        result = [{"conf": 0.8, "start": 0.0, "end": 0.1, "word": word} for word in words]
+        return json.dumps({"text": " ".join(words), "result": result})
+
+    def FinalResult(self):
+        return self.Result()
+'''
+
+
+def install(folder: Path, name: str, source: str) -> None:
+    (folder / f"{name}.py").write_text(source)
+
+
+def a_model(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model").touch()
+    return folder
