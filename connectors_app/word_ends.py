@@ -1,6 +1,8 @@
 """Where the words of a sentence end in its audio, told by a provider that aligns characters. Pure."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from connectors_app.base import Spoken
 
@@ -19,8 +21,12 @@ class WordEnds:
 
     def __init__(self, text: str) -> None:
         self._length = len(text)
-        self._letters = [(char.casefold(), end) for char, end in _with_ends(text) if char.isalnum()]
+        self._letters = _letters(text)
         self._matched = 0
+        self._ending: _Letter | None = None
+        """The last letter of a word, whose comma or full stop has not come: a pause in it belongs to the word."""
+        self._marks = 0
+        self._ended = 0
         self._is_lost = False
         self._tells = False
         self._until = 0
@@ -30,8 +36,15 @@ class WordEnds:
         found: list[Spoken] = []
         self._is_lost = self._is_lost or len(characters) != len(ends)
         for character, end in zip(characters, ends, strict=False):
-            found += self._follow(character, end)
-            self._until = max(self._until, end)
+            if character.isspace() or character.isalnum():
+                found += self._end_word()
+            if character.isalnum():
+                self._match(character, end)
+            else:
+                self._marks -= 1
+            self._ended, self._until = end, max(self._until, end)
+            if self._marks <= 0:
+                found += self._end_word()
         self._tells = self._tells or bool(found)
         return found
 
@@ -43,21 +56,17 @@ class WordEnds:
         """Whether an end without any mark of an end came too early."""
         return self._matched > 0 and not self._is_whole(samples, rate)
 
-    def _follow(self, character: str, end: int) -> list[Spoken]:
-        found: list[Spoken] = []
-        for letter in filter(str.isalnum, character):
-            if (
-                self._is_lost
-                or self._matched == len(self._letters)
-                or self._letters[self._matched][0] != letter.casefold()
-            ):
-                self._is_lost = True
-                return found
-            word_end = self._letters[self._matched][1]
-            self._matched += 1
-            if self._matched == len(self._letters) or self._letters[self._matched][1] != word_end:
-                found.append(Spoken(word_end, end))
-        return found
+    def _match(self, character: str, end: int) -> None:
+        expected = self._letters[self._matched] if self._matched < len(self._letters) else None
+        if self._is_lost or expected is None or expected.text != character.casefold():
+            self._is_lost = True
+            return
+        self._matched += 1
+        self._ending, self._marks = (expected, expected.marks) if expected.is_last else (None, 0)
+
+    def _end_word(self) -> list[Spoken]:
+        ending, self._ending = self._ending, None
+        return [Spoken(ending.word_end, self._ended)] if ending else []
 
     def _is_whole(self, samples: int, rate: int) -> bool:
         missing = len(self._letters) - self._matched
@@ -65,12 +74,20 @@ class WordEnds:
         return self._is_lost or after >= (missing * QUICKEST_LETTER if missing else -SLACK_SECONDS)
 
 
-def _with_ends(text: str) -> list[tuple[str, int]]:
-    """Each character with the end of the word that it is in."""
-    ends: list[tuple[str, int]] = []
-    end = len(text)
-    for at in reversed(range(len(text))):
-        if text[at].isspace():
-            end = at
-        ends.append((text[at], end))
-    return ends[::-1]
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    text: str
+    word_end: int
+    is_last: bool
+    """In its word, but for so many marks."""
+    marks: int
+
+
+def _letters(text: str) -> list[_Letter]:
+    found: list[_Letter] = []
+    for word in re.finditer(r"\S+", text):
+        places = [place for place in range(word.start(), word.end()) if text[place].isalnum()]
+        for place in places:
+            marks = word.end() - place - 1
+            found.append(_Letter(text[place].casefold(), word.end(), place == places[-1], marks))
+    return found

@@ -18,7 +18,7 @@ def follow(text: str, told: str, samples_each: int = 800) -> tuple[WordEnds, lis
 def test_every_word_has_its_end() -> None:
     _, marks = follow(TEXT, TEXT)
     assert [mark.characters for mark in marks] == ENDS
-    assert marks[0] == Spoken(4, 3200) and marks[-1] == Spoken(27, 26 * 800)
+    assert marks[0] == Spoken(4, 3200) and marks[-1] == Spoken(27, 27 * 800)
 
 
 def test_a_word_may_come_in_parts() -> None:
@@ -40,6 +40,16 @@ def test_a_word_may_come_in_parts() -> None:
 def test_spaces_and_quotes_may_differ(text: str, told: str) -> None:
     ends, marks = follow(text, told)
     assert marks[-1].characters == len(text) and not ends.is_cut(800 * len(told), RATE)
+
+
+def test_a_pause_at_a_comma_belongs_to_its_word() -> None:
+    ends = WordEnds("At nine, then.")
+    assert ends.feed(list("At nine"), [1, 2, 3, 4, 5, 6, 7]) == [Spoken(2, 2)]
+    assert ends.feed([","], [70]) == [Spoken(8, 70)]
+
+
+def test_a_comma_that_is_not_told_ends_with_its_word() -> None:
+    assert WordEnds("Nine, then.").feed(list("Nine t"), [1, 2, 3, 4, 5, 6]) == [Spoken(5, 4)]
 
 
 def test_other_letters_end_the_marks() -> None:
