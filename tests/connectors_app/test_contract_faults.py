@@ -17,10 +17,6 @@ from tests.providers.steering import Behaviour, Fault
 
 UNTOLD = {"llm-openai_responses", "tts-deepgram", "tts-elevenlabs-http"}
 """Whose stand-ins have no form yet for an error inside an answer."""
-TAKEN_FOR_SPEECH = {"tts-azure", "tts-openai", "tts-custom"}
-"""Voices that do not look yet at what kind of answer they are given."""
-UNNOTICED = {"stt-deepgram", "stt-deepgram_flux", "stt-openai_realtime"}
-"""Recognizers that do not notice yet when the socket's library gives up on a frame: the utterance never ends."""
 
 
 def of_kind(role: Role, *kinds: Kind) -> pytest.MarkDecorator:
@@ -115,7 +111,6 @@ async def test_odd_pieces_are_whole_samples(turn: Turn, environ: dict[str, str],
 
 @of_kind(Role.TTS, Kind.RAW_VOICE, Kind.EVENTS)
 async def test_a_page_is_no_speech(turn: Turn, environ: dict[str, str], stand_ins: StandIns) -> None:
-    not_yet(turn, TAKEN_FOR_SPEECH)
     stand_ins.steer(turn.answered, Behaviour(fault=Fault.HTML))
     async with ready(turn, environ) as voice:
         with pytest.raises(ProviderError) as caught:
@@ -141,8 +136,6 @@ async def test_an_error_inside_speech_is_told(turn: Turn, environ: dict[str, str
 async def test_a_broken_transcript_is_told(
     turn: Turn, fault: Fault, environ: dict[str, str], stand_ins: StandIns, question: bytes
 ) -> None:
-    if fault in (Fault.NOT_UTF8, Fault.FLOOD):
-        not_yet(turn, UNNOTICED)
     stand_ins.steer(turn.answered, Behaviour(fault=fault))
     async with ready(turn, environ) as recognizer:
         with pytest.raises(ProviderError) as caught:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors_app import line
+from connectors_app import line, registry
 from connectors_app.asking import Deadlines
 from connectors_app.base import ErrorKind, ProviderError, Role
 from connectors_app.recognizing import Recognizing
@@ -14,9 +14,11 @@ from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import ScriptedRecognizer, Told, chain_of
 from tests.connectors_app.providers.scripted_socket import babbling
 from tests.connectors_app.turns import break_connections, made, sockets
+from tests.providers.azure_recognition import AZURE_STT_CONNECT, AZURE_STT_PHRASE
 from tests.providers.deepgram import DEEPGRAM_CONNECT, DEEPGRAM_LISTEN
 from tests.providers.deepgram_flux import FLUX_CONNECT, FLUX_LISTEN
 from tests.providers.elevenlabs_scribe import SCRIBE_CONNECT, SCRIBE_LISTEN
+from tests.providers.openai_realtime import OPENAI_REALTIME_CONNECT, OPENAI_REALTIME_TRANSCRIPT
 from tests.providers.routes import Route
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
@@ -29,17 +31,21 @@ class Live:
     slug: str
     connect: Route
     listen: Route
-    setting: str
 
     def __str__(self) -> str:
         return self.slug
 
 
 TELLING = [
-    Live("deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN, "DEEPGRAM"),
-    Live("deepgram_flux", FLUX_CONNECT, FLUX_LISTEN, "DEEPGRAM"),
+    Live("deepgram", DEEPGRAM_CONNECT, DEEPGRAM_LISTEN),
+    Live("deepgram_flux", FLUX_CONNECT, FLUX_LISTEN),
 ]
-ALL = [*TELLING, Live("elevenlabs", SCRIBE_CONNECT, SCRIBE_LISTEN, "ELEVENLABS")]
+ALL = [
+    *TELLING,
+    Live("elevenlabs", SCRIBE_CONNECT, SCRIBE_LISTEN),
+    Live("openai_realtime", OPENAI_REALTIME_CONNECT, OPENAI_REALTIME_TRANSCRIPT),
+    Live("azure", AZURE_STT_CONNECT, AZURE_STT_PHRASE),
+]
 EACH = pytest.mark.parametrize("live", ALL, ids=str)
 EACH_TELLING = pytest.mark.parametrize("live", TELLING, ids=str)
 
@@ -153,9 +159,10 @@ async def test_an_error_is_told_before_the_end(
 )
 @EACH
 async def test_what_the_protocol_lacks_is_told_at_once(live: Live, frame: str | bytes) -> None:
+    cls = registry.get(Role.STT, live.slug)
     async with (
         babbling(frame) as url,
-        made(Role.STT, live.slug, {f"{live.setting}_API_KEY": "k", f"{live.setting}_BASE_URL": url}) as recognizer,
+        made(Role.STT, live.slug, {cls.key_setting: "k", cls.base_url_setting: url}) as recognizer,
         recognizer.open(8000, print) as session,
     ):
         with pytest.raises(ProviderError) as caught:
