@@ -41,6 +41,13 @@ async def expect_ok(by: Connector, response: aiohttp.ClientResponse) -> None:
         raise from_status(by, response.status, response.headers, _json(await response.read()))
 
 
+def expect_samples(by: Connector, headers: Mapping[str, str]) -> None:
+    """Raises when a page or a document came where samples should: a proxy's, with status 200."""
+    kind = headers.get("content-type", "").lower()
+    if kind.startswith("text/") or "json" in kind or "xml" in kind:
+        raise garbage(by)
+
+
 def refused(by: Connector) -> ProviderError:
     return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}; is {_address(by)} right and reachable?")
 

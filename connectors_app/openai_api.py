@@ -22,7 +22,7 @@ from connectors_app.base import (
     Voice,
 )
 from connectors_app.clients import IDLE_SECONDS, Shared
-from connectors_app.failures import garbage, told_by_sdk
+from connectors_app.failures import expect_samples, garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -131,6 +131,7 @@ class _HttpSpeech(Speech):
         empty = True
         with self._model.doubting_its_name(), told_by_sdk(self._model, openai):
             async with client.audio.speech.with_streaming_response.create(**request) as response:
+                expect_samples(self._model, response.headers)
                 rest = b""
                 async for piece in response.iter_bytes():
                     piece, rest = whole_samples(rest + piece)

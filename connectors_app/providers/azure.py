@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from connectors_app.azure_api import AzureConnector
 from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
 from connectors_app.clients import HTTP
-from connectors_app.failures import expect_ok, garbage, told_by_http
+from connectors_app.failures import expect_ok, expect_samples, garbage, told_by_http
 from connectors_app.samples import whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -160,6 +160,7 @@ class AzureVoice(AzureConnector, Voice):
         with told_by_http(self):
             async with client.post(url, data=ssml.encode(), headers=headers) as response:
                 await expect_ok(self, response)
+                expect_samples(self, response.headers)
                 async for piece in response.content.iter_any():
                     yield piece
 

@@ -31,7 +31,7 @@ from connectors_app.elevenlabs_api import (
     read_piece,
     read_voices,
 )
-from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
+from connectors_app.failures import cut, expect_ok, expect_samples, from_code, garbage, told_by_http
 from connectors_app.line import Line, Socket, dial
 from connectors_app.voice_names import no_such_voice
 
@@ -156,6 +156,7 @@ class _HttpSpeech(Speech):
 
     async def _pieces(self, response: aiohttp.ClientResponse, said: Said) -> AsyncGenerator[bytes | Spoken, None]:
         if not self._by.options.sync_alignment:
+            expect_samples(self._by, response.headers)
             async for audio in response.content.iter_any():
                 if pcm := said.hear(audio):
                     yield pcm
