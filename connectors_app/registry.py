@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from connectors_app import providers
 from connectors_app.base import Connector, Door, Options, Role
+from connectors_app.token_limits import too_long
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,14 @@ def options_by_provider(order: Sequence[str], config: Mapping[str, Any]) -> dict
 def make_options(connector: type[Connector], values: Mapping[str, Any]) -> Options:
     """Raises pydantic's ValidationError."""
     return connector.Options.model_validate(dict(values))
+
+
+def length_problem(slug: str, values: Mapping[str, Any]) -> str:
+    """What to say of a language model's longest answer that is beyond the model; empty when nothing is known."""
+    try:
+        return too_long(make_options(get(Role.LLM, slug), values).model_dump())
+    except (UnknownConnector, ValidationError):
+        return ""
 
 
 def _is_keyed(order: Sequence[str], config: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
-from pipelines_app.providers import Keys, ProviderList, key_warnings
+from pipelines_app.providers import Keys, ProviderList, call_warnings
 
 DRAFT = "draft"
 DRAFT_CHANGED = (
@@ -317,7 +317,7 @@ def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
 
 
 def warn_of_keys(request: HttpRequest, agent: Agent, document: Any) -> None:
-    for warning in key_warnings(document, agent.workspace_id):
+    for warning in call_warnings(document, agent.workspace_id):
         messages.warning(request, warning)
 
 

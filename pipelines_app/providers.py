@@ -46,11 +46,21 @@ class Keys:
         return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
 
 
-def key_warnings(document: drafts.Document, workspace: int) -> list[str]:
-    """What calls that run this document lack, for who publishes, restores or rolls back to it."""
+def call_warnings(document: drafts.Document, workspace: int) -> list[str]:
+    """What calls that run this document lack or may fail of, for who publishes, restores or rolls back to it."""
     keys = Keys.of(os.environ, [workspace])
     used = drafts.roles(drafts.flow_steps(document))
-    return [warning for role in used if (warning := _key_warning(role, drafts.chain(document, role), keys))]
+    lacking = [warning for role in used if (warning := _key_warning(role, drafts.chain(document, role), keys))]
+    return lacking + (_length_warnings(document) if Role.LLM in used else [])
+
+
+def _length_warnings(document: drafts.Document) -> list[str]:
+    """Of answers that are longer than their model's can be."""
+    title, found = TITLES[Role.LLM][0], []
+    for slug in drafts.chain(document, Role.LLM):
+        if problem := registry.length_problem(slug, drafts.options(document, Role.LLM, slug)):
+            found.append(f"{title}: {registry.get(Role.LLM, slug).label}: {problem}")
+    return found
 
 
 def _key_warning(role: Role, chain: Sequence[str], keys: Keys) -> str:

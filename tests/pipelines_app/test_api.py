@@ -137,6 +137,16 @@ def test_missing_keys_are_warned_of(
     assert key.post(f"agents/shop/{path}").json()["warnings"] == []
 
 
+def test_too_long_answers_are_warned_of(key: Program, version: AgentVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
+    document = make_document()
+    document["connectors"]["llm"] = {"primary": "openai", "config": {"model": "gpt-4", "max_tokens": 9_000}}
+    version.agent.draft = document
+    version.agent.save()
+    (warning,) = key.post("agents/shop/publish").json()["warnings"]
+    assert warning.startswith("Thinking: OpenAI: max_tokens is 9000, but gpt-4 takes 8192")
+
+
 def test_rolling_back_publishes_anew(key: Program, version: AgentVersion) -> None:
     actions.publish_agent(agent=redraft(version.agent, make_document(greeting="Hello.")))
     back = key.post("agents/shop/versions/1/roll-back").json()
