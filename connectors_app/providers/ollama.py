@@ -32,6 +32,7 @@ from connectors_app.sse import drain
 AFTERMATH_SECONDS = 0.5
 """How long the response's end may take after the answer is complete."""
 TIMEOUTS = {
+    "tags": aiohttp.ClientTimeout(total=10, sock_connect=5),
     "show": aiohttp.ClientTimeout(total=10, sock_connect=5),
     "chat": aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
     "generate": aiohttp.ClientTimeout(total=600, sock_connect=5),  # a large model is read from a disk
@@ -159,7 +160,12 @@ class Ollama(LanguageModel):
             self._loading = asyncio.create_task(self._load())
 
     async def check(self) -> None:
-        async with self._asking("show", {"model": self.options.model}) as response:
+        """Of a model that nobody chose, it does not matter whether it was pulled."""
+        if "model" in self.options.model_fields_set:
+            asking = self._asking("show", {"model": self.options.model})
+        else:
+            asking = self._asking("tags")
+        async with asking as response:
             await response.read()
 
     async def close(self) -> None:
@@ -196,12 +202,15 @@ class Ollama(LanguageModel):
                 await drain(stream, AFTERMATH_SECONDS)
 
     @asynccontextmanager
-    async def _asking(self, path: str, request: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asking(
+        self, path: str, request: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         client = await HTTP.take(self)
         key = self.credentials.api_key
-        asking = client.post(
+        asking = client.request(
+            "GET" if request is None else "POST",
             f"{self.credentials.base_url}/api/{path}",
-            data=msgspec.json.encode(request),
+            data=None if request is None else msgspec.json.encode(request),
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=TIMEOUTS[path],
         )

@@ -45,6 +45,7 @@ def complaint(status: int, message: str, param: str | None) -> tuple[object, Map
 
 OLLAMA = Provider("ollama", complaint)
 OLLAMA_CHAT = OLLAMA.route("chat", Kind.EVENTS)
+OLLAMA_TAGS = OLLAMA.route("tags")
 OLLAMA_SHOW = OLLAMA.route("show")
 OLLAMA_GENERATE = OLLAMA.route("generate")
 TURNS = (Turn(Role.LLM, "ollama", OLLAMA_CHAT, whole_calls=True, values={"keep_alive": {"keep_alive": "-1"}}),)
@@ -52,6 +53,7 @@ TURNS = (Turn(Role.LLM, "ollama", OLLAMA_CHAT, whole_calls=True, values={"keep_a
 
 def add_routes(app: web.Application) -> None:
     app.router.add_post("/api/chat", chat)
+    app.router.add_get("/api/tags", list_models)
     app.router.add_post("/api/show", show)
     app.router.add_post("/api/generate", generate)
 
@@ -77,6 +79,13 @@ async def body_of(request: web.Request, recorded: Recorded) -> dict[str, Any]:
     if isinstance(keep, str) and keep[-1:].isdigit():
         raise refusal(OLLAMA, 400, message=f'time: missing unit in duration "{keep}"')
     return body
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    async with received(request, OLLAMA_TAGS, key_of(request)) as (backstage, recorded):
+        behaviour = await enter(backstage, recorded, "")
+        names = [name if ":" in name else f"{name}:latest" for name in PULLED]
+        return await send(request, recorded, behaviour, json_answer({"models": [{"name": name} for name in names]}))
 
 
 async def show(request: web.Request) -> web.StreamResponse:

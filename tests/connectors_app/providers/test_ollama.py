@@ -13,7 +13,7 @@ from connectors_app.providers.ollama import OllamaOptions
 from tests.connectors_app.raw import answering
 from tests.connectors_app.turns import made_with, reply_of
 from tests.providers.backstage import Outcome
-from tests.providers.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_SHOW
+from tests.providers.ollama import OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_SHOW, OLLAMA_TAGS
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
 
@@ -49,7 +49,13 @@ async def test_options_reach_the_request(environ: dict[str, str], stand_ins: Sta
 async def test_a_key_is_for_gateways(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with made_with(Role.LLM, "ollama", {}, {**environ, "OLLAMA_API_KEY": "k"}) as model:
         await model.check()
-    assert stand_ins.requests_to(OLLAMA_SHOW)[0].headers["authorization"] == "Bearer k"
+    assert stand_ins.requests_to(OLLAMA_TAGS)[0].headers["authorization"] == "Bearer k"
+
+
+async def test_a_model_that_nobody_chose_need_not_be_there(environ: dict[str, str], stand_ins: StandIns) -> None:
+    async with made_with(Role.LLM, "ollama", {}, environ) as model:
+        await model.check()
+    assert stand_ins.requests_to(OLLAMA_TAGS) and not stand_ins.requests_to(OLLAMA_SHOW)
 
 
 async def test_a_missing_models_command_is_told(environ: dict[str, str]) -> None:
