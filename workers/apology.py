@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ProviderError, Sealed, Voice
+from connectors_app.base import ErrorKind, ProviderError, Sealed, Voice
 from connectors_app.pool import AllFailed, Chain, Pool, Report
 from connectors_app.speaking import Speaking
 from mesh.sentences import sentences_of
@@ -21,10 +21,11 @@ LAST_RESORT = "espeak"
 
 
 class InAdvance(Reporting):
-    """Nobody waits for it: it is paid, but what fails is no failure of the call."""
+    """What fails is told, since the turns will ask another one first; but who speaks for the session, they decide."""
 
     def failed(self, provider: str, error: ProviderError, ms: int) -> None:
-        self._actor.seat.metrics.provider_failures.labels(provider, error.kind).inc()
+        if error.kind is not ErrorKind.UNCONFIGURED:  # which the first turn tells
+            super().failed(provider, error, ms)
 
     def switched(self, before: str, after: str) -> None:
         pass

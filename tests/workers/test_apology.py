@@ -214,3 +214,13 @@ async def test_a_later_reply_is_asked_for_as_usual(bus: Bus, valkey: Valkey) -> 
         voice.script = (PCM,)
         await stage.say(ReplySentence(turn=2, generation=3, sentence=0, text="It works again."))
         assert await spoken(chunks) == (0, PCM)
+
+
+@pytest.mark.nats
+async def test_a_voice_that_fails_in_advance_is_told(bus: Bus, valkey: Valkey) -> None:
+    session = await begin_session(bus, apology=SORRY)
+    providers = (ScriptedVoice("voice", DEAD), ScriptedVoice("other", PCM))
+    async with played(bus, valkey, Stage.TTS, Voicing, *providers, session=session) as stage:
+        told = await stage.hear(ProviderFailed)
+        assert (told.provider, told.turn) == ("voice", 0)
+        await are_prepared(stage)
