@@ -1,5 +1,6 @@
 """The few settings that workers read, from the environment. A wrong value stops the start and names its setting."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ __all__ = ["BadSetting", "Settings"]
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_TTL = 30 * 24 * 3600
 LONGEST_MEDIA = 600
+ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 SHORTEST_DEADLINE, LONGEST_DEADLINE = 0.01, 600.0
 
 
@@ -32,6 +34,9 @@ class Settings:
     open_door: bool = True
     """Whether the embedded default lets people of this machine in without a key."""
     twilio_auth_token: str = field(default="", repr=False)
+    twilio_account_sid: str = ""
+    """With it, a call is ended at Twilio when its session ends."""
+    twilio_base_url: str = ""
     bind: str = "127.0.0.1"
     stt_port: int = 8081
     llm_port: int = 8082
@@ -80,6 +85,8 @@ class Settings:
             embedded=env.flag("MESHAG_EMBEDDED"),
             open_door=env.flag("MESHAG_OPEN_DOOR", default.open_door),
             twilio_auth_token=env.text("TWILIO_AUTH_TOKEN"),
+            twilio_account_sid=_account(env, "TWILIO_ACCOUNT_SID"),
+            twilio_base_url=env.origin("TWILIO_BASE_URL"),
             bind=env.text("MESHAG_BIND", default.bind),
             stt_port=env.port("STT_PORT", default.stt_port),
             llm_port=env.port("LLM_PORT", default.llm_port),
@@ -94,6 +101,13 @@ class Settings:
             sentence_seconds=deadline("sentence"),
             silence_seconds=deadline("silence"),
         )
+
+
+def _account(env: Environment, name: str) -> str:
+    sid = env.text(name)
+    if sid and not ACCOUNT_SID.fullmatch(sid):
+        raise BadSetting(f"{name} must be AC and 32 hexadecimal digits, as Twilio's console shows it, not {sid!r}")
+    return sid
 
 
 def _descriptor(env: Environment, name: str) -> int | None:

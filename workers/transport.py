@@ -10,13 +10,13 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors_app.base import Role
+from connectors_app.base import Door, Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
 from mesh.config import AgentConfig, ConfigError, dump, parse, revision
-from mesh.events import SessionCreated, SessionEnded
+from mesh.events import ProviderFailed, SessionCreated, SessionEnded
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -27,11 +27,12 @@ from workers.casting import Casting
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.documents import find_config
 from workers.exchange import Line
+from workers.hanging_up import Phone
 from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
 from workers.meeting import key_of
 from workers.metrics import Metrics
-from workers.opening import OVER, OVER_NOW, check_provider
+from workers.opening import OVER, OVER_NOW, TWILIO, check_provider
 from workers.operations import Check
 from workers.presence import Presence
 from workers.records import Records
@@ -46,8 +47,10 @@ APPEND_SECONDS = 3.0
 DRAIN_SECONDS = 6.0
 """How long a process that is stopped waits for what is being said."""
 END_SECONDS = 6.0
-ROOMS_SECONDS = 2.0
-"""How long somebody who ends a session, or stops us, waits until its room is deleted."""
+OUTSIDE_SECONDS = 2.0
+"""How long somebody who ends a session, or stops us, waits until its room is deleted or its caller hung up."""
+HANGUP = "hangup"
+"""The reason of a session whose caller has ended it."""
 MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
 KEEP_SECONDS = 30.0
@@ -77,12 +80,14 @@ class Transport:
         self.records = Records(self.sessions, self.configs, settings.config_ttl_seconds)
         self.tokens = Tokens(valkey)
         self.rooms = Rooms(Pool(environ, sealing=sealing))
+        self.phone = Phone.of(settings)
         self.metrics = Metrics()
         self.casting = Casting(bus)
         self.calls: dict[str, Call] = {}
         self.presence = Presence(worker=worker, bus=bus, metrics=self.metrics, calls=self.calls)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
+        self._hanging_up: set[asyncio.Task[None]] = set()
         self._inquiries = Inquiries(bus, is_alone=settings.is_alone)
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -128,7 +133,10 @@ class Transport:
 
     async def close(self) -> None:
         await self._questions.close()
-        await self.rooms.close(within=ROOMS_SECONDS)
+        await self.rooms.close(within=OUTSIDE_SECONDS)
+        if self._hanging_up:
+            await asyncio.wait(self._hanging_up, timeout=OUTSIDE_SECONDS)
+        await self.phone.close()
         await self.presence.close()
         await self.casting.close()
 
@@ -256,9 +264,10 @@ class Transport:
         try:
             await self._tell_holder(session, {"verb": "end", "reason": reason})
         except NobodyThere:
-            await self._end_alone(session, reason)
+            writer = await self._end_alone(session, reason)
+            self._hang_up(reason, record["call_id"], writer)
         if room:
-            await asyncio.wait([self.rooms.delete(room)], timeout=ROOMS_SECONDS)
+            await asyncio.wait([self.rooms.delete(room)], timeout=OUTSIDE_SECONDS)
         return True
 
     async def say(self, session: str, text: str) -> str:
@@ -282,7 +291,7 @@ class Transport:
         answer: dict[str, Any] = json.loads(payload)
         return answer
 
-    async def _end_alone(self, session: str, reason: str) -> None:
+    async def _end_alone(self, session: str, reason: str) -> Writer:
         """No process holds the session: take it and end it."""
         failed = reason == "failed"
         try:
@@ -292,6 +301,7 @@ class Transport:
         except (TimeoutError, BusError):
             raise Unavailable("The event stream does not take the session's end; is NATS running?") from None
         await self.records.note(session, state="failed" if failed else "ended", reason=reason)
+        return writer
 
     # -- what the calls need ------------------------------------------------------------------------------
 
@@ -345,6 +355,8 @@ class Transport:
             log.exception("call failed", extra={"session": session})
         finally:
             past = self.calls.pop(session, None)
+            if past:
+                self._hang_up(past.reason, line.opened.call_id, past.writer)
             self._running.pop(session, None)
             self._resume_tokens.pop(session, None)
             if past and past.is_fenced:
@@ -354,6 +366,21 @@ class Transport:
             if command:
                 await command.close()
             await line.wire.close()
+
+    def _hang_up(self, reason: str, call_id: str, writer: Writer) -> None:
+        """Meanwhile: the session has ended already, and what happens to its telephone call is only told."""
+        if reason in ("", HANGUP) or not call_id:
+            return
+        task = asyncio.create_task(self._end_phone_call(call_id, writer))
+        self._hanging_up.add(task)
+        task.add_done_callback(self._hanging_up.discard)
+
+    async def _end_phone_call(self, call_id: str, writer: Writer) -> None:
+        if error := await self.phone.hang_up(call_id):
+            failed = ProviderFailed(role=Door.TRANSPORT, provider=TWILIO, kind=error.kind, detail=error.message)
+            with suppress(TimeoutError, BusError):
+                async with asyncio.timeout(APPEND_SECONDS):
+                    await writer.append(failed)
 
     async def _command(self, session: str, payload: bytes) -> bytes:
         error = await self._obey(session, json.loads(payload))
