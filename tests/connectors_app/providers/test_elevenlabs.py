@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from connectors_app import line
+from connectors_app import elevenlabs_api, line
 from connectors_app.base import ErrorKind, ProviderError, Role, Spoken
 from tests.connectors_app.turns import break_connections, made_with, sockets
 from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, RACHEL
@@ -96,6 +96,18 @@ async def test_a_broken_socket_breaks_its_sentences(
             await anext(pieces)
         assert caught.value.kind is ErrorKind.BROKEN
         assert await said(speech, SENTENCES[1])
+
+
+async def test_an_idle_socket_is_followed_before_it_is_needed(
+    environ: dict[str, str], stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a socket on which nobody speaks."""
+    monkeypatch.setattr(elevenlabs_api, "INACTIVITY_SECONDS", 0.5)
+    monkeypatch.setattr(line, "LIVED_SECONDS", 0.0)
+    async with session(environ) as speech:
+        first, second = await sockets(stand_ins, ELEVENLABS_CONNECT, 2)
+        assert is_exact(SENTENCES[0], decode(await said(speech, SENTENCES[0]), 8000))
+    assert first.query["inactivity_timeout"] == "0.5" and not first.messages and second.messages
 
 
 async def test_an_end_without_audio_is_empty() -> None:
