@@ -9,118 +9,21 @@ Prints, and writes between the marks of a document, what `bench.turn` measures.
 import argparse
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.turn import HEALTHY, RATE, REPLY, USUAL, Ear, Log, listen, reply, stage
+from bench.turn import BEHIND, RATE, REPLY, USUAL, Ear, Log, listen, reply, stage
 from connectors_app.asking import Deadlines
-from connectors_app.base import Role
 from connectors_app.pool import AllFailed
 from tests.connectors_app.cases import on_wire
 from tests.providers import tones
 from tests.providers.accounts import Account, account
-from tests.providers.routes import Kind, Route, Turn
-from tests.providers.steering import Behaviour, Fault
+from tests.providers.routes import Turn
+from tests.providers.troubles import HEALTHY, TROUBLES, Trouble
 
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 COLUMNS = ("provider", "fault", "response ms", "gap ms", "words lost", "doubled", "next heard after ms", "told as")
-
-# -- faults ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A fault, where it comes, and for which providers it exists."""
-
-    name: str
-    behaviour: Callable[[Turn], Behaviour] | None = None
-    at: str = "answer"
-    """`request`: at the first request of a turn; `answer`: where it is answered."""
-    fits: Callable[[Turn], bool] = lambda turn: True
-    address: str = ""
-    """In place of the provider's own."""
-
-    def rules(self, turn: Turn) -> dict[Route, tuple[Behaviour, ...]]:
-        if self.behaviour is None:
-            return {}
-        route = turn.asked if self.at == "request" else turn.answered
-        usual = Behaviour(**USUAL[route.kind])
-        return {route: (self.behaviour(turn), usual)}
-
-
-def _usual(turn: Turn, **fault: Any) -> Behaviour:
-    return Behaviour(**{**USUAL[turn.answered.kind], **fault})
-
-
-def _midway(kind: Fault) -> Callable[[Turn], Behaviour]:
-    """In the middle: of a model's third sentence, of a voice's second one."""
-
-    def behaviour(turn: Turn) -> Behaviour:
-        match turn.role:
-            case Role.LLM:
-                return _usual(turn, fault=kind, after=len(REPLY.split()) * 2 // 3)
-            case Role.TTS:
-                return _usual(turn, fault=kind, after=8, nth=2)
-            case _:
-                return _usual(turn, fault=kind)
-
-    return behaviour
-
-
-def _refuse(status: int, **more: Any) -> Trouble:
-    said = f" retry-after {more['retry_after']:g}" if more else ""
-    return Trouble(f"{status}{said}", lambda _: Behaviour(fault=Fault.REFUSE, status=status, **more), at="request")
-
-
-def _streams(turn: Turn) -> bool:
-    return turn.role is not Role.STT
-
-
-def _on_a_socket(turn: Turn) -> bool:
-    return turn.asked.kind is Kind.HANDSHAKE
-
-
-TROUBLES = (
-    Trouble("none", lambda turn: _usual(turn)),
-    Trouble("refused", address="http://127.0.0.1:9"),
-    Trouble("no such host", address="http://nobody.invalid"),
-    _refuse(401),
-    _refuse(429),
-    _refuse(429, retry_after=30),
-    _refuse(500),
-    Trouble("never answers", lambda _: Behaviour(fault=Fault.NEVER)),
-    Trouble("socket opens and stays mute", lambda _: Behaviour(fault=Fault.STALL), at="request", fits=_on_a_socket),
-    Trouble("first byte late", lambda turn: _usual(turn, first_ms=6000)),
-    Trouble(
-        "trickles",
-        lambda turn: _usual(turn, each_ms=1200),
-        fits=lambda turn: turn.answered.kind not in (Kind.BODY, Kind.MESSAGE),
-    ),
-    Trouble("stalls midway", _midway(Fault.STALL)),
-    Trouble("cut midway", _midway(Fault.CUT)),
-    Trouble(
-        "half an answer, closed cleanly",
-        _midway(Fault.END),
-        fits=lambda turn: _streams(turn) and turn.answered.kind is not Kind.RAW_VOICE,
-    ),
-    Trouble(
-        "half the audio, as if whole",
-        _midway(Fault.SHORT),
-        fits=lambda turn: turn.answered.kind in (Kind.VOICE, Kind.RAW_VOICE),
-    ),
-    Trouble("garbage midway", _midway(Fault.GARBAGE), fits=lambda turn: turn.answered.kind is not Kind.RAW_VOICE),
-    Trouble(
-        "well-formed and empty", lambda turn: _usual(turn, fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing
-    ),
-    Trouble(
-        "silence as audio",
-        lambda turn: _usual(turn, fault=Fault.SILENCE),
-        fits=lambda turn: turn.answered.kind in (Kind.VOICE, Kind.RAW_VOICE),
-    ),
-)
-
 
 # -- one cell ---------------------------------------------------------------------------------------------
 
@@ -141,7 +44,7 @@ class Result:
 
 
 async def play(turn: Turn, trouble: Trouble, deadlines: Deadlines) -> Result:
-    async with stage(turn, trouble.rules(turn), trouble.address) as (pool, chains):
+    async with stage(turn, trouble.rules(turn, USUAL), trouble.address) as (pool, chains):
         log, ear = Log(), Ear()
         try:
             text, ear.since = await listen(pool, chains, deadlines, log)
@@ -166,8 +69,13 @@ async def table(only: Sequence[str], fault: str, at_once: int) -> list[Result]:
             found.append(result := await play(turn, trouble, Deadlines()))
             print(row(result), flush=True)
 
-    turns = [turn for turn in on_wire(*HEALTHY) if not only or turn.role in only or str(turn) in only]
-    cells = [(turn, trouble) for turn in turns for trouble in TROUBLES if trouble.fits(turn) and fault in trouble.name]
+    turns = [turn for turn in on_wire(*BEHIND) if not only or turn.role in only or str(turn) in only]
+    cells = [
+        (turn, trouble)
+        for turn in turns
+        for trouble in (HEALTHY, *TROUBLES)
+        if trouble.fits(turn) and fault in trouble.name
+    ]
     await asyncio.gather(*(cell(*one) for one in cells))
     places = {(str(turn), trouble.name): place for place, (turn, trouble) in enumerate(cells)}
     return sorted(found, key=lambda result: places[result.provider, result.fault])

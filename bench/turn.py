@@ -29,7 +29,7 @@ RATE = 8000
 QUESTION = speech.UTTERANCES[0]
 SENTENCES = 4
 MS_PER_CHAR = 45.0
-HEALTHY = {
+BEHIND = {
     Role.STT: ("deepgram", "openai"),
     Role.LLM: ("anthropic", "openai"),
     Role.TTS: ("azure", "openai"),
@@ -97,7 +97,7 @@ async def stage(
 ) -> AsyncIterator[tuple[Pool, Chains]]:
     """Stand-ins that are well but for `rules`; with an `address` the provider of this turn is somewhere else."""
     async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
-        for other in on_wire(*HEALTHY):
+        for other in on_wire(*BEHIND):
             servers.steer(other.answered, Behaviour(**USUAL[other.answered.kind]))
         for route, behaviours in rules.items():
             servers.steer(route, *behaviours)
@@ -105,10 +105,10 @@ async def stage(
         if address:
             environ = _elsewhere(turn, environ, address)
         pool = Pool(environ)
-        for role in HEALTHY:
+        for role in BEHIND:
             await pool.warm(role)
         try:
-            yield pool, {role: chain_of(role, turn) for role in HEALTHY}
+            yield pool, {role: chain_of(role, turn) for role in BEHIND}
         finally:
             await pool.close()
 
@@ -122,7 +122,7 @@ def _elsewhere(turn: Turn, environ: Mapping[str, str], address: str) -> dict[str
 
 def chain_of(role: Role, turn: Turn) -> tuple[list[str], dict[str, Any]]:
     address = registry.get(turn.role, turn.slug).base_url_setting
-    behind = next(slug for slug in HEALTHY[role] if registry.get(role, slug).base_url_setting != address)
+    behind = next(slug for slug in BEHIND[role] if registry.get(role, slug).base_url_setting != address)
     if role is not turn.role:
         return [behind], {}
     return [turn.slug, behind], {turn.slug: dict(turn.options)}

@@ -1,0 +1,104 @@
+"""What goes wrong with providers, as it is done to any stand-in: for the fallback's tests and its measurements."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors_app.base import Role
+from tests.providers.nowhere import NO_NAME, NO_PORT
+from tests.providers.routes import Kind, Route, Turn
+from tests.providers.steering import Behaviour, Fault
+
+Latency = Mapping[Kind, Mapping[str, Any]]
+"""Fields of the behaviour of a healthy provider, by how it answers."""
+Facts = Mapping[str, Any]
+
+LATE_MS = 6000
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A fault, where it comes, and for which providers it exists."""
+
+    name: str
+    facts: Callable[[Turn], Facts] | None = None
+    """Fields of a behaviour, in place of the healthy one's."""
+    at: str = "answer"
+    """`request`: at the first request of a turn; `answer`: where it is answered."""
+    fits: Callable[[Turn], bool] = lambda turn: True
+    address: str = ""
+    """In place of the provider's own."""
+
+    def rules(self, turn: Turn, latency: Latency) -> dict[Route, tuple[Behaviour, ...]]:
+        if self.facts is None:
+            return {}
+        route = turn.asked if self.at == "request" else turn.answered
+        healthy = latency.get(route.kind, {})
+        return {route: (Behaviour(**{**healthy, **self.facts(turn)}), Behaviour(**healthy))}
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _midway(kind: Fault) -> Callable[[Turn], Facts]:
+    """In the middle: of a model's second sentence or later, of a voice's second one."""
+
+    def facts(turn: Turn) -> Facts:
+        match turn.role:
+            case Role.LLM:
+                return {"fault": kind, "after": 17}
+            case Role.TTS:
+                return {"fault": kind, "after": 8, "nth": 2}
+            case _:
+                return {"fault": kind}
+
+    return facts
+
+
+def _all(**facts: Any) -> Callable[[Turn], Facts]:
+    return lambda turn: facts
+
+
+def _refuse(status: int, **more: Any) -> Trouble:
+    said = f" retry-after {more['retry_after']:g}" if more else ""
+    return Trouble(f"{status}{said}", _all(fault=Fault.REFUSE, status=status, **more), at="request")
+
+
+def _on_a_socket(turn: Turn) -> bool:
+    return turn.asked.kind is Kind.HANDSHAKE
+
+
+def _in_pieces(turn: Turn) -> bool:
+    return turn.answered.kind not in (Kind.BODY, Kind.MESSAGE)
+
+
+def _raw(turn: Turn) -> bool:
+    return turn.answered.kind is Kind.RAW_VOICE
+
+
+def _voice(turn: Turn) -> bool:
+    return turn.role is Role.TTS
+
+
+HEALTHY = Trouble("none", _all())
+TROUBLES = (
+    Trouble("refused", address=NO_PORT),
+    Trouble("no such host", address=NO_NAME),
+    _refuse(401),
+    _refuse(429),
+    _refuse(429, retry_after=30),
+    _refuse(500),
+    Trouble("never answers", _all(fault=Fault.NEVER)),
+    Trouble("socket opens and stays mute", _all(fault=Fault.STALL), at="request", fits=_on_a_socket),
+    Trouble("first byte late", _all(first_ms=LATE_MS)),
+    Trouble("trickles", _all(each_ms=1200), fits=_in_pieces),
+    Trouble("stalls midway", _midway(Fault.STALL)),
+    Trouble("cut midway", _midway(Fault.CUT)),
+    Trouble("half, closed cleanly", _midway(Fault.END), fits=lambda turn: _in_pieces(turn) and not _raw(turn)),
+    Trouble("half the audio, as if whole", _midway(Fault.SHORT), fits=_voice),
+    Trouble("garbage midway", _midway(Fault.GARBAGE), fits=lambda turn: not _raw(turn)),
+    Trouble("web page with status 200", _all(fault=Fault.HTML), fits=lambda turn: not _on_a_socket(turn)),
+    Trouble("well-formed and empty", _all(fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing),
+    Trouble("silence as audio", _all(fault=Fault.SILENCE), fits=_voice),
+    Trouble("flapping", _all(fault=Fault.REFUSE, status=503, flap=(1, 1)), at="request"),
+)
