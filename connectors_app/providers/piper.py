@@ -6,9 +6,8 @@ Piper is the operator's to install and so are its voices, each a model and its d
 
 import asyncio
 import json
-import os
 import textwrap
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +54,14 @@ class Piper(Voice):
     Options: ClassVar[type[Options]] = PiperOptions
     options: PiperOptions
 
+    @classmethod
+    def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
+        return () if environ.get(FOLDER, "").strip() else (FOLDER,)
+
+    @classmethod
+    def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
+        return Credentials(base_url=environ.get(FOLDER, "").strip())
+
     @property
     def model(self) -> str:
         return self.options.voice
@@ -83,7 +90,7 @@ class Piper(Voice):
                     async for part in parts:
                         yield part
         except ProviderError as error:
-            known = await asyncio.to_thread(_names, _folder())
+            known = await asyncio.to_thread(_names, Path(self.credentials.base_url))
             raise no_such_voice(self, self.options.voice, known) if self.options.voice not in known else error from None
 
 
@@ -120,26 +127,22 @@ def told() -> Iterator[None]:
         raise ProviderError(ErrorKind.BROKEN, "the Piper process ended; it is started again") from None
 
 
-def _folder() -> Path:
-    return Path(os.environ.get(FOLDER, ""))
-
-
 def _names(folder: Path) -> Sequence[str]:
     with suppress(OSError):
         return sorted(path.stem for path in folder.glob("*.onnx"))
     return ()
 
 
-async def _start(_: Credentials) -> Child:
-    if not os.environ.get(FOLDER):
+async def _start(credentials: Credentials) -> Child:
+    if not credentials.base_url:
         raise ProviderError(ErrorKind.UNCONFIGURED, f"Piper has no voices: set {FOLDER} to the folder that they are in")
     if find_spec("piper") is None:
         raise ProviderError(ErrorKind.UNCONFIGURED, "Piper is not there: pip install piper-tts")
-    folder = _folder().absolute()
+    folder = Path(credentials.base_url)
     if not await asyncio.to_thread(folder.is_dir):
         raise ProviderError(ErrorKind.UNCONFIGURED, f"the folder of Piper's voices is not there: {FOLDER}={folder}")
     return Child(piper_program.__name__, str(folder))
 
 
 CHILD: Shared[Child] = Shared(_start, Child.close)
-"""One process for all voices and sessions of a worker."""
+"""One process for all voices of a folder and all sessions of a worker."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import Credentials, ErrorKind, ProviderError, Spoken
+from connectors_app.base import ErrorKind, ProviderError, Spoken
 from connectors_app.providers.piper import CHILD, FOLDER, Piper, PiperOptions
 from tests.providers.tones import decode, is_exact
 
@@ -32,7 +32,7 @@ def piper_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def piper(**options: Any) -> AsyncIterator[Piper]:
-    voice = Piper(PiperOptions(**options), Credentials())
+    voice = Piper(PiperOptions(**options), Piper.credentials_from(os.environ))
     try:
         yield voice
     finally:
@@ -118,6 +118,7 @@ async def test_without_its_folder_it_says_what_to_set(folder: str, monkeypatch: 
     monkeypatch.setenv(FOLDER, folder)
     error = await refusal_of()
     assert error.kind is ErrorKind.UNCONFIGURED and FOLDER in str(error)
+    assert Piper.missing_settings(os.environ) == (() if folder else (FOLDER,))
 
 
 @pytest.mark.parametrize(
