@@ -156,8 +156,7 @@ class Ollama(LanguageModel):
     async def warm(self) -> None:
         """The model is loaded meanwhile: for a large one, that takes longer than anybody waits."""
         await self.check()
-        if self._loading is None or self._loading.done():
-            self._loading = asyncio.create_task(self._load())
+        self._load_meanwhile()
 
     async def check(self) -> None:
         """Of a model that nobody chose, it does not matter whether it was pulled."""
@@ -178,6 +177,18 @@ class Ollama(LanguageModel):
         request = {**self.options.request(), "messages": [_rendered(message) for message in as_asked(messages)]}
         if tools:
             request["tools"] = functions(tools)
+        has_begun = False
+        try:
+            async with aclosing(self._answer(request)) as items:
+                async for item in items:
+                    has_begun = True
+                    yield item
+        except asyncio.CancelledError:
+            if not has_begun:
+                self._load_meanwhile()
+            raise
+
+    async def _answer(self, request: Mapping[str, Any]) -> AsyncGenerator[Said, None]:
         has_calls = False
         async with (
             self._asking("chat", request) as response,
@@ -229,6 +240,11 @@ class Ollama(LanguageModel):
                 ErrorKind.REQUEST, f"the model “{model}” cannot be given tools; choose another", status=400
             )
         await expect_ok(self, response)
+
+    def _load_meanwhile(self) -> None:
+        """Ollama stops loading when the one who asked goes away, so somebody must stay for the next turn."""
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
 
     async def _load(self) -> None:
         """With the options that are asked for later, or it would be loaded twice. A turn tells what is wrong."""

@@ -92,6 +92,26 @@ async def test_nobody_waits_for_a_large_model(environ: dict[str, str], stand_ins
     assert len(stand_ins.requests_to(OLLAMA_GENERATE)) <= 1
 
 
+async def test_a_model_that_came_too_late_is_loaded_for_the_next_turn(
+    environ: dict[str, str], stand_ins: StandIns
+) -> None:
+    stand_ins.steer(OLLAMA_CHAT, Behaviour(fault=Fault.NEVER))
+    async with made_with(Role.LLM, "ollama", {"model": "mistral"}, environ) as model:
+        asking = asyncio.create_task(reply_of(model))
+        await stand_ins.ended(OLLAMA_CHAT, Outcome.OPEN)
+        asking.cancel()
+        await asyncio.wait([asking])
+        loaded = await stand_ins.ended(OLLAMA_GENERATE, Outcome.ANSWERED)
+    assert loaded.body["model"] == "mistral"
+
+
+async def test_a_loaded_model_is_not_loaded_again(environ: dict[str, str], stand_ins: StandIns) -> None:
+    hello = (Message("user", "Hi"),)
+    async with made_with(Role.LLM, "ollama", {}, environ) as model, aclosing(model.reply(hello)) as items:
+        assert await anext(items)
+    assert not stand_ins.requests_to(OLLAMA_GENERATE)
+
+
 async def test_calls_come_whole() -> None:
     calls = [{"function": {"name": "find", "arguments": {"n": n}}} for n in (1, 2)]
     first, second, end = await said(line(message={"content": "", "tool_calls": calls}), DONE)
