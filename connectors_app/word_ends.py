@@ -32,9 +32,13 @@ class WordEnds:
         self._until = 0
 
     def feed(self, characters: Sequence[str], ends: Sequence[int]) -> list[Spoken]:
-        """The next characters and where each ends, in samples of the sentence; what ends with them comes back."""
+        """The next characters and where each ends, in samples of the sentence; what ends with them comes back.
+
+        Times that begin anew are not of the sentence, and no more of them is believed.
+        """
         found: list[Spoken] = []
-        self._is_lost = self._is_lost or len(characters) != len(ends)
+        goes_back = bool(ends) and 2 * ends[0] < self._until
+        self._is_lost = self._is_lost or goes_back or len(characters) != len(ends)
         for character, end in zip(characters, ends, strict=False):
             if character.isspace() or character.isalnum():
                 found += self._end_word()

@@ -69,6 +69,12 @@ def test_lists_of_two_lengths_end_the_marks() -> None:
     assert not ends.end(RATE, RATE)
 
 
+def test_times_that_begin_anew_end_the_marks() -> None:
+    ends = WordEnds(TEXT)
+    assert ends.feed(list("Your "), [800, 1600, 2400, 3200, 4000]) == [Spoken(4, 3200)]
+    assert ends.feed(list("flight "), [800, 1600, 2400, 3200, 4000, 4800, 5600]) == []
+
+
 def test_a_last_word_without_times_was_said() -> None:
     ends, _ = follow(TEXT, TEXT[:22])
     assert ends.end(22 * 800 + 2400, RATE) == [Spoken(27, 22 * 800 + 2400)]
