@@ -129,14 +129,21 @@ def error_code(body: Any) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds; the header may hold seconds or a date."""
+    """Seconds; the header may hold seconds or a date, and some providers say it in milliseconds, too."""
+    if exact := _number(headers.get("retry-after-ms", "")):
+        return exact / 1000
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
+    seconds = _number(value)
+    return _seconds_until(value) if seconds is None else max(0.0, seconds)
+
+
+def _number(text: str) -> float | None:
     try:
-        return max(0.0, float(value))
+        return float(text)
     except ValueError:
-        return _seconds_until(value)
+        return None
 
 
 _IN_STREAM = {

@@ -198,6 +198,8 @@ class Pool:
             await asyncio.gather(*(self._use_line(connector) for connector in by_client.values()))
 
     async def _use_line(self, connector: Connector) -> None:
+        if self.breaker(connector).is_silenced(self.breakers.clock()):
+            return
         async with self.using(connector):
             try:
                 async with asyncio.timeout(self.WARM_SECONDS):

@@ -144,7 +144,8 @@ class Recognizing:
             recognizer = self._untried[0]
             started = time.monotonic()
             try:
-                self._check_alive(recognizer)
+                if self._begun:
+                    self._check_alive(recognizer)
                 return await self._bring_up_to_date(recognizer, last)
             except ProviderError as error:
                 self._attempts.append(self._chain.failed(recognizer, error, started, self._report))

@@ -63,3 +63,5 @@ def test_retry_after_takes_seconds_or_a_date() -> None:
     assert retry_after({"retry-after": "1.5"}) == 1.5
     assert 25 < (retry_after({"retry-after": soon}) or 0) <= 30
     assert retry_after({"retry-after": "soon"}) is None and retry_after({}) is None
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "2"}) == 1.5
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2

@@ -1,13 +1,14 @@
 """Which connectors a process has, who shares them, and which cannot be asked."""
 
 import asyncio
+import time
 from contextlib import aclosing
 
 import pytest
 
 from connectors_app.answering import answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, Message
+from connectors_app.base import ErrorKind, Message, ProviderError
 from connectors_app.pool import Pool
 from tests.connectors_app.fakes import Told
 from tests.providers.anthropic import ANTHROPIC_MODELS
@@ -62,7 +63,7 @@ async def test_lines_of_live_sessions_are_kept_warm(stand_ins: StandIns, environ
     used = [pool.models(["openai"], {"openai": {"seed": seed}}) for seed in (1, 2)]
     await pool.models(["anthropic"], {}).close()
     warming = asyncio.create_task(pool.keep_warm())
-    await stand_ins.ended(OPENAI_MODELS, Outcome.ANSWERED, count=3)
+    await stand_ins.ended(OPENAI_MODELS, Outcome.ANSWERED, count=3, seconds=30)
     await used[0].close()
     await used[1].close()
     warming.cancel()
@@ -77,9 +78,20 @@ async def test_a_dead_line_stops_no_other_one(stand_ins: StandIns, environ: dict
     pool.WARM_EVERY = 0.01
     chain = pool.models(["openai", "anthropic"], {})
     warming = asyncio.create_task(pool.keep_warm())
-    await stand_ins.ended(ANTHROPIC_MODELS, Outcome.ANSWERED, count=3)
+    await stand_ins.ended(ANTHROPIC_MODELS, Outcome.ANSWERED, count=3, seconds=30)
     warming.cancel()
     await asyncio.wait([warming])
+    await chain.close()
+    await pool.close()
+
+
+async def test_who_asked_for_silence_is_left_alone(stand_ins: StandIns, environ: dict[str, str]) -> None:
+    pool = Pool(environ)
+    chain = pool.models(["openai"], {})
+    error = ProviderError(ErrorKind.RATE_LIMIT, "fewer requests", retry_after=30)
+    chain.failed(chain.connectors[0], error, time.monotonic(), Told())
+    await pool._use_line(chain.connectors[0])
+    assert not stand_ins.requests
     await chain.close()
     await pool.close()
 

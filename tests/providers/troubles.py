@@ -68,6 +68,10 @@ def _on_a_socket(turn: Turn) -> bool:
     return turn.asked.kind is Kind.HANDSHAKE
 
 
+def _over_http(turn: Turn) -> bool:
+    return turn.answered.kind in (Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE)
+
+
 def _in_pieces(turn: Turn) -> bool:
     return turn.answered.kind not in (Kind.BODY, Kind.MESSAGE)
 
@@ -97,7 +101,7 @@ TROUBLES = (
     Trouble("half, closed cleanly", _midway(Fault.END), fits=lambda turn: _in_pieces(turn) and not _raw(turn)),
     Trouble("half the audio, as if whole", _midway(Fault.SHORT), fits=_voice),
     Trouble("garbage midway", _midway(Fault.GARBAGE), fits=lambda turn: not _raw(turn)),
-    Trouble("web page with status 200", _all(fault=Fault.HTML), fits=lambda turn: not _on_a_socket(turn)),
+    Trouble("web page with status 200", _all(fault=Fault.HTML), fits=_over_http),
     Trouble("well-formed and empty", _all(fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing),
     Trouble("silence as audio", _all(fault=Fault.SILENCE), fits=_voice),
     Trouble("flapping", _all(fault=Fault.REFUSE, status=503, flap=(1, 1)), at="request"),
