@@ -71,6 +71,35 @@ class LinesField(forms.CharField):
         return bool(self.to_python(initial) != self.to_python(data))
 
 
+class PairsField(forms.CharField):
+    """An object of texts: a name, a colon and the value on each line."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return "\n".join(f"{name}: {text}" for name, text in value.items())
+        return value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return dict(value)
+        lines = [line for line in str(value or "").splitlines() if line.strip()]
+        if wrong := next((number for number, line in enumerate(lines, start=1) if ":" not in line), 0):
+            raise forms.ValidationError(f"Line {wrong} has no colon between the name and the value.")
+        pairs = [line.partition(":") for line in lines]
+        found = {name.strip(): text.strip() for name, _, text in pairs}
+        if len(found) < len(lines):
+            raise forms.ValidationError("A name stands there twice.")
+        return found
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
+        except forms.ValidationError:
+            return True
+
+
 def _unescaped(line: str) -> str:
     return re.sub(r"\\(\\|n)", lambda found: "\n" if found[1] == "n" else "\\", line)
 
@@ -114,7 +143,7 @@ class OptionForm(forms.Form):
         if self.cleaned_data.get(name + NOTHING):
             return None
         value = self.cleaned_data.get(name)
-        if value is None or value == "" or value == []:
+        if value is None or value in ("", [], {}):
             return UNSET
         if isinstance(value, float) and value.is_integer():
             return int(value)
@@ -122,7 +151,7 @@ class OptionForm(forms.Form):
 
 
 def option_form(model: type[BaseModel], *, exclude: frozenset[str] = frozenset()) -> type[OptionForm]:
-    """Secrets are never asked for, and what is itself an object has no field: it stays as the document has it."""
+    """Secrets are never asked for, and what is an object of more than texts stays as the document has it."""
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         kind, is_nullable = _kind(info.annotation)
@@ -157,6 +186,8 @@ def _field(name: str, kind: Any, info: FieldInfo) -> forms.Field | None:
     }
     if get_origin(kind) is tuple:
         return _lines(info, shared)
+    if get_origin(kind) is dict and get_args(kind) == (str, str):
+        return _pairs(shared)
     if choices := _choices(kind):
         return _select(choices, info, shared)
     if kind in (int, float):
@@ -190,6 +221,11 @@ def _lines(info: FieldInfo, shared: dict[str, Any]) -> forms.Field:
     most = _bound(info, MaxLen, "max_length")
     shared["help_text"] = _sentence(shared["help_text"], f"One a line{f', at most {most}' if most else ''}.")
     return LinesField(strip=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), **shared)
+
+
+def _pairs(shared: dict[str, Any]) -> forms.Field:
+    shared["help_text"] = _sentence(shared["help_text"], "One a line, with a colon after the name.")
+    return PairsField(strip=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), **shared)
 
 
 def _select(choices: Sequence[Choice], info: FieldInfo, shared: dict[str, Any]) -> forms.Field:

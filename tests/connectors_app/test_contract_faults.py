@@ -15,7 +15,7 @@ from tests.providers.routes import Kind, Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
 
-UNTOLD = {"llm-openai_responses", "tts-deepgram", "tts-elevenlabs-http"}
+UNTOLD = {"tts-deepgram", "tts-elevenlabs-http"}
 """Whose stand-ins have no form yet for an error inside an answer."""
 
 

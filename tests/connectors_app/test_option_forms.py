@@ -28,7 +28,8 @@ class Example(BaseModel):
     stop: tuple[str, ...] | None = Field(None, max_length=4)
     instructions: str = Field("", max_length=4000)
     password: SecretStr = SecretStr("")
-    nested: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    nested: dict[str, int] = {}
 
 
 ExampleForm = option_form(Example)
@@ -109,6 +110,27 @@ def test_what_is_out_of_range_is_refused(field: str, value: str) -> None:
 
 def test_what_has_no_default_is_required() -> None:
     assert ExampleForm({}, data=QueryDict()).errors == {"voice": ["This field is required."]}
+
+
+@pytest.mark.parametrize(
+    ("lines", "headers"),
+    [("X-A: 1\r\nX-B:  a: b \r\n\r\n", {"X-A": "1", "X-B": "a: b"}), ("X-A:", {"X-A": ""}), ("", None)],
+)
+def test_an_object_of_texts_has_a_line_for_each(lines: str, headers: dict[str, JsonValue] | None) -> None:
+    expected: dict[str, JsonValue] = {"voice": "Ada"} | ({} if headers is None else {"headers": headers})
+    assert after({"voice": "Ada", "headers": {"X-C": "3"}}, headers=lines) == expected
+
+
+def test_an_unchanged_object_stays_as_it_was() -> None:
+    stored: dict[str, JsonValue] = {"voice": "Ada", "headers": {"X-A": 1, "X-B": "a: b"}}
+    assert ExampleForm(stored)["headers"].value() == "X-A: 1\nX-B: a: b"
+    assert after(stored) == stored
+
+
+@pytest.mark.parametrize("lines", ["X-A 1", "X-A: 1\nX-A: 2"])
+def test_lines_that_are_no_object_are_refused(lines: str) -> None:
+    form = ExampleForm({}, data=sent(ExampleForm({"voice": "Ada"}), headers=lines))
+    assert list(form.errors) == ["headers"]
 
 
 def test_secrets_and_objects_have_no_field() -> None:
