@@ -57,7 +57,7 @@ class AuraOptions(Options):
 
 
 class _KnownVoice(msgspec.Struct):
-    canonical_name: str
+    canonical_name: str = ""
     name: str = ""
 
     def goes_by(self, wanted: str) -> bool:
