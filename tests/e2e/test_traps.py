@@ -35,7 +35,7 @@ from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
 from tests.providers.openai import OPENAI_CHAT
 from tests.providers.routes import Route
 from tests.providers.steering import Behaviour, Fault
-from tests.unsupervised import System
+from tests.unsupervised import System, document
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
 
@@ -88,7 +88,8 @@ async def talk(system: System, *texts: str) -> list[float]:
 
 
 async def suffer(system: System, stall: Stall) -> None:
-    async with await web(system) as caller:
+    """Without an apology, what can be said of a reply is said."""
+    async with await web(system, document(apology="")) as caller:
         await say(caller, stall.text)
         await caller.until("error")
         if stall.rest:
