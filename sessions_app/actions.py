@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts_app.models import Workspace
 from mesh import events, subjects
-from mesh.asking import JOIN_SECONDS, Opened
+from mesh.asking import JOIN_SECONDS, Opened, Person
 from mesh.bus import Bus, BusError, Fenced, NobodyThere
 from mesh.config import ConfigError
 from mesh.sessions import SessionStore
@@ -26,6 +26,8 @@ from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway
 APPEND_WITHIN = 5.0
 BROWSER = "websocket"
 """The transport of whoever talks to an agent from a page, whatever the agent's document is made for."""
+ROOMS = "daily"
+"""The transport of people who meet in a room."""
 
 
 def start_session(
@@ -37,15 +39,22 @@ def start_session(
     caller: str = "",
     captions: bool = True,
     join_within: int = JOIN_SECONDS,
+    transport: str = "",
+    max_participants: int | None = None,
+    recording: bool = False,
+    transcription: bool = False,
 ) -> Opened:
-    """A session of a published version, or of a document of its own; raises switchboard.TransportAway and .Refused."""
+    """A session of a published version, or of a document of its own; raises switchboard.TransportAway and .Refused.
+
+    Without a transport a version's caller comes by WebSocket, and a document's as the document says.
+    """
     if (version is None) == (document is None):
         raise TypeError("give a version or a document")
     if version is not None and version.agent.workspace_id != workspace.pk:
         raise ValueError(f"{version} is of another workspace")
-    who: dict[str, Any] = {}
+    who: dict[str, Any] = {"transport": transport}
     if version is not None:
-        who = {"transport": BROWSER, "agent": version.agent.slug, "agent_version": version.number}
+        who = {"transport": transport or BROWSER, "agent": version.agent.slug, "agent_version": version.number}
     return async_to_sync(switchboard.open_session)(
         workspace=workspace.slug,
         config=document if version is None else version.config,
@@ -53,8 +62,26 @@ def start_session(
         caller=caller,
         captions=captions,
         join_within=join_within,
+        max_participants=max_participants,
+        recording=recording,
+        transcription=transcription,
         **who,
     )
+
+
+def carrier(*, version: AgentVersion) -> str:
+    """The transport of who starts a session of this version for others: its room, where its document has one."""
+    match version.config:
+        case {"connectors": {"transport": {"primary": str(named)}}} if named == ROOMS:
+            return ROOMS
+    return BROWSER
+
+
+def people_in(*, session: Session) -> tuple[Person, ...]:
+    """Who is in the session's room now; raises switchboard.TransportAway and .Refused."""
+    if session.transport != ROOMS or session.is_over:
+        return ()
+    return async_to_sync(switchboard.look_in)(workspace=session.workspace.slug, session=session.id)
 
 
 def say_in_session(*, session: Session, text: str) -> None:

@@ -23,7 +23,7 @@ from pipelines_app.examples import DOCUMENT
 from pipelines_app.models import AgentVersion
 from pipelines_app.serializers import AgentDocument
 from sessions_app import examples
-from sessions_app.actions import change_session_config, end_session, say_in_session, start_session
+from sessions_app.actions import carrier, change_session_config, end_session, people_in, say_in_session, start_session
 from sessions_app.addresses import socket_origin
 from sessions_app.models import OVER, Session
 from sessions_app.serializers import (
@@ -32,6 +32,7 @@ from sessions_app.serializers import (
     EntryAnswer,
     IncidentAnswer,
     NewSession,
+    PresenceAnswer,
     Saying,
     SessionAnswer,
     StartedSession,
@@ -90,7 +91,8 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
     @operation(
         "Start a session",
         "Of an agent's published version, of another version, or of a configuration document; without any of them, of "
-        "the workspace's default agent. The caller then connects to `socket_url`, which works once.",
+        "the workspace's default agent. The caller then connects to `socket_url`, which works once. With the transport "
+        "daily people meet at `room_url`; the agent does not come into the room in this version.",
         body=NewSession,
         bodies=examples.NEW,
         answers={201: StartedSession},
@@ -101,6 +103,7 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
         asked = taken(NewSession, request.data)
         workspace = self.access.choose(Right.RUN, asked.get("workspace", ""))
         version = None if "config" in asked else _version(workspace, asked)
+        own = carrier(version=version) if version else ""
         opened = start_session(
             workspace=workspace,
             version=version,
@@ -108,6 +111,10 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
             name=asked["name"],
             caller=asked["caller"],
             captions=asked["captions"],
+            transport=asked.get("transport", own),
+            max_participants=asked.get("max_participants"),
+            recording=asked["enable_recording"],
+            transcription=asked["enable_transcription"],
         )
         _await_row(opened.session)
         return Response(_started(request, workspace, version, opened), status=201)
@@ -155,6 +162,18 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
         text = taken(Saying, request.data)["text"]
         say_in_session(session=session, text=text)
         return Response({"text": text}, status=202)
+
+    @operation(
+        "Who is in a session's room",
+        "With the transport daily: as Daily says now, or said some seconds ago. Other sessions have no room.",
+        answers={200: PresenceAnswer},
+        errors=(404, 503),
+        answer=examples.PRESENCE,
+    )
+    @action(detail=True)
+    def presence(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        people = people_in(session=self.get_object())
+        return Response(PresenceAnswer({"people": people}).data)
 
     @operation(
         "A session's configuration",
@@ -278,7 +297,8 @@ def _started(request: Request, workspace: Workspace, version: AgentVersion | Non
         "workspace": workspace.slug,
         "agent": version.agent.slug if version else None,
         "version": version.number if version else None,
-        "socket_url": socket_origin(request._request) + opened.socket_path,
+        "socket_url": None if opened.room_url else socket_origin(request._request) + opened.socket_path,
+        "room_url": opened.room_url or None,
         "token": opened.token,
         "expires_in": opened.expires_in,
         "notices": list(opened.notices),

@@ -36,9 +36,13 @@ STARTED: dict[str, Any] = {
     "agent": "demo",
     "version": 1,
     "socket_url": f"ws://localhost:8084/media/websocket/{ID}/2rT…",
+    "room_url": None,
     "token": "2rT…",
     "expires_in": 600,
     "notices": [],
+}
+PRESENCE: dict[str, Any] = {
+    "people": [{"id": "d61cd7b2-a273-42b4-89bd-be763fd562c1", "name": "Ada", "joined_at": "2026-11-20T10:00:00.000Z"}]
 }
 CONFIG: dict[str, Any] = {"revision": "0f3a9c51d2e4", "config": DOCUMENT}
 ENTRY: dict[str, Any] = {

@@ -17,14 +17,20 @@ class Invitation(BaseModel):
     token: str
     expires_in: int
     until: float
+    is_meeting: bool = False
+    """In a room that people enter with a browser, not at a socket of ours."""
     call: str = ""
     """The address of the agent's call page, if it is an agent's session."""
     notices: tuple[str, ...] = ()
 
     @classmethod
-    def make(cls, *, room: str, token: str, expires_in: int, call: str, notices: tuple[str, ...]) -> Self:
-        until = time.time() + expires_in
-        return cls(room=room, token=token, expires_in=expires_in, until=until, call=call, notices=notices)
+    def make(cls, *, expires_in: int, **its: Any) -> Self:
+        return cls(expires_in=expires_in, until=time.time() + expires_in, **its)
+
+    @property
+    def address(self) -> str:
+        """The room with its token: what people open."""
+        return f"{self.room}?t={self.token}"
 
 
 def keep(sign_in: SessionBase, session: str, invitation: Invitation) -> None:

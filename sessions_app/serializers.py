@@ -57,6 +57,18 @@ class NewSession(Strict):
     name = Line(max_length=200, required=False, allow_blank=True, default="")
     caller = Line(max_length=128, required=False, allow_blank=True, default="", help_text="Who will speak.")
     captions = serializers.BooleanField(required=False, default=True, help_text="The caller also gets the transcript.")
+    transport = serializers.ChoiceField(
+        ["websocket", "daily"],
+        required=False,
+        help_text="Without it: daily, which is a room, where the document says so, else the websocket.",
+    )
+    max_participants = serializers.IntegerField(
+        required=False, min_value=1, max_value=1000, help_text="People in the room at the same time."
+    )
+    enable_recording = serializers.BooleanField(required=False, default=False, help_text="The room may be recorded.")
+    enable_transcription = serializers.BooleanField(
+        required=False, default=False, help_text="The room's provider transcribes, too."
+    )
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "config" in asked and ("agent" in asked or "version" in asked):
@@ -71,10 +83,23 @@ class StartedSession(serializers.Serializer[Any]):
     workspace = serializers.CharField()
     agent = serializers.CharField(allow_null=True)
     version = serializers.IntegerField(allow_null=True)
-    socket_url = serializers.CharField(help_text="Where the caller speaks, once: see docs/websocket-protocol.md.")
-    token = serializers.CharField(help_text="The last part of that address.")
-    expires_in = serializers.IntegerField(help_text="Seconds in which the caller has to come.")
+    socket_url = serializers.CharField(
+        allow_null=True, help_text="Where the caller speaks, once: see docs/websocket-protocol.md. Null with a room."
+    )
+    room_url = serializers.CharField(allow_null=True, help_text="Where people meet, by the token. Null with a socket.")
+    token = serializers.CharField(help_text="The last part of the socket's address, or what opens the room.")
+    expires_in = serializers.IntegerField(help_text="Seconds in which the caller has to come, and a room is open.")
     notices = serializers.ListField(child=serializers.CharField(), help_text="What was asked for and is not given.")
+
+
+class PersonAnswer(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="Of this stay in the room.")
+    name = serializers.CharField(help_text="Empty: nobody has said.")
+    joined_at = serializers.CharField()
+
+
+class PresenceAnswer(serializers.Serializer[Any]):
+    people = PersonAnswer(many=True)
 
 
 class Wanted(Strict):

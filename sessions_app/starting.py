@@ -17,7 +17,7 @@ from mesh.asking import Opened
 from mesh.config import ConfigError, load_json
 from pipelines_app.models import Agent
 from sessions_app import invitations
-from sessions_app.actions import start_session
+from sessions_app.actions import carrier, start_session
 from sessions_app.addresses import socket_origin
 from sessions_app.invitations import Invitation
 from sessions_app.models import Session
@@ -115,7 +115,9 @@ def _start(form: StartForm, user: User) -> Opened:
     chosen = form.cleaned_data
     who: dict[str, Any] = {"name": chosen["name"], "captions": chosen["captions"], "caller": user.get_username()}
     if agent := form.agents.get(chosen["agent"]):
-        return start_session(workspace=agent.workspace, version=agent.published, **who)
+        assert agent.published
+        transport = carrier(version=agent.published)
+        return start_session(workspace=agent.workspace, version=agent.published, transport=transport, **who)
     return start_session(workspace=chosen["workspace"], document=chosen["parsed"], **who)
 
 
@@ -129,7 +131,8 @@ def _wait_for_row(session: str) -> None:
 def _invitation(request: HttpRequest, form: StartForm, opened: Opened) -> Invitation:
     agent = form.agents.get(form.cleaned_data["agent"])
     return Invitation.make(
-        room=socket_origin(request) + opened.path,
+        room=opened.room_url or socket_origin(request) + opened.path,
+        is_meeting=bool(opened.room_url),
         token=opened.token,
         expires_in=opened.expires_in,
         call=reverse("calls:page", args=[agent.workspace.slug, agent.slug]) if agent else "",

@@ -14,7 +14,10 @@ ANSWER_WITHIN = 5.0
 END_WITHIN = 8.0
 """A transport waits up to six seconds until everything of a session's end is stored."""
 
-Answer = TypeVar("Answer", asking.Opened, asking.Changed, asking.Done)
+OPEN_WITHIN = 8.0
+"""A room may have to be made elsewhere first."""
+
+Answer = TypeVar("Answer", asking.Opened, asking.Changed, asking.Presence, asking.Done)
 
 
 class TransportAway(Exception):
@@ -50,6 +53,9 @@ async def open_session(
     name: str = "",
     caller: str = "",
     captions: bool = True,
+    max_participants: int | None = None,
+    recording: bool = False,
+    transcription: bool = False,
     join_within: int = asking.JOIN_SECONDS,
 ) -> asking.Opened:
     """Raises TransportAway and Refused, as everything here."""
@@ -63,9 +69,17 @@ async def open_session(
         name=name,
         caller=caller,
         captions=captions,
+        max_participants=max_participants,
+        recording=recording,
+        transcription=transcription,
         join_within=join_within,
     )
-    return await _ask(question, asking.Opened)
+    return await _ask(question, asking.Opened, within=OPEN_WITHIN)
+
+
+async def look_in(*, workspace: str, session: str) -> tuple[asking.Person, ...]:
+    """Who is in the session's room."""
+    return (await _ask(asking.LookIn(workspace=workspace, session=session), asking.Presence)).people
 
 
 async def say(*, workspace: str, session: str, text: str) -> None:

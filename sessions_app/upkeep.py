@@ -22,7 +22,7 @@ from mesh.roster import Beat
 from mesh.sessions import Record, SessionStore
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
-from sessions_app.actions import end_in_place_of_its_transport, note_end
+from sessions_app.actions import ROOMS, end_in_place_of_its_transport, note_end
 from sessions_app.attendance import Attendance
 from sessions_app.database import DatabaseAway, DatabaseThread
 from sessions_app.models import Session, State
@@ -68,8 +68,8 @@ class Upkeep:
         self._valkey = Valkey(valkey_url)
         self._configs = ConfigStorage(self._valkey)
         self._records = SessionStore(self._valkey)
-        self._closed: set[str] = set()
-        """Sessions without a caller that nobody could join at the last look."""
+        self._closed: dict[str, str] = {}
+        """Sessions without a caller that nobody could join at the last look, and the reasons of their ends."""
         self._attendance = Attendance(silence, time.monotonic())
         self._keep = timedelta(seconds=keep)
         self.ended: Counter[str] = Counter()
@@ -143,18 +143,21 @@ class Upkeep:
         """
         closed, before = await self._closed_to_callers(), self._closed
         self._closed = closed
-        if not closed & before or not await self._caught_up():
+        due = closed.keys() & before.keys()
+        if not due or not await self._caught_up():
             return
         for session in await self._database.run(_open_sessions):
-            if session.state == State.CREATED and session.id in closed & before:
-                await self._end(session, "never_connected")
+            if session.state == State.CREATED and session.id in due:
+                await self._end(session, closed[session.id])
 
-    async def _closed_to_callers(self) -> set[str]:
+    async def _closed_to_callers(self) -> dict[str, str]:
+        """With the reasons of their ends."""
         waiting = {session.id for session in await self._database.run(_open_sessions) if session.state == State.CREATED}
         if not waiting:
-            return set()
+            return {}
         records, configs = await self._records.list(), set(await self._configs.list_configs())
-        return {session for session in waiting if session not in configs or _is_too_late(records.get(session))}
+        closed = {session for session in waiting if session not in configs or _is_too_late(records.get(session))}
+        return {session: _reason(records.get(session)) for session in closed}
 
     async def _end(self, session: Open, reason: str, *, failed: bool = False, media_ms: int = 0) -> None:
         if await end_in_place_of_its_transport(
@@ -187,6 +190,11 @@ def _is_too_late(record: Record | None) -> bool:
         return False
     grace = PHONE_GRACE if record.get("transport") == PHONE else JOIN_GRACE
     return timezone.now() > datetime.fromisoformat(record["join_by"]) + grace
+
+
+def _reason(record: Record | None) -> str:
+    """People were invited to a room, and it has closed by itself; nobody has to have stayed away."""
+    return "time_limit" if record and record.get("transport") == ROOMS else "never_connected"
 
 
 def _open_sessions() -> list[Open]:

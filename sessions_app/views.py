@@ -6,13 +6,16 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts_app.models import Right
 from pipelines_app.models import Agent
 from sessions_app import rendering
+from sessions_app.actions import people_in
 from sessions_app.choice import Choice
 from sessions_app.models import Session
+from sessions_app.switchboard import Refused, TransportAway
 
 
 @login_required
@@ -39,6 +42,21 @@ def detail(request: HttpRequest, session_id: str) -> HttpResponse:
         "may_run": Session.objects.for_user(request.user, Right.RUN).filter(pk=session.pk).exists(),
     }
     return render(request, "sessions_app/detail.html", context)
+
+
+@login_required
+@never_cache
+@require_safe
+def presence(request: HttpRequest, session_id: str) -> HttpResponse:
+    """A part of a session's page: who is in its room."""
+    sessions = Session.objects.for_user(request.user).select_related("workspace")
+    session = get_object_or_404(sessions, id=session_id)
+    context: dict[str, object] = {"session": session, "is_asked": True}
+    try:
+        context["people"] = people_in(session=session)
+    except (TransportAway, Refused) as error:
+        context["unknown"] = str(error)
+    return render(request, "sessions_app/_presence.html", context)
 
 
 def session_to_run(request: HttpRequest, session_id: str) -> Session:

@@ -29,6 +29,7 @@ STEPS_OF_A_SESSION: tuple[tuple[str, str, Any], ...] = (
     ("get", "sessions", None),
     ("get", "sessions/s1", None),
     ("get", "sessions/s1/config", None),
+    ("get", "sessions/s1/presence", None),
     *(("get", f"sessions/s1/{name}", None) for name in KEPT),
     *((method.lower(), path, body) for method, path, body in WRITES),
 )

@@ -166,7 +166,13 @@ NEVER = ["never_connected"]
 
 @pytest.mark.parametrize(
     ("transport", "seconds", "reasons"),
-    [("websocket", -6, NEVER), ("websocket", 30, []), ("twilio", -61, NEVER), ("twilio", -30, [])],
+    [
+        ("websocket", -6, NEVER),
+        ("websocket", 30, []),
+        ("twilio", -61, NEVER),
+        ("twilio", -30, []),
+        ("daily", -6, ["time_limit"]),
+    ],
 )
 async def test_an_expired_invitation_ends_the_wait(
     transport: str, seconds: int, reasons: list[str], upkeep: Make, bus: Bus, records: SessionStore
