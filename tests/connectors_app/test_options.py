@@ -103,7 +103,7 @@ async def test_a_custom_endpoint_wants_a_model() -> None:
 
 
 async def test_a_custom_voices_rate_is_the_operators(environ: dict[str, str], stand_ins: StandIns) -> None:
-    options = {"model": "kokoro", "voice": "af_sky", "sample_rate": 24_000}
+    options = {"model": "kokoro", "voice": "alloy", "sample_rate": 24_000}
     async with made_with(Role.TTS, "custom", options, environ) as voice:
         _, rate = await speech_of(voice)
     assert rate == 24_000 and "sample_rate" not in sent(stand_ins, OPENAI_SPEECH).body
