@@ -109,12 +109,19 @@ class Connector(ABC):
     base_url_setting: ClassVar[str] = ""
     default_base_url: ClassVar[str] = ""
     more_settings: ClassVar[tuple[Setting, ...]] = ()
+    credential_slug: ClassVar[str] = ""
+    """The provider whose credential this one goes by, where both belong to one account; empty: its own."""
     is_for_workspaces: ClassVar[bool] = True
     """Whether a workspace may have a key of its own for it; else only the installation has one."""
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
         self.options = options
         self.credentials = credentials
+
+    @classmethod
+    def goes_by(cls) -> str:
+        """The slug of its credential."""
+        return cls.credential_slug or cls.slug
 
     @property
     def model(self) -> str:

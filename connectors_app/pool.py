@@ -300,7 +300,7 @@ class Pool:
 
     def _opened(self, cls: type[Connector], sealed: Sealed) -> Mapping[str, str]:
         try:
-            values = self._sealing.open(sealed.workspace, cls.slug, sealed.values[cls.slug])
+            values = self._sealing.open(sealed.workspace, cls.goes_by(), sealed.values[cls.slug])
         except CannotOpen as error:
             why = f"the workspace's credential for {cls.label} cannot be opened: {error}"
             raise ProviderError(ErrorKind.UNCONFIGURED, why) from None

@@ -18,9 +18,16 @@ from connectors_app.token_limits import too_long
 
 log = logging.getLogger(__name__)
 
+DECLARED = ("role", "slug", "label", "Options")
+"""What every provider declares."""
+
 
 class DuplicateConnector(Exception):
     """Two classes claim the same role and slug."""
+
+
+class Incomplete(TypeError):
+    """A class of a provider's file does not declare what every provider declares."""
 
 
 class UnknownConnector(LookupError):
@@ -65,21 +72,40 @@ def missing(role: Role | Door, environ: Mapping[str, str]) -> dict[str, tuple[st
 
 
 def with_credentials() -> dict[str, type[Connector]]:
-    """By slug: the providers for which a workspace may have a key of its own.
+    """By the credential's slug: the providers for which a workspace may have a key of its own.
 
-    A provider's roles declare the same settings, so one stands for all.
+    All that go by one credential declare the same settings, so one stands for all: the one of that name.
     """
-    found = {
-        slug: connector
-        for (_, slug), connector in sorted(_connectors().items())
-        if connector.key_setting and connector.is_for_workspaces
-    }
+    found: dict[str, type[Connector]] = {}
+    for (_, slug), connector in sorted(_connectors().items()):
+        is_kept = connector.key_setting and connector.is_for_workspaces
+        if is_kept and (connector.goes_by() not in found or slug == connector.goes_by()):
+            found[connector.goes_by()] = connector
     return dict(sorted(found.items(), key=lambda one: one[1].label.casefold()))
+
+
+def going_by(credential: str) -> tuple[type[Connector], ...]:
+    """Every provider, in every role, that goes by the credential of this slug."""
+    return tuple(each for _, each in sorted(_connectors().items()) if each.goes_by() == credential)
+
+
+def credential_of(provider: str) -> str:
+    """The slug of the credential by which a provider goes: its own, or that of the account that it belongs to."""
+    return next((each.goes_by() for (_, slug), each in _connectors().items() if slug == provider), provider)
 
 
 @cache
 def _connectors() -> dict[tuple[Role | Door, str], type[Connector]]:
     return collect(_modules(providers))
+
+
+_broken: dict[str, str] = {}
+
+
+def broken() -> dict[str, str]:
+    """By file: why its providers are not there. The others work without them."""
+    _connectors()
+    return dict(_broken)
 
 
 def collect(modules: Iterator[ModuleType]) -> dict[tuple[Role | Door, str], type[Connector]]:
@@ -96,11 +122,33 @@ def collect(modules: Iterator[ModuleType]) -> dict[tuple[Role | Door, str], type
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    """Those that can be used. A file may be anybody's and raise anything: it does not take the others along."""
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        file = f"{info.name.rpartition('.')[2]}.py"
         try:
-            yield importlib.import_module(info.name)
-        except ImportError as error:
-            log.error("provider cannot be imported", extra={"provider": info.name, "missing": error.name})
+            module = importlib.import_module(info.name)
+            for connector in _defined_in(module):
+                _check_declared(connector)
+        except Exception as error:  # noqa: BLE001
+            _broken[file] = _why_broken(error)
+            log.error("provider cannot be imported", extra={"file": file, "why": _broken[file]}, exc_info=error)
+        else:
+            _broken.pop(file, None)
+            yield module
+
+
+def _why_broken(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {error.name} is not installed"
+    where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}{where}: {str(error).splitlines()[0][:200] if str(error) else 'no reason given'}"
+
+
+def _check_declared(connector: type[Connector]) -> None:
+    """Raises Incomplete."""
+    lacking = [name for name in DECLARED if not hasattr(connector, name)]
+    if lacking:
+        raise Incomplete(f"{connector.__name__} declares no {' and no '.join(lacking)}")
 
 
 def _defined_in(module: ModuleType) -> Iterator[type[Connector]]:

@@ -27,6 +27,7 @@ class Keys:
 
     environ: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
+    """By the credential's slug."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], workspaces: Collection[int]) -> "Keys":
@@ -40,7 +41,7 @@ class Keys:
     def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
         """The providers that cannot be used yet, with the names of the settings that each still needs."""
         missing = registry.missing(role, self.environ)
-        return {slug: names for slug, names in missing.items() if slug not in self.own}
+        return {slug: names for slug, names in missing.items() if registry.credential_of(slug) not in self.own}
 
     def usable(self, role: Role) -> tuple[str, ...]:
         return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
@@ -87,6 +88,11 @@ class Card:
     form: OptionForm | None
     stored: dict[str, JsonValue]
     error: str = ""
+
+    @property
+    def credential(self) -> str:
+        """The slug of the credential that it goes by."""
+        return registry.credential_of(self.slug)
 
     @property
     def set_options(self) -> list[tuple[str, JsonValue]]:

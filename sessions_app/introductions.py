@@ -29,7 +29,7 @@ class Introduction:
 
 
 def introduce(version: AgentVersion, environ: Mapping[str, str], keyed: Container[str] = ()) -> Introduction:
-    """`keyed`: providers for which the workspace has a key of its own.
+    """`keyed`: credentials that the workspace has of its own.
 
     Raises mesh.config.ConfigError where the version is no longer valid.
     """
@@ -60,5 +60,6 @@ def _sentences(document: AgentConfig) -> tuple[str, ...]:
 def _lacking(document: AgentConfig, role: Role, environ: Mapping[str, str], keyed: Container[str]) -> tuple[str, ...]:
     """What the first provider needs, when no other one can stand in for it."""
     chain = document.chain(role)
-    missing = {slug: names for slug, names in registry.missing(role, environ).items() if slug not in keyed}
+    missing = registry.missing(role, environ)
+    missing = {slug: names for slug, names in missing.items() if registry.credential_of(slug) not in keyed}
     return missing[chain[0]] if chain and all(slug in missing for slug in chain) else ()

@@ -61,7 +61,11 @@ class Inquiries:
         A bridge that does not answer has what it said last used for a while. A transport by itself opens sessions of
         the default workspace with the environment's keys, until it has met a bridge.
         """
-        asked = sorted(registry.with_credentials().keys() & set(providers))
+        owners = {provider: registry.credential_of(provider) for provider in providers}
+        sealed = await self._of_owners(workspace, sorted(registry.with_credentials().keys() & set(owners.values())))
+        return {provider: sealed[owner] for provider, owner in owners.items() if owner in sealed}
+
+    async def _of_owners(self, workspace: str, asked: list[str]) -> Mapping[str, str]:
         if not asked:
             return {}
         known = self._last_told(workspace, asked)

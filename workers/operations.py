@@ -106,7 +106,7 @@ class ProviderHealth:
 
     def checks(self) -> list[Check]:
         """One check for each provider, and one for each that keeps failing in turns, which makes nothing unready."""
-        return self._usable() + self._outages()
+        return self._usable() + self._outages() + _broken_files()
 
     def _outages(self) -> list[Check]:
         breakers = self._pool.breakers
@@ -159,6 +159,11 @@ class ProviderHealth:
         finally:
             self._asked.add(slug)
             await chain.close()
+
+
+def _broken_files() -> list[Check]:
+    """The providers of the other files can be used."""
+    return [Check(f"file_{file}", "degraded", f"cannot be used: {why}") for file, why in registry.broken().items()]
 
 
 def _outage(breaker: Breaker, now: float) -> Check:

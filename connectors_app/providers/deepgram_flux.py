@@ -67,6 +67,7 @@ class FluxOptions(Options):
 
 class DeepgramFlux(DeepgramConnector, Recognizer):
     slug = "deepgram_flux"
+    credential_slug = "deepgram"
     label = "Deepgram Flux"
     tells_as_it_hears = True
     Options = FluxOptions

@@ -92,6 +92,7 @@ class OpenAIRealtimeOptions(Options):
 
 class OpenAIRealtime(Recognizer):
     slug = "openai_realtime"
+    credential_slug = "openai"
     label = "OpenAI realtime"
     key_setting = "OPENAI_API_KEY"
     base_url_setting = "OPENAI_BASE_URL"

@@ -153,6 +153,7 @@ def _thought(item: _Item) -> dict[str, Any]:
 
 class Responses(OpenAIConnector, LanguageModel):
     slug = "openai_responses"
+    credential_slug = "openai"
     label = "OpenAI Responses"
     key_setting = "OPENAI_API_KEY"
     base_url_setting = "OPENAI_BASE_URL"

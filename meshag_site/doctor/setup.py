@@ -22,7 +22,7 @@ async def check_settings(its: Installation) -> list[Finding]:
 
 
 async def check_providers(its: Installation) -> list[Finding]:
-    return [_role(role, its) for role in ROLES]
+    return [*(_role(role, its) for role in ROLES), *_broken_files()]
 
 
 # -- addresses ------------------------------------------------------------------------------------------
@@ -79,6 +79,9 @@ def check_telephony(its: Installation) -> Finding:
     if token and not TWILIO_TOKEN.fullmatch(token):
         fix = "copy the account's Auth Token from Twilio's console"
         return say("Telephony", Level.WARNING, "TWILIO_AUTH_TOKEN is not 32 hexadecimal digits, as Twilio's are", fix)
+    if its.environ.get("TWILIO_ACCOUNT_SID") and not given:
+        seen = "TWILIO_ACCOUNT_SID alone hangs up no call"
+        return say("Telephony", Level.WARNING, seen, "set TWILIO_AUTH_TOKEN too, the account's")
     if given and not its.public_url:
         seen = "TWILIO_AUTH_TOKEN is set, but signatures are made of the public address, and there is none"
         return say("Telephony", Level.WARNING, seen, "set MESHAG_PUBLIC_URL")
@@ -106,6 +109,14 @@ def _role(role: Role, its: Installation) -> Finding:
         return about_providers(name, Level.PROBLEM, "no provider can be used", hint)
     only = " only; no key of another is set" if len(keyless) == len(usable) else ""
     return about_providers(name, Level.OK, f"{', '.join(usable)}{only}", hint)
+
+
+def _broken_files() -> list[Finding]:
+    fix = "correct the file or take it out of connectors_app/providers, and start MeshAG again"
+    return [
+        about_providers(f"File {file}", Level.PROBLEM, f"its providers cannot be used: {why}", fix)
+        for file, why in registry.broken().items()
+    ]
 
 
 def check_credentials(credentials: Iterable[Credential]) -> list[Finding]:

@@ -50,12 +50,18 @@ def test_a_wired_provider_says_what_it_needs(turn: Turn) -> None:
 
 @ALL
 def test_all_roles_declare_the_same_settings(case: Case) -> None:
-    """A workspace has one credential for all of them. What works on this machine is its operator's to set up."""
+    """A workspace has one credential for all that go by it. What works on this machine is its operator's to set up."""
     cls = registry.get(case.role, case.slug)
-    credential = registry.with_credentials().get(case.slug)
-    names = ("key_setting", "base_url_setting", "default_base_url", "more_settings", "label")
+    credential = registry.with_credentials().get(cls.goes_by())
+    names = ["key_setting", "base_url_setting", "default_base_url", "more_settings"]
+    names += ["label"] if case.slug == cls.goes_by() else []
     assert credential is not None or is_local(case.role, case.slug) or not cls.missing_settings({})
     assert credential is None or [getattr(credential, name) for name in names] == [getattr(cls, name) for name in names]
+
+
+@pytest.mark.parametrize("slug", registry.with_credentials())
+def test_a_credential_is_of_a_provider_of_its_name(slug: str) -> None:
+    assert registry.with_credentials()[slug].slug == slug
 
 
 @pytest.mark.parametrize("slug", registry.with_credentials())

@@ -50,6 +50,12 @@ async def test_an_own_key_comes_before_the_environments(pool: Pool, environ: dic
     assert credentials_of(pool.models(["openai"], {})).api_key == environ["OPENAI_API_KEY"]
 
 
+async def test_a_key_of_the_account_serves_all_its_providers(pool: Pool) -> None:
+    account = sealed("sk-of-bicycles").values["openai"]
+    chain = pool.models(["openai_responses"], {}, Sealed("bicycles", {"openai_responses": account}))
+    assert credentials_of(chain).api_key == "sk-of-bicycles"
+
+
 async def test_workspaces_do_not_share_connectors(pool: Pool) -> None:
     bicycles, boats = (pool.models(["openai"], {}, sealed(key)) for key in ("sk-of-bicycles", "sk-of-boats"))
     again = pool.models(["openai"], {}, sealed("sk-of-bicycles"))

@@ -103,12 +103,45 @@ def test_two_of_one_name_are_refused() -> None:
 
 
 def test_a_broken_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_broken", {})
     (tmp_path / "broken_one.py").write_text("import an_sdk_that_is_not_there\n")
     (tmp_path / "whole_one.py").write_text("answer = 42\n")
     package = types.ModuleType("a_folder")
     package.__path__ = [str(tmp_path)]
     monkeypatch.setitem(sys.modules, "a_folder", package)
     assert [module.__name__ for module in registry._modules(package)] == ["a_folder.whole_one"]
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import an_sdk_that_is_not_there", "the package an_sdk_that_is_not_there is not installed"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def half(:", "SyntaxError in line 1"),
+        (
+            "from connectors_app.base import Voice\nclass Half(Voice):\n    slug = 'half'\n"
+            "    async def check(self): ...\n    def open(self, rate): ...",
+            "Half declares no label and no Options",
+        ),
+    ],
+)
+def test_a_broken_file_is_named(source: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_one.py").write_text(source)
+    monkeypatch.setattr(registry, "_broken", {})
+    package = types.ModuleType("a_folder")
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, "a_folder", package)
+    monkeypatch.delitem(sys.modules, "a_folder.broken_one", raising=False)
+    assert not list(registry._modules(package))
+    assert why in registry.broken()["broken_one.py"]
+
+
+def test_providers_of_one_account_share_a_credential() -> None:
+    known = registry.with_credentials()
+    assert known["openai"].label == "OpenAI"
+    assert known.keys().isdisjoint({"openai_realtime", "openai_responses", "deepgram_flux"})
+    assert {each.slug for each in registry.going_by("openai")} == {"openai", "openai_realtime", "openai_responses"}
+    assert registry.credential_of("deepgram_flux") == "deepgram" and registry.credential_of("nobody") == "nobody"
 
 
 def test_looking_for_providers_imports_no_sdk() -> None:

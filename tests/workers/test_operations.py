@@ -152,6 +152,16 @@ async def test_a_silent_provider_is_given_up(two_models: None, monkeypatch: pyte
     assert checks["provider_openai"] == Check("provider_openai", "unhealthy", "did not answer within 0.05 s")
 
 
+async def test_a_broken_file_is_told_and_makes_nothing_unready(
+    two_models: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_broken", {"half.py": "SyntaxError in line 1"})
+    async with StandIns() as standins:
+        checks = await asked(standins.env)
+    assert checks[-1] == Check("file_half.py", "degraded", "cannot be used: SyntaxError in line 1")
+    assert "unhealthy" not in {check.status for check in checks}
+
+
 async def test_an_outage_is_told_and_makes_nothing_unready() -> None:
     pool = Pool({"OPENAI_API_KEY": "k"})
     chain = pool.models(["openai"], {})

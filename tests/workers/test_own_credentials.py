@@ -57,6 +57,13 @@ async def test_the_bridge_is_asked_for_keyed_providers(process: Process) -> None
     assert bridge.asked == [{"workspace": "bicycles", "providers": ["openai"]}]
 
 
+async def test_providers_of_one_account_get_its_credential(process: Process) -> None:
+    await serve(process, bridge := Bridge({"sealed": {"deepgram": "sealed"}}))
+    found = await process.transport.own_credentials("bicycles", {"deepgram_flux", "deepgram", "openai_realtime"})
+    assert found == {"deepgram_flux": "sealed", "deepgram": "sealed"}
+    assert bridge.asked == [{"workspace": "bicycles", "providers": ["deepgram", "openai"]}]
+
+
 async def test_offline_providers_need_no_bridge(process: Process) -> None:
     await serve(process, bridge := Bridge(None))
     assert await process.transport.own_credentials("bicycles", {"script", "espeak"}) == {}

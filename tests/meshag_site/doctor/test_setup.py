@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from accounts_app.models import Workspace
+from connectors_app import registry
 from connectors_app.models import Credential
 from meshag_site.doctor import setup
 from meshag_site.doctor.findings import Level, worst
@@ -54,6 +55,12 @@ def test_the_open_door_is_told(installation: Make) -> None:
         its = installation(has_open_door=is_open, environ={})
         assert seen in setup.check_door(its).seen
         assert setup.check_telephony(its).seen.startswith("open" if is_open else "closed")
+
+
+async def test_a_providers_broken_file_is_named(installation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_broken", {"half.py": "SyntaxError in line 1"})
+    *_, finding = await setup.check_providers(installation(environ={}))
+    assert finding.level is Level.PROBLEM and finding.name == "File half.py" and "line 1" in finding.seen
 
 
 async def test_providers_name_the_keys_that_miss(installation: Make) -> None:
