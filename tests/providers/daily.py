@@ -32,6 +32,7 @@ ERRORS = {
     429: "rate-limit-error",
 }
 MOST_PEOPLE = 200
+MOST_EJECTED = 100
 RECORDINGS = {"cloud", "cloud-audio-only", "local", "raw-tracks"}
 SWITCHES = {
     "enable_chat",
@@ -72,6 +73,7 @@ def complaint(status: int, message: str, param: str | None) -> tuple[object, Map
 DAILY = Provider("daily", complaint)
 DAILY_CREATE = DAILY.route("create")
 DAILY_DELETE = DAILY.route("delete")
+DAILY_EJECT = DAILY.route("eject")
 DAILY_TOKENS = DAILY.route("tokens")
 DAILY_PRESENCE = DAILY.route("presence")
 DAILY_DOMAIN = DAILY.route("domain")
@@ -107,6 +109,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/v1/rooms", create_room)
     app.router.add_delete("/v1/rooms/{name}", delete_room)
     app.router.add_get("/v1/rooms/{name}/presence", show_presence)
+    app.router.add_post("/v1/rooms/{name}/eject", eject)
     app.router.add_post("/v1/meeting-tokens", create_token)
 
 
@@ -160,6 +163,20 @@ async def show_presence(request: web.Request) -> web.StreamResponse:
             raise refusal(DAILY, 404, message=f"room {name} not found")
         people = [{"room": name, **person} for person in room.people]
         return await send(request, recorded, behaviour, json_answer({"total_count": len(people), "data": people}))
+
+
+async def eject(request: web.Request) -> web.StreamResponse:
+    name, body = request.match_info["name"], await _body(request)
+    async with _asked(request, DAILY_EJECT, name, body) as (backstage, recorded, behaviour):
+        ids = body.get("ids")
+        if not isinstance(ids, list) or not 0 < len(ids) <= MOST_EJECTED:
+            raise refusal(DAILY, 400, message=f"ids must be a list of 1 to {MOST_EJECTED} participants")
+        room = rooms(backstage).get(name)
+        if room is None or room.is_over:
+            raise refusal(DAILY, 404, message=f"room {name} not found")
+        gone = [person["id"] for person in room.people if person["id"] in ids]
+        room.people = [person for person in room.people if person["id"] not in gone]
+        return await send(request, recorded, behaviour, json_answer({"ejectedIds": gone}))
 
 
 async def create_token(request: web.Request) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from tests.providers.daily import (
     DAILY_CREATE,
     DAILY_DELETE,
     DAILY_DOMAIN,
+    DAILY_EJECT,
     DAILY_PRESENCE,
     DAILY_TOKENS,
     DOMAIN,
@@ -140,6 +141,27 @@ async def test_a_room_is_deleted_once_or_twice(environ: dict[str, str], stand_in
         await service.create_room(NAME, WISHES)
         assert await service.delete_room(NAME)
         assert not await service.delete_room(NAME)
+    assert not rooms(stand_ins.backstage)
+
+
+async def test_who_is_in_the_room_is_sent_out_first(environ: dict[str, str], stand_ins: StandIns) -> None:
+    async with daily(environ) as service:
+        await service.create_room(NAME, WISHES)
+        room = rooms(stand_ins.backstage)[NAME]
+        for _ in range(130):
+            room.enter("Ada")
+        assert await service.delete_room(NAME)
+    assert [len(request.body["ids"]) for request in stand_ins.requests_to(DAILY_EJECT)] == [100, 30]
+    assert not room.people
+
+
+@pytest.mark.parametrize("route", [DAILY_PRESENCE, DAILY_EJECT], ids=str)
+async def test_who_stays_does_not_keep_the_room(route: Route, environ: dict[str, str], stand_ins: StandIns) -> None:
+    async with daily(environ) as service:
+        await service.create_room(NAME, WISHES)
+        rooms(stand_ins.backstage)[NAME].enter("Ada")
+        stand_ins.steer(route, Behaviour(fault=Fault.REFUSE, status=500))
+        assert await service.delete_room(NAME)
     assert not rooms(stand_ins.backstage)
 
 
