@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base import Door, Role
 from connectors_app.models import Credential
 from mesh.openness import is_loopback
 from meshag_site.doctor.findings import Area, Finding, Installation, Level, of_area
@@ -22,7 +22,7 @@ async def check_settings(its: Installation) -> list[Finding]:
 
 
 async def check_providers(its: Installation) -> list[Finding]:
-    return [*(_role(role, its) for role in ROLES), *_broken_files()]
+    return [*(_role(role, its) for role in ROLES), check_rooms(its), *_broken_files()]
 
 
 # -- addresses ------------------------------------------------------------------------------------------
@@ -117,6 +117,18 @@ def _broken_files() -> list[Finding]:
         about_providers(f"File {file}", Level.PROBLEM, f"its providers cannot be used: {why}", fix)
         for file, why in registry.broken().items()
     ]
+
+
+def check_rooms(its: Installation) -> Finding:
+    service = registry.get(Door.TRANSPORT, "daily")
+    missing = service.missing_settings(its.environ)
+    name = "Rooms (transport)"
+    if not missing:
+        return about_providers(name, Level.OK, "daily; its agents do not come into the rooms in this version")
+    if its.environ.get("DAILY_API_KEY") or its.environ.get("DAILY_DOMAIN"):
+        seen = "Daily needs its key and its domain, and one of them is not set"
+        return about_providers(name, Level.WARNING, seen, f"set {missing[0]}, or unset the other one")
+    return about_providers(name, Level.OK, "none", f"not set: daily ({', '.join(missing)})")
 
 
 def check_credentials(credentials: Iterable[Credential]) -> list[Finding]:

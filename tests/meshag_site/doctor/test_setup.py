@@ -63,6 +63,25 @@ async def test_a_providers_broken_file_is_named(installation: Make, monkeypatch:
     assert finding.level is Level.PROBLEM and finding.name == "File half.py" and "line 1" in finding.seen
 
 
+@pytest.mark.parametrize(
+    ("environ", "level", "fix"),
+    [
+        ({}, Level.OK, "DAILY_API_KEY, DAILY_DOMAIN"),
+        ({"DAILY_API_KEY": "hunter2", "DAILY_DOMAIN": "shop"}, Level.OK, ""),
+        ({"DAILY_API_KEY": "hunter2"}, Level.WARNING, "DAILY_DOMAIN"),
+        ({"DAILY_DOMAIN": "shop"}, Level.WARNING, "DAILY_API_KEY"),
+    ],
+)
+def test_half_of_dailys_settings_is_told(installation: Make, environ: dict[str, str], level: Level, fix: str) -> None:
+    finding = setup.check_rooms(installation(environ=environ))
+    assert finding.level is level and fix in finding.fix and "hunter2" not in str(finding)
+
+
+def test_an_account_without_its_token_is_told(installation: Make) -> None:
+    finding = setup.check_telephony(installation(environ={"TWILIO_ACCOUNT_SID": "AC1"}))
+    assert finding.level is Level.WARNING and "TWILIO_AUTH_TOKEN" in finding.fix
+
+
 async def test_providers_name_the_keys_that_miss(installation: Make) -> None:
     found = await setup.check_providers(installation(environ={"OPENAI_API_KEY": "sk-hunter2"}))
     models = next(finding for finding in found if finding.name == "Models (llm)")
