@@ -58,18 +58,26 @@ class Ear:
     """Hears what arrives at the speed of speech. Times are seconds since the caller's last word."""
 
     since: float = 0.0
+    rate: int = RATE
+    sentences: list[tuple[str, bytearray]] = field(default_factory=list)
+    """What is to be said, and what came of it."""
     audio: bytearray = field(default_factory=bytearray)
     first: float = 0.0
     heard_until: float = 0.0
     gap: float = 0.0
+
+    def expect(self, sentence: str) -> None:
+        self.sentences.append((sentence, bytearray()))
 
     def hear(self, pcm: bytes) -> None:
         now = time.monotonic() - self.since
         if not self.audio:
             self.first = self.heard_until = now
         self.gap = max(self.gap, now - self.heard_until)
-        self.heard_until = max(self.heard_until, now) + len(pcm) / 2 / RATE
+        self.heard_until = max(self.heard_until, now) + len(pcm) / 2 / self.rate
         self.audio += pcm
+        if self.sentences:
+            self.sentences[-1][1].extend(pcm)
 
 
 @dataclass
@@ -97,13 +105,10 @@ async def stage(
 ) -> AsyncIterator[tuple[Pool, Chains]]:
     """Stand-ins that are well but for `rules`; with an `address` the provider of this turn is somewhere else."""
     async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
-        for other in on_wire(*BEHIND):
-            servers.steer(other.answered, Behaviour(**USUAL[other.answered.kind]))
-        for route, behaviours in rules.items():
-            servers.steer(route, *behaviours)
+        set_scene(servers, rules)
         environ = {**servers.env, "CUSTOM_BASE_URL": servers.env["OPENAI_BASE_URL"]}
         if address:
-            environ = _elsewhere(turn, environ, address)
+            environ = elsewhere(turn, environ, address)
         pool = Pool(environ)
         for role in BEHIND:
             await pool.warm(role)
@@ -113,7 +118,16 @@ async def stage(
             await pool.close()
 
 
-def _elsewhere(turn: Turn, environ: Mapping[str, str], address: str) -> dict[str, str]:
+def set_scene(servers: StandIns, rules: Mapping[Route, Sequence[Behaviour]]) -> None:
+    """All are well but for these."""
+    servers.calm()
+    for other in on_wire(*BEHIND):
+        servers.steer(other.answered, Behaviour(**USUAL[other.answered.kind]))
+    for route, behaviours in rules.items():
+        servers.steer(route, *behaviours)
+
+
+def elsewhere(turn: Turn, environ: Mapping[str, str], address: str) -> dict[str, str]:
     """An address serves all providers that share its setting, so who is behind has another one."""
     setting = registry.get(turn.role, turn.slug).base_url_setting
     path = "/v1" if environ[setting].endswith("/v1") else ""
@@ -163,6 +177,7 @@ async def reply(pool: Pool, chains: Chains, deadlines: Deadlines, log: Log, text
     async with Speaking(voices, RATE, deadlines) as voice:
         thinking = asyncio.create_task(think())
         while (sentence := await line.get()) is not None:
+            ear.expect(sentence)
             async with aclosing(voice.speak(sentence, log)) as pieces:
                 async for pcm in pieces:
                     ear.hear(pcm)
