@@ -1,7 +1,7 @@
 """The envelope of canonical events: what is written is read, also by the version before and the one after."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -28,9 +28,12 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def values(kind: type[Event]) -> st.SearchStrategy[dict[str, Any]]:
     """Any values of an event's fields."""
     fields = msgspec.structs.fields(kind)
-    return st.fixed_dictionaries(
-        {field.name: VALUES.get(field.type, st.sampled_from(["speech", "typed"])) for field in fields}
-    )
+    return st.fixed_dictionaries({field.name: VALUES.get(field.type) or _one_of(field.type) for field in fields})
+
+
+def _one_of(words: Any) -> st.SearchStrategy[str]:
+    """Of a closed set of words."""
+    return st.sampled_from(get_args(words))
 
 
 ANY_EVENT = st.sampled_from(list(TYPES.values())).flatmap(lambda kind: values(kind).map(lambda given: kind(**given)))
