@@ -28,12 +28,12 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
 def values(kind: type[Event]) -> st.SearchStrategy[dict[str, Any]]:
     """Any values of an event's fields."""
     fields = msgspec.structs.fields(kind)
-    return st.fixed_dictionaries({field.name: VALUES.get(field.type) or _one_of(field.type) for field in fields})
+    return st.fixed_dictionaries({field.name: _of_type(field.type) for field in fields})
 
 
-def _one_of(words: Any) -> st.SearchStrategy[str]:
-    """Of a closed set of words."""
-    return st.sampled_from(get_args(words))
+def _of_type(wanted: Any) -> st.SearchStrategy[Any]:
+    """What is none of the usual types is a closed set of words."""
+    return VALUES[wanted] if wanted in VALUES else st.sampled_from(get_args(wanted))
 
 
 ANY_EVENT = st.sampled_from(list(TYPES.values())).flatmap(lambda kind: values(kind).map(lambda given: kind(**given)))
