@@ -2,8 +2,9 @@
 
     python -m bench.faults --into docs/failover.md
     python -m bench.faults --only tts --fault cut
+    python -m bench.faults --peers livekit=/path/to/python pipecat=/path/to/python --into docs/failover.md
 
-Prints, and writes between the marks of a document, what `bench.turn` measures.
+Prints, and writes between the marks of a document, what `bench.turn` measures; with `--peers` beside those.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.pages import line, table_of, write_between
+from bench.peers import beside, comparison
 from bench.turn import BEHIND, RATE, REPLY, USUAL, Ear, Log, listen, reply, stage
 from connectors_app.asking import Deadlines
 from connectors_app.pool import AllFailed
@@ -22,7 +25,6 @@ from tests.providers.accounts import Account, account
 from tests.providers.routes import Turn
 from tests.providers.troubles import HEALTHY, TROUBLES, Trouble
 
-BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 COLUMNS = ("provider", "fault", "response ms", "gap ms", "words lost", "doubled", "next heard after ms", "told as")
 
 # -- one cell ---------------------------------------------------------------------------------------------
@@ -91,19 +93,7 @@ def row(result: Result) -> str:
         len(words.doubled),
         switched,
     ]
-    return _line(result.provider, result.fault, *figures, result.why)
-
-
-def _line(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def write_into(file: Path, results: Sequence[Result]) -> None:
-    """Between the two marks of the document."""
-    before, _, rest = file.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    lines = (_line(*COLUMNS), _line(*["---"] * len(COLUMNS)), *map(row, results))
-    file.write_text("\n".join((before + BEGIN, "", *lines, "", END + after)))
+    return line(result.provider, result.fault, *figures, result.why)
 
 
 async def main() -> None:
@@ -111,12 +101,17 @@ async def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="roles or providers such as tts-azure")
     parser.add_argument("--fault", default="", help="faults with this in their name")
     parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--peers", nargs="*", default=[], metavar="NAME=PYTHON", help=f"of {', '.join(beside.NAMES)}")
     parser.add_argument("--into", type=Path, help="a document, between whose marks the table is written")
     asked = parser.parse_args()
-    print(_line(*COLUMNS))
+    if asked.peers:
+        peers = dict(peer.split("=", 1) for peer in asked.peers)
+        await comparison.write(beside.cells(asked.only, asked.fault), peers, asked.at_once, asked.into)
+        return
+    print(line(*COLUMNS))
     results = await table(asked.only, asked.fault, asked.at_once)
     if asked.into:
-        write_into(asked.into, results)
+        write_between(asked.into, "faults", table_of(COLUMNS, map(row, results)))
 
 
 if __name__ == "__main__":

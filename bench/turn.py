@@ -69,8 +69,8 @@ class Ear:
     def expect(self, sentence: str) -> None:
         self.sentences.append((sentence, bytearray()))
 
-    def hear(self, pcm: bytes) -> None:
-        now = time.monotonic() - self.since
+    def hear(self, pcm: bytes, at: float | None = None) -> None:
+        now = (time.monotonic() if at is None else at) - self.since
         if not self.audio:
             self.first = self.heard_until = now
         self.gap = max(self.gap, now - self.heard_until)

@@ -1,0 +1,219 @@
+"""The same faults through LiveKit's and Pipecat's own fallback: the same stand-ins, words and end of the caller's turn.
+
+Each turn of a peer is a process of the peer's own Python, which tells what it hears and what it remembers.
+"""
+
+import asyncio
+import base64
+import json
+import tempfile
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.turn import (
+    BEHIND,
+    MS_PER_CHAR,
+    QUESTION,
+    RATE,
+    REPLY,
+    USUAL,
+    Chains,
+    Ear,
+    Log,
+    brain,
+    elsewhere,
+    listen,
+    reply,
+    set_scene,
+)
+from connectors_app.asking import Deadlines
+from connectors_app.base import Role
+from connectors_app.pool import AllFailed, Pool
+from mesh.playout import Playout
+from tests import speech
+from tests.connectors_app.cases import on_wire
+from tests.providers import tones
+from tests.providers.accounts import Account, account
+from tests.providers.elevenlabs import RACHEL
+from tests.providers.routes import Turn
+from tests.providers.standins import StandIns
+from tests.providers.troubles import HEALTHY, TROUBLES, Trouble
+
+OURS = "MeshAG"
+NAMES = {"livekit": "LiveKit Agents", "pipecat": "Pipecat"}
+CHAINS = {Role.STT: ("deepgram", "openai"), Role.LLM: ("openai", "anthropic"), Role.TTS: ("elevenlabs", "openai")}
+"""Of all systems: who fails in a role, and who is behind."""
+LIMIT = 40.0
+"""Seconds after the caller's last word in which a peer is listened to."""
+START_SECONDS = 60.0
+"""In which its program loads, and the question is asked."""
+LONGEST_LINE = 1 << 24
+
+
+@dataclass
+class Outcome:
+    """What one system made of one turn."""
+
+    system: str
+    role: str
+    provider: str
+    fault: str
+    response: float | None
+    """Seconds from the caller's last word to the first sound; None: there was none."""
+    gap: float
+    heard: Account
+    remembers: str
+    """The agent's words in the conversation, as the system keeps it."""
+    notes: list[str] = field(default_factory=list)
+    is_over: bool = True
+    """The system said so, and was not merely listened to for long enough."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.heard.is_exact
+
+    @property
+    def remembers_right(self) -> bool:
+        return tuple(self.remembers.split()) == self.heard.heard
+
+
+# -- one cell --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    turn: Turn
+    trouble: Trouble
+
+
+async def compare(cell: Cell, peers: Mapping[str, str]) -> list[Outcome]:
+    """One after the other, with the same stand-ins on the same port."""
+    async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
+        rules = cell.trouble.rules(cell.turn, USUAL)
+        set_scene(servers, rules)
+        found = [await play_ours(cell, servers)]
+        for peer, python in peers.items():
+            set_scene(servers, rules)
+            found.append(await play_peer(cell, servers, peer, python))
+    return found
+
+
+def outcome(cell: Cell, system: str, ear: Ear, remembers: str, notes: list[str]) -> Outcome:
+    heard = account(REPLY, tones.words(bytes(ear.audio), ear.rate))
+    response = ear.first if ear.audio else None
+    named = (cell.turn.role.value, str(cell.turn), str(cell.trouble))
+    return Outcome(system, *named, response, ear.gap, heard, remembers, notes)
+
+
+async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
+    environ = servers.env
+    if cell.trouble.address:
+        environ = dict(elsewhere(cell.turn, environ, cell.trouble.address))
+    chains: Chains = {role: (list(slugs), {}) for role, slugs in CHAINS.items()}
+    pool, log, ear, deadlines = Pool(environ), Log(), Ear(), Deadlines()
+    for role in CHAINS:
+        await pool.warm(role)
+    try:
+        text, ear.since = await listen(pool, chains, deadlines, log)
+        await reply(pool, chains, deadlines, log, text, ear)
+    except AllFailed as error:
+        log.failures.append(("all", str(error), time.monotonic()))
+    finally:
+        await pool.close()
+    return outcome(cell, OURS, ear, remembered(ear), [f"{name}: {why}" for name, why, _ in log.failures])
+
+
+def remembered(ear: Ear) -> str:
+    """What a session would: the sentences that its playout tells to be heard."""
+    playout = Playout(RATE, lead=float("inf"))
+    playout.begin(1)
+    for number, (text, pcm) in enumerate(ear.sentences):
+        playout.text(number, text)
+        playout.audio(number, 0, bytes(pcm), end=True)
+    playout.finish(len(ear.sentences), 0.0)
+    playout.due(0.0)
+    return " ".join(spoken.text for spoken in playout.progress(float("inf")))
+
+
+# -- a peer ----------------------------------------------------------------------------------------------
+
+
+async def play_peer(cell: Cell, servers: StandIns, peer: str, python: str) -> Outcome:
+    with tempfile.NamedTemporaryFile(suffix=".s16le") as question:
+        question.write(speech.speak(QUESTION, RATE))
+        question.flush()
+        program = Path(__file__).with_name(f"{peer}_turn.py")
+        process = await asyncio.create_subprocess_exec(
+            python, str(program), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=LONGEST_LINE
+        )
+        try:
+            async with asyncio.timeout(START_SECONDS + LIMIT):
+                return await _listen_to(process, cell, peer, _order(cell, servers, question.name))
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _listen_to(process: Process, cell: Cell, peer: str, order: Mapping[str, Any]) -> Outcome:
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps(order).encode())
+    process.stdin.close()
+    ear, history, is_over = PeerEar(), "", True
+    notes: list[str] = []
+    async for line in process.stdout:
+        match json.loads(line):
+            case {"spoken": since}:
+                ear.since = since
+            case {"pcm": pcm, "at": at, "rate": rate}:
+                ear.hear_at(at, rate, base64.b64decode(pcm))
+            case {"history": lines}:
+                history = " ".join(text for role, text in lines if role == "assistant" and text)
+            case {"open": seconds} if seconds > 1:
+                notes.append(f"opens after {seconds:.1f} s")
+            case {"limit": _}:
+                is_over = False
+            case {"note": note} if note not in notes:
+                notes.append(note)
+    if code := await process.wait():
+        notes.append(f"its program ended with {code}")
+    return replace(outcome(cell, NAMES[peer], ear, history, notes), is_over=is_over)
+
+
+@dataclass
+class PeerEar(Ear):
+    """As the other one, with times that somebody else took of the same clock."""
+
+    def hear_at(self, at: float, rate: int, pcm: bytes) -> None:
+        self.rate = rate
+        if self.audio or any(pcm):  # silence before the first sound is no response
+            self.hear(pcm, at)
+
+
+def _order(cell: Cell, servers: StandIns, question: str) -> dict[str, Any]:
+    def provider(role: Role, place: int) -> dict[str, str]:
+        slug = CHAINS[role][place]
+        fails = role is cell.turn.role and place == 0
+        url = cell.trouble.address if fails and cell.trouble.address else servers.url
+        return {"name": slug, "url": url, "key": servers.env[f"{slug.upper()}_API_KEY"], "voice": RACHEL}
+
+    chains = {role.value: [provider(role, place) for place in range(len(slugs))] for role, slugs in CHAINS.items()}
+    return {"question": question, "rate": RATE, "language": "en", "limit": LIMIT, "chains": chains}
+
+
+# -- all of them -----------------------------------------------------------------------------------------
+
+
+def cells(only: Sequence[str], fault: str) -> list[Cell]:
+    turns = [turn for turn in on_wire(*BEHIND) if turn.slug == CHAINS[turn.role][0] and not turn.variant]
+    wanted = [turn for turn in turns if not only or turn.role in only or str(turn) in only]
+    return [
+        Cell(turn, trouble)
+        for turn in wanted
+        for trouble in (HEALTHY, *TROUBLES)
+        if trouble.fits(turn) and fault in trouble.name
+    ]
