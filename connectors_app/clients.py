@@ -52,9 +52,18 @@ class Shared(Generic[T]):
                 await self._close(kept.client)
 
 
+async def _go_nowhere_else(session: object, context: object, told: aiohttp.TraceRequestRedirectParams) -> None:
+    """A redirect would take the key, or a caller's words, to an address that nobody has set."""
+    told.response.close()
+    raise aiohttp.TooManyRedirects(told.response.request_info, (told.response,), status=told.response.status)
+
+
 async def _open_http(credentials: Credentials) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=300)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60, sock_connect=5))
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_go_nowhere_else)
+    timeout = aiohttp.ClientTimeout(total=60, sock_connect=5)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace])
 
 
 HTTP: Shared[aiohttp.ClientSession] = Shared(_open_http, aiohttp.ClientSession.close)

@@ -88,6 +88,8 @@ def told_by_http(by: Connector) -> Iterator[None]:
         raise from_status(by, error.status, error.headers) from None
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
         raise refused(by) from None
+    except aiohttp.TooManyRedirects as error:
+        raise from_status(by, error.status) from None
     except TimeoutError:
         raise late(by) from None
     except (aiohttp.ClientError, ConnectionError):
@@ -168,6 +170,8 @@ _IN_STREAM = {
 
 def _kind(status: int) -> ErrorKind:
     match status:
+        case _ if 300 <= status < 400:
+            return ErrorKind.REFUSED
         case 401 | 403:
             return ErrorKind.AUTH
         case 402:
@@ -184,6 +188,8 @@ def _kind(status: int) -> ErrorKind:
 
 def _say(by: Connector, kind: ErrorKind) -> str:
     match kind:
+        case ErrorKind.REFUSED:
+            return f"the address of {by.label} leads to another one, where nothing is sent; is {_address(by)} right?"
         case ErrorKind.AUTH:
             place = "the workspace's credential" if by.credentials.is_own else by.key_setting
             return f"{by.label} does not accept the key in {place}"

@@ -43,7 +43,9 @@ def _make(credentials: Credentials) -> "AsyncOpenAI":
         api_key=credentials.api_key or "none",
         base_url=credentials.base_url,
         max_retries=0,
-        http_client=openai.DefaultAioHttpClient(limits=limits, timeout=httpx2.Timeout(60, connect=5)),
+        http_client=openai.DefaultAioHttpClient(
+            limits=limits, timeout=httpx2.Timeout(60, connect=5), follow_redirects=False
+        ),
     )
     # The SDK imports these when they are first used, which must not be in a turn.
     assert client.chat.completions and client.audio.speech and client.audio.transcriptions and client.models

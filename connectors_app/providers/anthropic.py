@@ -57,7 +57,9 @@ def _make(credentials: Credentials) -> "AsyncAnthropic":
         api_key=credentials.api_key,
         base_url=credentials.base_url,
         max_retries=0,
-        http_client=anthropic.DefaultAioHttpClient(limits=limits, timeout=httpx2.Timeout(60, connect=5)),
+        http_client=anthropic.DefaultAioHttpClient(
+            limits=limits, timeout=httpx2.Timeout(60, connect=5), follow_redirects=False
+        ),
     )
     # The SDK imports these when they are first used, which must not be in a turn.
     assert client.messages and client.models
