@@ -18,11 +18,12 @@ from unfold.widgets import (
 )
 
 from accounts_app.models import Right, User
-from accounts_app.scoping import WORKSPACE_FILTER, WithinWorkspaces
+from accounts_app.scoping import WORKSPACE_FILTER
 from connectors_app import registry
 from connectors_app.actions import keep_credential
 from connectors_app.base import Connector, Setting
 from connectors_app.models import Credential
+from connectors_app.trial_pages import TriedCredentials, in_environment
 
 LONGEST_KEY = 4000
 NEW_KEY = "It is sealed, and never shown again. Only a custom endpoint may do without one."
@@ -149,34 +150,30 @@ def _more_fields(credential: Credential | None) -> dict[str, SettingField]:
     return {setting.name: SettingField(setting) for setting in own.more_settings} if own else {}
 
 
-def provided_by_environment() -> list[str]:
-    """The providers that work without a row, for every workspace."""
-    return [one.label for one in registry.with_credentials().values() if not one.missing_settings(os.environ)]
-
-
 def provider_choices() -> list[tuple[str, str]]:
     return [(slug, connector.label) for slug, connector in registry.with_credentials().items()]
 
 
 def _say_environment() -> str:
-    if labels := provided_by_environment():
+    if labels := in_environment().values():
         return f"The environment has keys for {', '.join(labels)}, for every workspace. A credential comes before them."
     return "The environment has no provider keys."
 
 
 @admin.register(Credential)
-class CredentialAdmin(WithinWorkspaces):
+class CredentialAdmin(TriedCredentials):
     """An address sends keys and callers' words to another machine, maybe one inside: only superusers set it."""
 
     right = Right.MANAGE
     form = CredentialForm
-    list_display = ["name", "of_provider", "workspace", "key", "is_active", "updated_at"]
+    list_display = ["name", "of_provider", "workspace", "key", "is_active", "tested", "updated_at"]
     list_before_template = "admin/connectors_app/credential/environment.html"
     list_filter = [WORKSPACE_FILTER, "provider", "is_active"]
     search_fields = ["name", "provider"]
     list_select_related = ["workspace"]
 
     class Media:
+        css = {"all": ["connectors_app/credential.css"]}
         js = ["connectors_app/credential_form.js"]
 
     @admin.display(description="provider", ordering="provider")
@@ -189,12 +186,12 @@ class CredentialAdmin(WithinWorkspaces):
 
     def get_fields(self, request: HttpRequest, obj: Credential | None = None) -> Any:
         provider = "of_provider" if obj else "provider"
-        shown = ["workspace", provider, "name", "key", "base_url", *_more_fields(obj), "in_use"]
+        shown = ["workspace", provider, "name", "key", "base_url", *_more_fields(obj), "test", "in_use"]
         shown += ["created_by", "created_at", "updated_at"] if obj else []
         return [name for name in shown if obj or name != "base_url" or request.user.is_superuser]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Credential | None = None) -> list[str]:
-        fixed = ["workspace", "of_provider", "created_by", "created_at", "updated_at"] if obj else []
+        fixed = ["workspace", "of_provider", "test", "created_by", "created_at", "updated_at"] if obj else ["test"]
         return fixed if request.user.is_superuser else [*fixed, "base_url"]
 
     def get_form(self, request: HttpRequest, obj: Credential | None = None, change: bool = False, **kwargs: Any) -> Any:
@@ -209,7 +206,8 @@ class CredentialAdmin(WithinWorkspaces):
         return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), help_text=_say_environment())
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {**(extra_context or {}), "environment_keys": _say_environment()})
+        facts = {"environment_keys": _say_environment(), "environment": in_environment().items()}
+        return super().changelist_view(request, {**(extra_context or {}), **facts})
 
     @method_decorator(sensitive_post_parameters("key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

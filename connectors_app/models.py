@@ -65,6 +65,10 @@ class Credential(models.Model):
         "in use", default=True, help_text="One of a provider is: using this one puts the others aside."
     )
     key_set_at = models.DateTimeField(null=True, editable=False)
+    tested_at = models.DateTimeField("last tested", null=True, editable=False)
+    test_passed = models.BooleanField(null=True, editable=False)
+    test_outcome = models.TextField(blank=True, editable=False)
+    """What the provider said, in plain words."""
     created_by = models.ForeignKey(User, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -100,9 +104,8 @@ class Credential(models.Model):
 
     def why_shut(self) -> str:
         """Why what is sealed cannot be opened; empty when it can."""
-        sealing: Sealing = settings.CREDENTIAL_SEALING
         try:
-            sealing.open(self.workspace.slug, self.provider, self.sealed)
+            self.opened()
         except CannotOpen as error:
             return str(error)
         return ""
@@ -119,8 +122,19 @@ class Credential(models.Model):
             self.hint = key[-HINT:] if len(key) >= LONG_KEY else ""
             self.key_set_at = timezone.now()
         elif self.key_set_at:
-            key = sealing.open(self.workspace.slug, self.provider, self.sealed).get(connector.key_setting, "")
+            key = self.opened().get(connector.key_setting, "")
+        self.sealed = sealing.seal(self.workspace.slug, self.provider, self.values_with(key))
+        self.tested_at = self.test_passed = None
+        self.test_outcome = ""
+
+    def values_with(self, key: str) -> dict[str, str]:
+        """What is sealed of it with this key."""
+        connector = self.connector
+        assert connector is not None
         values = {connector.key_setting: key, connector.base_url_setting: self.base_url, **self.more_settings}
-        self.sealed = sealing.seal(
-            self.workspace.slug, self.provider, {name: value for name, value in values.items() if value}
-        )
+        return {name: value for name, value in values.items() if value}
+
+    def opened(self) -> dict[str, str]:
+        """What is sealed of it. Raises CannotOpen."""
+        sealing: Sealing = settings.CREDENTIAL_SEALING
+        return sealing.open(self.workspace.slug, self.provider, self.sealed)

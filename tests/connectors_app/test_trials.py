@@ -1,0 +1,91 @@
+"""Whether a key works, asked of stand-ins: what is asked, what is said, and what is never said."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from connectors_app import registry
+from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.trials import Outcome, try_provider
+from tests.providers.azure import AZURE_VOICES
+from tests.providers.deepgram import DEEPGRAM_PROJECTS
+from tests.providers.nowhere import NO_PORT
+from tests.providers.openai import OPENAI_MODELS
+from tests.providers.standins import StandIns
+from tests.providers.steering import Behaviour, Fault
+
+
+async def tried(slug: str, settings: dict[str, str], **how: Any) -> Outcome:
+    """As a request's thread does it."""
+    return await asyncio.to_thread(try_provider, slug, settings, **{"is_own": True, **how})
+
+
+@pytest.mark.parametrize("slug", registry.with_credentials())
+async def test_a_good_key_works(slug: str, environ: dict[str, str]) -> None:
+    outcome = await tried(slug, environ)
+    assert outcome.works and outcome.said.startswith("It works: "), outcome
+
+
+async def test_what_would_ask_the_same_is_asked_once(environ: dict[str, str], stand_ins: StandIns) -> None:
+    outcome = await tried("deepgram", environ)
+    assert outcome.said == "It works: Deepgram accepts it for hearing and speaking."
+    assert len(stand_ins.requests_to(DEEPGRAM_PROJECTS)) <= 2 and outcome.ms < 5000
+
+
+async def test_a_refused_key_is_told_with_the_fix(environ: dict[str, str]) -> None:
+    outcome = await tried("openai", {**environ, "OPENAI_API_KEY": "sk-revoked"})
+    assert not outcome.works and "sk-revoked" not in outcome.said
+    assert outcome.said.startswith("OpenAI does not accept the key in the workspace's credential (401")
+    assert "Copy the key once more" in outcome.said
+    of_all = await tried("openai", {**environ, "OPENAI_API_KEY": "sk-revoked"}, is_own=False)
+    assert "the key in OPENAI_API_KEY" in of_all.said
+
+
+async def test_what_works_and_what_not_is_told_apart(environ: dict[str, str], stand_ins: StandIns) -> None:
+    stand_ins.steer(AZURE_VOICES, Behaviour(fault=Fault.REFUSE, status=503))
+    outcome = await tried("azure", environ)
+    assert not outcome.works and outcome.said.startswith(
+        "It works for hearing. For speaking: Azure Speech has an error"
+    )
+    assert "That is not the key's fault." in outcome.said
+
+
+async def test_a_silent_provider_is_given_up(environ: dict[str, str], stand_ins: StandIns) -> None:
+    stand_ins.steer(OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
+    outcome = await tried("openai", environ, within=0.3)
+    assert not outcome.works and outcome.said.startswith("OpenAI did not answer in time.") and outcome.ms < 3000
+
+
+async def test_a_wrong_address_is_told(environ: dict[str, str]) -> None:
+    outcome = await tried("openai", {**environ, "OPENAI_BASE_URL": NO_PORT})
+    assert outcome.said.startswith("No connection to OpenAI; is OPENAI_BASE_URL right and reachable?")
+
+
+@pytest.mark.parametrize(
+    ("slug", "works", "said"),
+    [
+        ("espeak", True, "eSpeak NG (offline) works on this machine and needs no key."),
+        ("nobody", False, "This version has no provider “nobody”."),
+        ("azure", False, "Azure Speech cannot be asked before AZURE_SPEECH_KEY and AZURE_SPEECH_REGION is set."),
+    ],
+)
+def test_who_cannot_be_asked_is_told(slug: str, works: bool, said: str) -> None:
+    assert try_provider(slug, {}, is_own=True) == Outcome(works, said)
+
+
+async def test_a_missing_package_is_named(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(self: object) -> None:
+        raise ModuleNotFoundError("No module named 'anthropic'", name="anthropic")
+
+    monkeypatch.setattr(registry.get(Role.LLM, "anthropic"), "check", check)
+    assert "needs the package anthropic, which is not installed" in (await tried("anthropic", environ)).said
+
+
+async def test_a_key_in_an_answer_is_not_repeated(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(self: Any) -> None:
+        raise ProviderError(ErrorKind.AUTH, f"no such key: {self.credentials.api_key}")
+
+    monkeypatch.setattr(registry.get(Role.LLM, "anthropic"), "check", check)
+    outcome = await tried("anthropic", {**environ, "ANTHROPIC_API_KEY": "sk-secret"})
+    assert outcome.said.startswith("No such key: ….") and "sk-secret" not in outcome.said
