@@ -34,7 +34,7 @@ from tests.workers.desks import body, document
 from tests.workers.lines import Process, transport_process
 from tests.workers.media.sockets import serving
 from tests.workers.test_asked import ask, declined, employ
-from workers import api, meeting
+from workers import api, inquiries, meeting, transport
 from workers import rooms as workers_rooms
 from workers.rooms import RoomKey, Rooms
 from workers.wishes import NO_AGENT
@@ -88,7 +88,17 @@ async def daily() -> AsyncIterator[StandIns]:
 
 
 @pytest.fixture
-async def house(nats_url: str, valkey_url: str, daily: StandIns) -> AsyncIterator[House]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no silent Daily."""
+    for name in ("MAKE_SECONDS", "ASK_SECONDS", "DELETE_SECONDS"):
+        monkeypatch.setattr(workers_rooms, name, 20.0)
+    monkeypatch.setattr(transport, "OUTSIDE_SECONDS", 20.0)
+    monkeypatch.setattr(transport, "APPEND_SECONDS", 20.0)
+    monkeypatch.setattr(inquiries, "BRIDGE_SECONDS", 20.0)
+
+
+@pytest.fixture
+async def house(nats_url: str, valkey_url: str, daily: StandIns, patient: None) -> AsyncIterator[House]:
     async with transport_process(nats_url, valkey_url, daily.env) as process:
         employ(process)
         process.transport.rooms = Rooms(Pool(daily.env), waits=(0.01, 0.01))
@@ -325,11 +335,10 @@ async def test_a_seal_that_nobody_opens_is_no_room(daily: StandIns) -> None:
 
 async def test_a_changed_document_keeps_the_rooms_key(house: House) -> None:
     session = (await house.make())["session_id"]
-    transport = house.process.transport
-    document_now = document("daily") | {"system_prompt": "Be brief."}
-    config = transport.parse_config(document_now)
-    await transport.configs.store_config(session, config, 600, credentials={"daily": "sealed"})
-    record = await transport.sessions.get(session)
+    desk = house.process.transport
+    config = desk.parse_config(document("daily") | {"system_prompt": "Be brief."})
+    await desk.configs.store_config(session, config, 600, credentials={"daily": "sealed"})
+    record = await desk.sessions.get(session)
     assert record
-    key = await meeting.key_of(transport, record)
+    key = await meeting.key_of(desk, record)
     assert key and key.sealed == Sealed("default", {"daily": "sealed"})
