@@ -173,9 +173,7 @@ def test_who_does_not_manage_tests_nothing(workspace: Workspace, role: Role, ask
     assert not asked
 
 
-def test_a_test_is_asked_for_by_staff_and_by_post(
-    operator: User, owner: User, workspace: Workspace, asked: Any
-) -> None:
+def test_only_staff_test_and_by_post(operator: User, owner: User, workspace: Workspace, asked: ASKED) -> None:
     address = place("test", make_credential(workspace).pk)
     assert signed_in(operator).get(address).status_code == 403
     assert signed_in(owner).post(address).status_code == 403
