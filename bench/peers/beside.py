@@ -202,7 +202,7 @@ def _order(cell: Cell, servers: StandIns, question: str) -> dict[str, Any]:
         return {"name": slug, "url": url, "key": servers.env[f"{slug.upper()}_API_KEY"], "voice": RACHEL}
 
     chains = {role.value: [provider(role, place) for place in range(len(slugs))] for role, slugs in CHAINS.items()}
-    return {"question": question, "rate": RATE, "language": "en", "limit": LIMIT, "chains": chains}
+    return {"question": question, "rate": RATE, "limit": LIMIT, "chains": chains}
 
 
 # -- all of them -----------------------------------------------------------------------------------------
