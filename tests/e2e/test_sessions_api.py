@@ -168,12 +168,14 @@ async def newest(bus: Bus) -> int:
     return last
 
 
-@pytest.mark.accepts("M89", "M90")
-async def test_daily_without_its_key_names_the_settings(system: System) -> None:
+@pytest.mark.accepts("M66", "M79", "M80", "M81")
+async def test_a_session_of_daily_has_its_room(system: System) -> None:
     body = {**DOCUMENTED, "config": document(transport="daily")}
     status, answer = await asked(system, "POST", "/sessions/with-config", json=body)
-    assert status == 503
-    assert "DAILY_API_KEY and DAILY_DOMAIN" in answer["error"]
+    assert status == 200 and set(answer) == {"session_id", "room_url", "token", "config_stored"}
+    assert answer["room_url"].endswith(f".daily.co/{answer['session_id']}") and answer["config_stored"] is True
+    status, _ = await asked(system, "DELETE", f"/sessions/{answer['session_id']}")
+    assert status in (200, 204)
 
 
 # -- living and ending -----------------------------------------------------------------------------------
