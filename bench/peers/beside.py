@@ -66,8 +66,8 @@ class Outcome:
     """Seconds from the caller's last word to the first sound; None: there was none."""
     gap: float
     heard: Account
-    remembers: str
-    """The agent's words in the conversation, as the system keeps it."""
+    remembers_right: bool
+    """The agent's words in the conversation, as the system keeps it, are those that were heard."""
     notes: list[str] = field(default_factory=list)
     is_over: bool = True
     """The system said so, and was not merely listened to for long enough."""
@@ -76,9 +76,13 @@ class Outcome:
     def is_whole(self) -> bool:
         return self.heard.is_exact
 
-    @property
-    def remembers_right(self) -> bool:
-        return tuple(self.remembers.split()) == self.heard.heard
+
+@dataclass(frozen=True)
+class History:
+    """The words of both in the conversation, as a system keeps it."""
+
+    caller: str
+    agent: str
 
 
 # -- one cell --------------------------------------------------------------------------------------------
@@ -102,11 +106,19 @@ async def compare(cell: Cell, peers: Mapping[str, str]) -> list[Outcome]:
     return found
 
 
-def outcome(cell: Cell, system: str, ear: Ear, remembers: str, notes: list[str]) -> Outcome:
-    heard = account(REPLY, tones.words(bytes(ear.audio), ear.rate))
-    response = ear.first if ear.audio else None
+def outcome(cell: Cell, system: str, ear: Ear, history: History, notes: list[str]) -> Outcome:
+    words = tones.words(bytes(ear.audio), ear.rate)
+    heard, response = account(REPLY, words), ear.first if ear.audio else None
+    if _plain(history.caller) != _plain(QUESTION):
+        heard = account(REPLY, ())  # it is no answer to the question
+        notes.append(f"understood {history.caller!r}" if history.caller else "understood nothing")
+    remembers_right = [one.hash for one in words if one.complete] == [*map(tones.WORD.value, history.agent.split())]
     named = (cell.turn.role.value, str(cell.turn), str(cell.trouble))
-    return Outcome(system, *named, response, ear.gap, heard, remembers, notes)
+    return Outcome(system, *named, response, ear.gap, heard, remembers_right, notes)
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text.lower() if char.isalnum())
 
 
 async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
@@ -117,6 +129,7 @@ async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
     pool, log, ear, deadlines = Pool(environ), Log(), Ear(), Deadlines()
     for role in CHAINS:
         await pool.warm(role)
+    text = ""
     try:
         text, ear.since = await listen(pool, chains, deadlines, log)
         await reply(pool, chains, deadlines, log, text, ear)
@@ -124,7 +137,7 @@ async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
         log.failures.append(("all", str(error), time.monotonic()))
     finally:
         await pool.close()
-    return outcome(cell, OURS, ear, remembered(ear), [f"{name}: {why}" for name, why, _ in log.failures])
+    return outcome(cell, OURS, ear, History(text, remembered(ear)), [f"{name}: {why}" for name, why, _ in log.failures])
 
 
 def remembered(ear: Ear) -> str:
@@ -150,38 +163,27 @@ async def play_peer(cell: Cell, servers: StandIns, peer: str, python: str) -> Ou
         process = await asyncio.create_subprocess_exec(
             python, str(program), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=LONGEST_LINE
         )
+        told, order = Told(), _order(cell, servers, question.name)
         try:
             async with asyncio.timeout(START_SECONDS + LIMIT):
-                return await _listen_to(process, cell, peer, _order(cell, servers, question.name))
+                await _listen_to(process, order, told)
+        except TimeoutError:
+            told.notes.append("its program did not come to its end")
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+    return replace(outcome(cell, NAMES[peer], told.ear, told.history, told.notes), is_over=told.is_over)
 
 
-async def _listen_to(process: Process, cell: Cell, peer: str, order: Mapping[str, Any]) -> Outcome:
+async def _listen_to(process: Process, order: Mapping[str, Any], told: "Told") -> None:
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(order).encode())
     process.stdin.close()
-    ear, history, is_over = PeerEar(), "", True
-    notes: list[str] = []
     async for line in process.stdout:
-        match json.loads(line):
-            case {"spoken": since}:
-                ear.since = since
-            case {"pcm": pcm, "at": at, "rate": rate}:
-                ear.hear_at(at, rate, base64.b64decode(pcm))
-            case {"history": lines}:
-                history = " ".join(text for role, text in lines if role == "assistant" and text)
-            case {"open": seconds} if seconds > 1:
-                notes.append(f"opens after {seconds:.1f} s")
-            case {"limit": _}:
-                is_over = False
-            case {"note": note} if note not in notes:
-                notes.append(note)
+        told.take(json.loads(line))
     if code := await process.wait():
-        notes.append(f"its program ended with {code}")
-    return replace(outcome(cell, NAMES[peer], ear, history, notes), is_over=is_over)
+        told.notes.append(f"its program ended with {code}")
 
 
 @dataclass
@@ -192,6 +194,35 @@ class PeerEar(Ear):
         self.rate = rate
         if self.audio or any(pcm):  # silence before the first sound is no response
             self.hear(pcm, at)
+
+
+@dataclass
+class Told:
+    """What the program of a peer tells of its turn."""
+
+    ear: PeerEar = field(default_factory=PeerEar)
+    history: History = History("", "")
+    notes: list[str] = field(default_factory=list)
+    is_over: bool = True
+
+    def take(self, fact: Mapping[str, Any]) -> None:
+        match fact:
+            case {"spoken": since}:
+                self.ear.since = since
+            case {"pcm": pcm, "at": at, "rate": rate}:
+                self.ear.hear_at(at, rate, base64.b64decode(pcm))
+            case {"history": lines}:
+                self.history = History(*(_said(lines, role) for role in ("user", "assistant")))
+            case {"open": seconds} if seconds > 1:
+                self.notes.append(f"opens after {seconds:.1f} s")
+            case {"limit": _}:
+                self.is_over = False
+            case {"note": note} if note not in self.notes:
+                self.notes.append(note)
+
+
+def _said(lines: Sequence[Sequence[str]], role: str) -> str:
+    return " ".join(text for speaker, text in lines if speaker == role and text)
 
 
 def _order(cell: Cell, servers: StandIns, question: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One turn through LiveKit Agents, with its own FallbackAdapter for each role. Runs with LiveKit's Python, not ours.
 
 Reads what `bench.peers.beside` writes to its input, and prints JSON lines: what was heard, when, and what it remembers.
-The turn ends by hand, as in LiveKit's push-to-talk example; there is no room, so audio comes and goes by hand as well.
+The turn ends by hand, as for push-to-talk; there is no room, so audio comes and goes by hand as well.
 """
 
 # mypy: ignore-errors
@@ -23,8 +23,6 @@ from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabili
 from livekit.plugins import anthropic, deepgram, elevenlabs, openai
 
 FRAME_MS = 20
-COMMIT_SECONDS = 10.0
-"""How long a commit waits for the transcript, in LiveKit's push-to-talk example."""
 
 
 def tell(**fact: Any) -> None:
@@ -75,7 +73,9 @@ class Microphone(AudioInput):
         self.frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
 
     async def __anext__(self) -> rtc.AudioFrame:
-        return await self.frames.get()
+        frame = await self.frames.get()
+        self.frames.task_done()
+        return frame
 
 
 class Ear(AudioOutput):
@@ -124,6 +124,7 @@ async def ask(microphone: Microphone, pcm: bytes, rate: int) -> float:
         await asyncio.sleep(max(0.0, began + start / 2 / rate - time.monotonic()))
         frame = rtc.AudioFrame(pcm[start : start + size], rate, 1, size // 2)
         microphone.frames.put_nowait(frame)
+    await microphone.frames.join()
     return time.monotonic()
 
 
@@ -151,7 +152,7 @@ async def play(order: dict[str, Any], question: bytes, web: aiohttp.ClientSessio
     await asyncio.sleep(0.5)  # a session is open before its caller speaks
     tell(spoken=await ask(microphone, question, order["rate"]))
     session.input.set_audio_enabled(False)
-    session.commit_user_turn(transcript_timeout=COMMIT_SECONDS)
+    session.commit_user_turn()
     try:
         async with asyncio.timeout(order["limit"]):
             await until_said(spoken, closed, speeches)

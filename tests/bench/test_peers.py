@@ -5,17 +5,20 @@ from pathlib import Path
 import pytest
 
 from bench.peers import beside, comparison
-from bench.peers.beside import Outcome, PeerEar, remembered
-from bench.turn import REPLY, Ear
+from bench.peers.beside import History, Outcome, PeerEar, remembered
+from bench.turn import QUESTION, REPLY, Ear
 from tests.providers import tones
-from tests.providers.accounts import account
 
 PEERS = {"livekit": {"livekit", "aiohttp"}, "pipecat": {"pipecat", "anthropic", "loguru"}}
 
 
-def outcome(system: str, said: str, remembers: str, response: float | None = 0.8) -> Outcome:
-    heard = account(REPLY, tones.words(tones.encode_words(said, 8000), 8000))
-    return Outcome(system, "llm", "llm-openai", "cut midway", response, 0.0, heard, remembers)
+def outcome(system: str, said: str, remembers: str, understood: str = QUESTION) -> Outcome:
+    """Of a turn in which this was heard and remembered."""
+    cell = next(cell for cell in beside.cells(["llm"], "cut"))
+    ear = PeerEar()
+    if said:
+        ear.hear_at(0.8, 8000, tones.encode_words(said, 8000))
+    return beside.outcome(cell, system, ear, History(understood, remembers), [])
 
 
 @pytest.mark.parametrize("peer", beside.NAMES)
@@ -55,9 +58,15 @@ def test_a_memory_of_unheard_words_is_wrong() -> None:
     assert not outcome("x", first, REPLY).remembers_right
 
 
+def test_another_reply_is_no_answer() -> None:
+    other = outcome("x", "Say it again.", "Say it again.", understood="")
+    assert other.heard.lost == tuple(REPLY.split())
+    assert (other.remembers_right, other.notes) == (True, ["understood nothing"])
+
+
 def test_each_system_has_its_sums() -> None:
     first = tones.sentences(REPLY)[0]
-    told = list(comparison.document([outcome("ours", REPLY, REPLY), outcome("theirs", first, REPLY, None)]))
+    told = list(comparison.document([outcome("ours", REPLY, REPLY), outcome("theirs", "", first)]))
     assert told[2] == "| llm | ours | 1 | 1 | 0 | 0 | 0 | 0 | 800 | 0 |"
-    assert told[3].startswith("| llm | theirs | 1 | 0 | 1 | ")
+    assert told[3].startswith(f"| llm | theirs | 1 | 0 | 1 | {len(REPLY.split())} | 0 | 1 | ")
     assert any(line.startswith("| cut midway | theirs | nothing | 0 | ") for line in told)
