@@ -72,6 +72,13 @@ async def happened(bus: Bus, session: str, kind: type[E]) -> list[E]:
     return [stored.event for stored in await bus.history(session) if isinstance(stored.event, kind)]
 
 
+async def become(true: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
+    """Wait for something that nobody tells."""
+    async with asyncio.timeout(seconds):
+        while not await true():  # noqa: ASYNC110  # what is asked is in another process
+            await asyncio.sleep(0.05)
+
+
 async def owner(bus: Bus, session: str, stage: Stage) -> str:
     """The worker that has a stage of the session."""
     fence = await bus.last_fence(session, stage)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from mesh.bus import Bus
-from mesh.events import ProviderFailed, ProviderSwitched
+from mesh.events import Played, ProviderFailed, ProviderSwitched
 from tests import speech
-from tests.e2e.conversations import ask, happened, web
+from tests.e2e.conversations import ask, become, happened, web
 from tests.providers.anthropic import ANTHROPIC_MESSAGES
 from tests.providers.azure import AZURE_SPEECH
+from tests.providers.brain import reply_for
 from tests.providers.deepgram import DEEPGRAM_CONNECT
 from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK
 from tests.providers.openai import OPENAI_CHAT, OPENAI_TRANSCRIPTIONS
@@ -89,7 +90,13 @@ async def fall_back(system: System, bus: Bus, case: Case, text: str) -> None:
     first, *_, last = case.chain.split()
     async with await web(system, case.config()) as caller:
         await ask(caller, text)
+        await become(lambda: _remembers(bus, caller.session, text))
         switched = await happened(bus, caller.session, ProviderSwitched)
         failed = await happened(bus, caller.session, ProviderFailed)
     assert [(one.role, one.before, one.after) for one in switched] == [(case.role, first, last)], case
     assert list(dict.fromkeys(one.provider for one in failed)) == case.chain.split()[:-1], (case, failed)
+
+
+async def _remembers(bus: Bus, session: str, question: str) -> bool:
+    """The conversation holds the answer, once."""
+    return " ".join(one.text for one in await happened(bus, session, Played)) == reply_for(question)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -21,19 +21,13 @@ from mesh.events import SessionEnded
 from mesh.roster import Beat
 from mesh.store import ConfigStorage
 from tests.callers import WebsocketCaller
+from tests.e2e.conversations import become
 from tests.unsupervised import System, document, running_system
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
 SERVICES = ("stt", "llm", "tts", "transport")
 CHAT = document(flow=("transport llm text", "llm transport text"))
-
-
-async def become(true: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
-    """Wait for something that nobody tells."""
-    async with asyncio.timeout(seconds):
-        while not await true():  # noqa: ASYNC110  # what is asked is in another process
-            await asyncio.sleep(0.05)
 
 
 class Pages:
