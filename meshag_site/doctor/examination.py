@@ -115,10 +115,10 @@ class Doctor:
             return self._found
 
     async def examine_for(self, user: User) -> tuple[list[Finding], list[Finding]]:
-        """What this person may read, and what is the operators' business. Staff reads everything."""
+        """What this person may read, and what is the operators' business: staff may belong to one workspace only."""
         found = await self.examine()
-        own = await sync_to_async(credentials_for)(None if user.is_superuser else user)
-        if user.is_staff:
-            return [*found, *own], []
+        if user.is_superuser:
+            return [*found, *await sync_to_async(credentials_for)(None)], []
+        own = await sync_to_async(credentials_for)(user)
         shown = [finding for finding in found if finding.area in FOR_MEMBERS]
         return [*shown, *own], [finding for finding in found if finding.area not in FOR_MEMBERS]

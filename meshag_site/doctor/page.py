@@ -22,7 +22,7 @@ DOCTOR = Doctor()
 async def doctor(request: HttpRequest) -> HttpResponse:
     user = await request.auser()
     assert isinstance(user, User)
-    if not (user.is_staff or await user.memberships.aexists()):
+    if not (user.is_superuser or await user.memberships.aexists()):
         raise PermissionDenied
     shown, hidden = await DOCTOR.examine_for(user)
     transport = "http" + socket_origin(request).removeprefix("ws")

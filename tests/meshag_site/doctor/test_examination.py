@@ -148,11 +148,13 @@ def test_stranger_sees_no_foreign_key(found: None, keys: None, stranger: User) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_staff_sees_only_keys_of_their_workspaces(found: None, keys: None, owner: User) -> None:
+def test_staff_sees_what_members_see(found: None, keys: None, owner: User) -> None:
+    member = content(owner)
     owner.is_staff = True
     owner.save()
     shown = content(owner)
-    assert "10.0.0.7" in shown and "Bicycle account" in shown and "Boat account" not in shown
+    assert "espeak" in shown and "Bicycle account" in shown and "1 problem" in shown and "1 problem" in member
+    assert "10.0.0.7" not in shown and "Boat account" not in shown and "manage.py doctor" not in shown
 
 
 @pytest.mark.django_db(transaction=True)
@@ -163,7 +165,9 @@ def test_visitor_is_asked_to_sign_in(client: Client) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_member_of_nothing_is_refused(found: None) -> None:
-    assert signed_in(User.objects.create_user("nobody")).get("/doctor/").status_code == 403
+    for is_staff in (False, True):
+        person = User.objects.create_user(f"nobody-{is_staff}", is_staff=is_staff)
+        assert signed_in(person).get("/doctor/").status_code == 403
 
 
 @pytest.mark.django_db(transaction=True)
