@@ -1,10 +1,12 @@
 """Credentials in the admin: a key is written, and never shown."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseRedirect
@@ -222,3 +224,22 @@ class CredentialAdmin(TriedCredentials):
             assert isinstance(request.user, User)
             obj.created_by = request.user
         keep_credential(credential=obj, key=form.cleaned_data["key"], reseal=form.reseals)
+        if change and "name" in form.changed_data:
+            self._warn(request, obj, obj.named_by(form.initial["name"]), f"name it “{form.initial['name']}” still")
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        if request.method == "GET" and (credential := self.get_object(request, unquote(object_id))):
+            self._warn(request, credential, credential.named_by(), "name it")
+        return super().delete_view(request, object_id, extra_context)
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        naming = [(credential, credential.named_by()) for credential in queryset.select_related("workspace")]
+        super().delete_queryset(request, queryset)
+        for credential, agents in naming:
+            self._warn(request, credential, agents, f"name “{credential.name}” still")
+
+    def _warn(self, request: HttpRequest, credential: Credential, agents: Sequence[str], do_what: str) -> None:
+        if agents:
+            does = f"Published agents {do_what}: {', '.join(agents)}"
+            without = f"Without it their calls pass {self.of_provider(credential)} over."
+            self.message_user(request, f"{does}. {without}", messages.WARNING)

@@ -90,7 +90,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A workspace's own credentials as they travel, each sealed for its workspace and provider."""
+    """A workspace's own credentials as they travel, each sealed for its workspace and provider.
+
+    An empty one stands for a credential that the document names and the workspace does not have.
+    """
 
     workspace: str = ""
     values: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """The workspaces' own keys for providers: kept sealed, written and never shown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -34,10 +34,24 @@ class CredentialQuerySet(OwnedQuerySet["Credential"]):
     def in_use(self) -> Self:
         return self.filter(is_active=True)
 
-    def sealed_for(self, workspace_slug: str, providers: Iterable[str]) -> dict[str, str]:
-        """By provider, the one that is in use."""
-        rows = self.in_use().filter(workspace__slug=workspace_slug, provider__in=providers)
-        return dict(rows.values_list("provider", "sealed"))
+    def sealed_for(
+        self, workspace_slug: str, providers: Iterable[str], names: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """By provider, the one that is named, else the one that is in use; empty where there is none of the name."""
+        wanted = {provider: name for provider, name in (names or {}).items() if provider in providers}
+        rows = self.filter(workspace__slug=workspace_slug, provider__in=providers)
+        sealed = dict.fromkeys(wanted, "")
+        for provider, name, is_active, value in rows.values_list("provider", "name", "is_active", "sealed"):
+            if wanted[provider] == name if provider in wanted else is_active:
+                sealed[provider] = value
+        return sealed
+
+    def unknown_names(self, workspace: int, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """The providers of which the workspace has no credential of this name, with the names that there are."""
+        there: dict[str, list[str]] = {provider: [] for provider in names}
+        for provider, name in self.filter(workspace=workspace, provider__in=names).values_list("provider", "name"):
+            there[provider].append(name)
+        return {provider: tuple(there[provider]) for provider, name in names.items() if name not in there[provider]}
 
     def rivals(self, credential: "Credential") -> Self:
         """The others of the same workspace and provider."""
@@ -109,6 +123,11 @@ class Credential(models.Model):
         except CannotOpen as error:
             return str(error)
         return ""
+
+    def named_by(self, name: str = "") -> list[str]:
+        """The agents whose published version names it, or another name in its place."""
+        wanted = {f"published__config__credentials__{self.provider}": name or self.name}
+        return list(self.workspace.agents.filter(**wanted).values_list("name", flat=True))
 
     def seal(self, key: str = "") -> None:
         """Seal the address and settings as they are now, with this key, else with the one that it has.

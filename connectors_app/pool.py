@@ -299,6 +299,9 @@ class Pool:
         return cls, replace(cls.credentials_from(settings), is_own=is_own)
 
     def _opened(self, cls: type[Connector], sealed: Sealed) -> Mapping[str, str]:
+        if not sealed.values[cls.slug]:
+            why = f"the workspace has no credential for {cls.label} of the name that the agent gives"
+            raise ProviderError(ErrorKind.UNCONFIGURED, why)
         try:
             values = self._sealing.open(sealed.workspace, cls.goes_by(), sealed.values[cls.slug])
         except CannotOpen as error:

@@ -210,6 +210,18 @@ def check_connectors(connectors: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def check_credentials(named: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the providers in `credentials`. Which names there are, only the workspace can tell."""
+    known = with_credentials()
+    return [Problem(f"credentials.{slug[:64]}", _no_credential(slug)) for slug in named if slug not in known]
+
+
+def _no_credential(slug: str) -> str:
+    if credential_of(slug) != slug:
+        return f"goes by the credential of {credential_of(slug)}: name it there"
+    return f"is no provider with credentials; allowed: {', '.join(sorted(with_credentials()))}"
+
+
 def _check_door(door: Door, entry: Mapping[str, Any]) -> list[Problem]:
     slug, config = entry.get("primary", ""), entry.get("config") or {}
     if not isinstance(slug, str) or not isinstance(config, Mapping):

@@ -153,6 +153,10 @@ class AgentConfig(_Document):
     system_prompt: str = Field(max_length=100_000)
     pipeline: Pipeline
     connectors: dict[ServiceName, ServiceConnectors]
+    credentials: dict[str, Annotated[str, Field(min_length=1, max_length=120)]] = Field(
+        default={},
+        description="By provider, the name of the workspace's credential to use instead of the one that is in use.",
+    )
     greeting: str = Field(default="", max_length=2000, description="Said first; empty: the agent waits.")
     apology: str = Field(
         default="Sorry, I have a technical problem just now. Please try that again.",

@@ -14,6 +14,7 @@ from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import DEFAULT_WORKSPACE, User, Workspace
 from connectors_app import registry
 from mesh import config
+from pipelines_app.chosen_credentials import credential_problems
 from pipelines_app.flows import READY_MADE, FlowStep
 from pipelines_app.models import Agent, AgentVersion, Pipeline, PipelineStep
 
@@ -37,11 +38,17 @@ class DraftWouldBeLost(Exception):
     """No version says what the draft says, and it was about to be replaced."""
 
 
-def check_document(document: object) -> config.AgentConfig:
-    """Raises mesh.config.ConfigError with every problem of the document, its providers' options included."""
+def check_document(document: object, workspace: int | None = None) -> config.AgentConfig:
+    """Raises mesh.config.ConfigError with every problem of the document, its providers' options included.
+
+    With a workspace: whether it has the credentials that the document names, too.
+    """
     parsed = config.parse(document)
     connectors = {service: entry.model_dump() for service, entry in parsed.connectors.items()}
-    if problems := registry.check_connectors(connectors):
+    problems = [*registry.check_connectors(connectors), *registry.check_credentials(parsed.credentials)]
+    if workspace is not None:
+        problems += credential_problems(parsed.credentials, workspace)
+    if problems:
         raise config.ConfigError(config.Problem(problem.path, problem.message) for problem in problems)
     return parsed
 
@@ -172,7 +179,7 @@ def _publish(
     by: User | None,
     note: str,
 ) -> AgentVersion:
-    check_document(document)
+    check_document(document, agent.workspace_id)
     content = fingerprint(document=document, user_template=user_template, context_instructions=context_instructions)
     with transaction.atomic():
         Agent.objects.select_for_update().get(pk=agent.pk)  # one publishes at a time

@@ -57,7 +57,7 @@ class State:
     def of(cls, agent: Agent) -> "State":
         differences = compare(agent.published.config, agent.draft) if agent.published else ()
         try:
-            check_document(agent.draft)
+            check_document(agent.draft, agent.workspace_id)
         except ConfigError as error:
             return cls(agent.published, differences, error.problems)
         return cls(agent.published, differences, ())
@@ -180,7 +180,7 @@ class AgentPages(WithinWorkspaces):
     def read_page(self, request: HttpRequest, agent: Agent) -> HttpResponse:
         document = agent.draft if isinstance(agent.draft, dict) else {}
         steps = drafts.flow_steps(document)
-        keys = Keys.of(os.environ, [agent.workspace_id])
+        keys = Keys.of(os.environ, [agent.workspace_id], drafts.named_credentials(document))
         providers = [ProviderList(role, document, keys, True, None) for role in drafts.roles(steps)]
         picture = draw([Arrow(step["from"], step["to"], step["stream"]) for step in steps])
         facts = {"document": document, "providers": providers, "picture": picture}
@@ -324,7 +324,7 @@ def warn_of_keys(request: HttpRequest, agent: Agent, document: Any) -> None:
 def tell_draft(request: HttpRequest, agent: Agent) -> None:
     """What was saved, and what stands in the way of publishing it or looks like a mistake."""
     try:
-        config = check_document(agent.draft)
+        config = check_document(agent.draft, agent.workspace_id)
     except ConfigError as error:
         messages.warning(request, f"The draft is saved, but cannot be published yet: {told(error.problems)}")
         return

@@ -84,6 +84,12 @@ def is_flat(config: Mapping[str, Any]) -> bool:
     return not all(isinstance(value, dict) for value in config.values())
 
 
+def named_credentials(document: Mapping[str, Any]) -> dict[str, str]:
+    """By provider."""
+    named = section(document, "credentials")
+    return {slug: name for slug, name in named.items() if isinstance(name, str) and name}
+
+
 # -- changing --------------------------------------------------------------------------------------------
 
 

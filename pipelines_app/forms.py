@@ -22,6 +22,7 @@ from connectors_app.option_forms import OptionForm, TextField, option_form
 from mesh.config import AgentConfig, ConfigError, Problem, revision
 from pipelines_app import drafts
 from pipelines_app.actions import check_document
+from pipelines_app.chosen_credentials import TITLE, ChosenCredentials
 from pipelines_app.drawing import Arrow, Picture, draw
 from pipelines_app.flows import READY_MADE, Flow
 from pipelines_app.models import Agent, Pipeline
@@ -147,7 +148,8 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.is_new = self.instance.pk is None
-        keys = Keys.of(self.environ, self._workspaces())
+        named = drafts.named_credentials(self._draft())
+        keys = Keys.of(self.environ, self._workspaces(), named)
         self.draft_before = self.instance.draft
         self.document = drafts.first_document(keys.usable) if self.is_new else self._draft()
         self.problems: tuple[Problem, ...] = ()
@@ -157,6 +159,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.sections = {
             name: make(drafts.section(self.document, name), data=posted, prefix=name) for name, make in SECTIONS.items()
         }
+        self.credentials = ChosenCredentials(self.document, self._workspaces(), posted)
         in_use = drafts.roles(self.chosen_flow().steps)
         self.providers = [ProviderList(role, self.document, keys, role in in_use, posted) for role in Role]
 
@@ -212,8 +215,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         chosen = self.chosen_flow()
         return [PipelineChoice(key, flow, flow is chosen) for key, flow in self.flows.items()]
 
-    def section_list(self) -> list[tuple[str, OptionForm]]:
-        return [(TITLES.get(name, name.capitalize()), form) for name, form in self.sections.items()]
+    def section_list(self) -> list[tuple[str, OptionForm | ChosenCredentials]]:
+        sections = [(TITLES.get(name, name.capitalize()), form) for name, form in self.sections.items()]
+        return [*([(TITLE, self.credentials)] if self.credentials.fields else []), *sections]
 
     # -- what was sent ---------------------------------------------------------------------------------------
 
@@ -252,7 +256,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _parts_are_valid(self) -> bool:
         """All are asked, so that everything that is wrong is said at once."""
-        sections = [form.is_valid() for form in self.sections.values()]
+        sections = [form.is_valid() for form in (*self.sections.values(), self.credentials)]
         return all([*sections, *(part.is_valid() for part in self.providers)])
 
     def _check_pipeline(self, workspace: Workspace | None, choice: str) -> None:
@@ -273,7 +277,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         document = drafts.with_transport(document, cleaned["transport"])
         for name, form in self.sections.items():
             document = drafts.with_section(document, name, form.options())
-        return document
+        return self.credentials.written_into(document)
 
     def _check_document(self) -> None:
         try:
@@ -301,6 +305,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _place_below(self, head: str, rest: Sequence[str], sentence: str) -> bool:
         """Whether a form below has the place for it, and shows it."""
+        if head == "credentials" and rest and rest[0] in self.credentials.fields:
+            self.credentials.add_error(rest[0], sentence)
+            return True
         if head in self.sections and rest and rest[0] in self.sections[head].fields:
             self.sections[head].add_error(rest[0], sentence)
             return True

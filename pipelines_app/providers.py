@@ -13,6 +13,7 @@ from connectors_app.base import Role
 from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, option_form
 from pipelines_app import drafts
+from pipelines_app.chosen_credentials import credential_warnings
 
 TITLES = {
     Role.STT: ("Hearing", "Turns what the caller says into text."),
@@ -30,12 +31,15 @@ class Keys:
     """By the credential's slug."""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], workspaces: Collection[int]) -> "Keys":
-        """What can be used in every one of these workspaces."""
-        found = Credential.objects.in_use().filter(workspace__in=workspaces)
-        having: dict[str, set[int]] = {}
-        for provider, workspace in found.values_list("provider", "workspace"):
-            having.setdefault(provider, set()).add(workspace)
+    def of(
+        cls, environ: Mapping[str, str], workspaces: Collection[int], named: Mapping[str, str] | None = None
+    ) -> "Keys":
+        """What can be used in every one of these workspaces, by a document that names these credentials."""
+        names, having = named or {}, dict[str, set[int]]()
+        found = Credential.objects.filter(workspace__in=workspaces)
+        for provider, workspace, name, is_active in found.values_list("provider", "workspace", "name", "is_active"):
+            if names[provider] == name if provider in names else is_active:
+                having.setdefault(provider, set()).add(workspace)
         return cls(environ, frozenset(slug for slug, who in having.items() if who >= set(workspaces)))
 
     def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
@@ -49,9 +53,10 @@ class Keys:
 
 def call_warnings(document: drafts.Document, workspace: int) -> list[str]:
     """What calls that run this document lack or may fail of, for who publishes, restores or rolls back to it."""
-    keys = Keys.of(os.environ, [workspace])
+    keys = Keys.of(os.environ, [workspace], drafts.named_credentials(document))
     used = drafts.roles(drafts.flow_steps(document))
     lacking = [warning for role in used if (warning := _key_warning(role, drafts.chain(document, role), keys))]
+    lacking += credential_warnings(document, workspace)
     return lacking + (_length_warnings(document) if Role.LLM in used else [])
 
 

@@ -22,6 +22,8 @@ class AgentQuestion(msgspec.Struct, frozen=True):
 class CredentialsQuestion(msgspec.Struct, frozen=True):
     workspace: str
     providers: list[str]
+    names: dict[str, str] = {}
+    """By provider, of the credential that the agent names."""
 
 
 Answer = dict[str, Any]
@@ -51,9 +53,13 @@ def answer_agent(payload: bytes) -> Answer:
 
 
 def answer_credentials(payload: bytes) -> Answer:
-    """{sealed}: by provider, as they are kept. Only a worker opens them."""
+    """{sealed, named}: by provider, as they are kept; empty where there is none of the name. Only a worker opens them.
+
+    `named` shows that names were looked at.
+    """
     question = msgspec.json.decode(payload, type=CredentialsQuestion)
-    return {"sealed": Credential.objects.sealed_for(question.workspace, question.providers)}
+    sealed = Credential.objects.sealed_for(question.workspace, question.providers, question.names)
+    return {"sealed": sealed, "named": sorted(question.names)}
 
 
 def _no_agent(question: AgentQuestion) -> str:

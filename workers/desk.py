@@ -81,8 +81,13 @@ class Desk(Protocol):
         Without a workspace the number decides which one it is, and a name means the default workspace's.
         """
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
-        """The workspace's own for these providers, sealed; raises Unavailable when nobody can tell now."""
+    async def own_credentials(
+        self, workspace: str, providers: Collection[str], names: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """The workspace's own for these providers, sealed; raises Unavailable when nobody can tell now.
+
+        Of the providers in `names` the one of that name, empty where there is none; else the one that is in use.
+        """
 
     async def create(self, spec: SessionSpec) -> None:
         """Append `session.created`; raises Unavailable and then leaves nothing behind."""

@@ -31,8 +31,8 @@ class Inquiries:
         self._is_alone = is_alone
         """Started by hand in the embedded default, where there need be no bridge."""
         self._keys: dict[str, tuple[float, str | None]] = {}
-        self._sealed: dict[tuple[str, str], tuple[float, str | None]] = {}
-        """By workspace and provider, with the time of the answer."""
+        self._sealed: dict[tuple[str, str, str], tuple[float, str | None]] = {}
+        """By workspace, provider and the name that is asked for, with the time of the answer."""
         self._ask_again = 0.0
         self._has_met_bridge = False
 
@@ -55,17 +55,22 @@ class Inquiries:
             return None
         return AgentAnswer(answer["workspace"], answer["agent"], answer["version"], answer["config"])
 
-    async def credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
+    async def credentials(
+        self, workspace: str, providers: Collection[str], names: Mapping[str, str]
+    ) -> Mapping[str, str]:
         """The workspace's own, sealed, by provider; raises Unavailable: no other key may take their place.
+
+        Of the providers in `names` the one of that name, empty where there is none; else the one that is in use.
 
         A bridge that does not answer has what it said last used for a while. A transport by itself opens sessions of
         the default workspace with the environment's keys, until it has met a bridge.
         """
         owners = {provider: registry.credential_of(provider) for provider in providers}
-        sealed = await self._of_owners(workspace, sorted(registry.with_credentials().keys() & set(owners.values())))
+        asked = registry.with_credentials().keys() & set(owners.values())
+        sealed = await self._of_owners(workspace, {owner: names.get(owner, "") for owner in sorted(asked)})
         return {provider: sealed[owner] for provider, owner in owners.items() if owner in sealed}
 
-    async def _of_owners(self, workspace: str, asked: list[str]) -> Mapping[str, str]:
+    async def _of_owners(self, workspace: str, asked: Mapping[str, str]) -> Mapping[str, str]:
         if not asked:
             return {}
         known = self._last_told(workspace, asked)
@@ -81,25 +86,28 @@ class Inquiries:
             if known is not None:
                 return known
             if self._may_do_without(workspace):
-                return {}
+                return {provider: "" for provider, name in asked.items() if name}
             raise Unavailable(f"Nobody can tell now whether the workspace has keys of its own. {error}") from None
 
     def _may_do_without(self, workspace: str) -> bool:
         return self._is_alone and not self._has_met_bridge and workspace == DEFAULT_WORKSPACE
 
-    async def _ask_credentials(self, workspace: str, providers: list[str], within: float) -> dict[str, str]:
-        question = {"workspace": workspace, "providers": providers}
+    async def _ask_credentials(self, workspace: str, asked: Mapping[str, str], within: float) -> dict[str, str]:
+        names = {provider: name for provider, name in asked.items() if name}
+        question = {"workspace": workspace, "providers": list(asked)} | ({"names": names} if names else {})
         answer = await self._ask(subjects.BRIDGE_CREDENTIALS, question, within)
+        if names and "named" not in answer:  # its answer is about those that are in use
+            raise Unavailable("The bridge is of an older version and knows no names of credentials; restart it.")
         sealed: dict[str, str] = answer.get("sealed", {})
         now = time.monotonic()
         self._sealed = {place: told for place, told in self._sealed.items() if now - told[0] < KEPT_SECONDS}
-        self._sealed |= {(workspace, provider): (now, sealed.get(provider)) for provider in providers}
+        self._sealed |= {(workspace, *one): (now, sealed.get(one[0])) for one in asked.items()}
         return sealed
 
-    def _last_told(self, workspace: str, providers: list[str]) -> dict[str, str] | None:
+    def _last_told(self, workspace: str, asked: Mapping[str, str]) -> dict[str, str] | None:
         """None unless it is known of every one of them."""
         oldest = time.monotonic() - KEPT_SECONDS
-        told = {provider: self._sealed.get((workspace, provider), (-math.inf, None)) for provider in providers}
+        told = {one[0]: self._sealed.get((workspace, *one), (-math.inf, None)) for one in asked.items()}
         if any(at < oldest for at, _ in told.values()):
             return None
         return {provider: sealed for provider, (_, sealed) in told.items() if sealed is not None}

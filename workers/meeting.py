@@ -53,8 +53,9 @@ async def key_of(desk: Desk, record: Record) -> RoomKey | None:
         entry = await desk.configs.get_entry(session)
     credentials = entry.credentials if entry else None
     if credentials is None:
-        with suppress(Unavailable):
-            credentials = dict(await desk.own_credentials(workspace, {DAILY}))
+        with suppress(Unavailable, ConfigError):
+            names = desk.parse_config(entry.document).credentials if entry else {}
+            credentials = dict(await desk.own_credentials(workspace, {DAILY}, names))
     return RoomKey(session, DAILY, sealed_of(workspace, credentials or {}))
 
 

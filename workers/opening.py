@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from connectors_app import registry
 from connectors_app.base import Door, Role
-from mesh.config import AgentConfig, ConfigError, Problem
+from mesh.config import AgentConfig, ConfigError, Problem, parse
 from mesh.sessions import Record
 from workers.answers import Refusal, unprocessable
 from workers.desk import Desk, SessionSpec
@@ -37,6 +37,14 @@ def check_transport(name: str, path: str) -> None:
         raise unprocessable(Problem(path, f"unknown transport {name[:64]!r}; allowed: {', '.join(TRANSPORTS)}"))
 
 
+def parse_document(document: object) -> AgentConfig:
+    """With its providers, their options and who of them has credentials; raises ConfigError."""
+    config = parse(document, check_provider)
+    if problems := registry.check_credentials(config.credentials):
+        raise ConfigError(Problem(problem.path, problem.message) for problem in problems)
+    return config
+
+
 def check_provider(service: str, provider: str, options: Mapping[str, Any]) -> list[Problem]:
     """The names and options of a document's providers. Transport names are checked where sessions are opened."""
     if service not in {*Role, *Door}:
@@ -61,16 +69,27 @@ def providers_of(config: AgentConfig, transport: str) -> set[str]:
 
 async def provided(desk: Desk, spec: SessionSpec) -> SessionSpec:
     """The session with its workspace's credentials; raises Unavailable, and Refusal when a provider is missing."""
-    credentials = await desk.own_credentials(spec.workspace, providers_of(spec.config, spec.transport))
+    providers = providers_of(spec.config, spec.transport)
+    credentials = await desk.own_credentials(spec.workspace, providers, spec.config.credentials)
     if spec.transport == DAILY:
         _check_room(desk, credentials)
     check_providers(desk, spec.config, credentials)
-    return replace(spec, credentials=credentials)
+    notices = (*spec.notices, *_notices(credentials))
+    details = {**spec.details, "notices": list(notices)} if notices else spec.details
+    return replace(spec, credentials=credentials, notices=notices, details=details)
+
+
+def _notices(credentials: Mapping[str, str]) -> list[str]:
+    """For those who ask for the session, in a header too: plain letters only."""
+    gone = sorted(name for name, sealed in credentials.items() if not sealed)
+    return [f"{name} is passed over: the workspace has no credential of the name that the agent gives" for name in gone]
 
 
 def _check_room(desk: Desk, credentials: Mapping[str, str]) -> None:
     """Raises Refusal with the settings that a room needs."""
     missing = registry.get(Door.TRANSPORT, DAILY).missing_settings(desk.environ)
+    if credentials.get(DAILY) == "":
+        raise Refusal(503, "The workspace has no credential for daily of the name that the agent gives.")
     if missing and DAILY not in credentials:
         needed = f"A daily session needs {' and '.join(missing)} or a credential of the workspace"
         raise Refusal(503, f"{needed}; set it, or use websocket as transport.")
@@ -92,7 +111,10 @@ def check_providers(desk: Desk, config: AgentConfig, credentials: Mapping[str, s
 
 def _usable(desk: Desk, role: Role, credentials: Mapping[str, str]) -> frozenset[str]:
     by_environment = desk.usable_providers().get(role, frozenset())
-    return by_environment | credentials.keys() if by_environment else by_environment  # else no worker runs
+    if not by_environment:
+        return by_environment  # no worker runs
+    gone = {name for name, sealed in credentials.items() if not sealed}
+    return (by_environment | credentials.keys()) - gone
 
 
 def _why(desk: Desk, role: Role, chain: tuple[str, ...], credentials: Mapping[str, str]) -> str:
@@ -102,6 +124,8 @@ def _why(desk: Desk, role: Role, chain: tuple[str, ...], credentials: Mapping[st
     for name in chain:
         if name not in known:
             reasons.append(f"this version has no {name}")
+        elif credentials.get(name) == "":
+            reasons.append(f"the workspace has no credential for {name} of the name that the agent gives")
         elif name in settings and name not in credentials:
             reasons.append(f"{name} needs {' and '.join(settings[name])} or a credential of the workspace")
         else:

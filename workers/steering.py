@@ -74,7 +74,7 @@ async def _credentials(
     transport = record["transport"]
     providers = providers_of(config, transport)
     try:
-        return await desk.own_credentials(record["workspace"], providers)
+        return await desk.own_credentials(record["workspace"], providers, config.credentials)
     except Unavailable:
         with suppress(ConfigError):
             if entry and providers <= providers_of(desk.parse_config(entry.document), transport):

@@ -15,7 +15,7 @@ from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import subjects
 from mesh.bus import Bus, BusError, NobodyThere, Writer
-from mesh.config import AgentConfig, ConfigError, dump, parse, revision
+from mesh.config import AgentConfig, ConfigError, dump, revision
 from mesh.events import ProviderFailed, SessionCreated, SessionEnded
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
@@ -32,7 +32,7 @@ from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
 from workers.meeting import key_of
 from workers.metrics import Metrics
-from workers.opening import OVER, OVER_NOW, TWILIO, check_provider
+from workers.opening import OVER, OVER_NOW, TWILIO, parse_document
 from workers.operations import Check
 from workers.presence import Presence
 from workers.records import Records
@@ -210,7 +210,7 @@ class Transport:
     # -- what those who ask need --------------------------------------------------------------------------
 
     def parse_config(self, document: object) -> AgentConfig:
-        return parse(document, check_provider)
+        return parse_document(document)
 
     def usable_providers(self) -> Mapping[str, frozenset[str]]:
         return {role: self.casting.roster.providers(role) for role in Role}
@@ -221,8 +221,10 @@ class Transport:
     async def bridge_agent(self, workspace: str | None, slug: str, number: str) -> AgentAnswer | None:
         return await self._inquiries.agent(workspace, slug, number)
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
-        return await self._inquiries.credentials(workspace, providers)
+    async def own_credentials(
+        self, workspace: str, providers: Collection[str], names: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        return await self._inquiries.credentials(workspace, providers, names)
 
     async def create(self, spec: SessionSpec) -> None:
         if self.presence.draining:

@@ -66,6 +66,16 @@ def test_one_credential_of_a_provider_is_in_use(workspace: Workspace, other_work
     assert not Credential.objects.get(pk=first.pk).is_active
 
 
+def test_a_named_one_is_used_though_aside(workspace: Workspace, other_workspace: Workspace) -> None:
+    billing = make_credential(workspace, name="Billing")
+    main, foreign = make_credential(workspace), make_credential(other_workspace, name="Of the boats")
+    sealed_for = Credential.objects.sealed_for
+    assert sealed_for("bicycles", ["deepgram"]) == {"deepgram": main.sealed}
+    assert sealed_for("bicycles", ["deepgram"], {"deepgram": "Billing"}) == {"deepgram": billing.sealed}
+    assert sealed_for("bicycles", ["deepgram"], {"deepgram": foreign.name}) == {"deepgram": ""}
+    assert sealed_for("bicycles", ["deepgram"], {"openai": "not asked for"}) == {"deepgram": main.sealed}
+
+
 def test_the_database_keeps_two_from_being_used(workspace: Workspace) -> None:
     make_credential(workspace)
     with pytest.raises(IntegrityError):

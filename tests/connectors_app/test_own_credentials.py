@@ -56,6 +56,14 @@ async def test_a_key_of_the_account_serves_all_its_providers(pool: Pool) -> None
     assert credentials_of(chain).api_key == "sk-of-bicycles"
 
 
+async def test_a_credential_that_is_not_there_is_told(pool: Pool) -> None:
+    """The environment has a key, and it is not the one that the agent names."""
+    told = Told()
+    chain = pool.models(["openai", "script"], {}, Sealed("bicycles", {"openai": ""}))
+    assert await reply(chain, told)
+    assert told.failures == [("openai", ErrorKind.UNCONFIGURED)]
+
+
 async def test_workspaces_do_not_share_connectors(pool: Pool) -> None:
     bicycles, boats = (pool.models(["openai"], {}, sealed(key)) for key in ("sk-of-bicycles", "sk-of-boats"))
     again = pool.models(["openai"], {}, sealed("sk-of-bicycles"))

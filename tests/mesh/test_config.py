@@ -213,7 +213,7 @@ def test_the_document_needs_no_addresses() -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        (("tools",), "system_prompt, pipeline, connectors, greeting, apology, turn, limits"),
+        (("tools",), "system_prompt, pipeline, connectors, credentials, greeting, apology, turn, limits"),
         (("pipeline", "mode"), "name, flow"),
         (("pipeline", "flow", 0, "codec"), "from, to, stream"),
         (("turn",), "stop_ms, interrupt_ms, threshold, min_speech_ms, not_understood"),

@@ -32,7 +32,7 @@ def shown_form(client: Client, agent: Agent) -> AgentForm:
 def sent(form: AgentForm, **changes: Any) -> dict[str, Any]:
     """What the form holds, with these changes. `stt_order=["openai"]` is the new order of a role."""
     values = _values(form)
-    for section in form.sections.values():
+    for section in (*form.sections.values(), form.credentials):
         values |= _values(section)
     for part in form.providers:
         if part.is_used:

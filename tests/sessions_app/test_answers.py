@@ -47,11 +47,20 @@ def test_own_credentials_travel_sealed(workspace: Workspace, other_workspace: Wo
     make_credential(workspace, provider="openai", name="Aside", is_active=False)
     question = {"workspace": "bicycles", "providers": ["deepgram", "openai", "espeak"]}
     payload = msgspec.json.encode(answer := answer_credentials(msgspec.json.encode(question)))
-    assert answer == {"sealed": {"deepgram": own.sealed}} and SECRET.encode() not in payload
+    assert answer == {"sealed": {"deepgram": own.sealed}, "named": []} and SECRET.encode() not in payload
+
+
+def test_a_credential_is_found_by_name(workspace: Workspace, other_workspace: Workspace) -> None:
+    billing, _ = make_credential(workspace, name="Billing"), make_credential(workspace)
+    make_credential(other_workspace, name="Of the boats")
+    for name, sealed in (("Billing", billing.sealed), ("Of the boats", "")):
+        question = {"workspace": "bicycles", "providers": ["deepgram"], "names": {"deepgram": name}}
+        answer = answer_credentials(msgspec.json.encode(question))
+        assert answer == {"sealed": {"deepgram": sealed}, "named": ["deepgram"]}
 
 
 @pytest.mark.parametrize("question", [{"workspace": "nobody"}, {"providers": []}, {"providers": ["openai"]}])
 def test_only_what_was_asked_for_travels(question: dict[str, object], workspace: Workspace) -> None:
     make_credential(workspace)
     asked = {"workspace": "bicycles", "providers": ["deepgram"], **question}
-    assert answer_credentials(msgspec.json.encode(asked)) == {"sealed": {}}
+    assert answer_credentials(msgspec.json.encode(asked)) == {"sealed": {}, "named": []}

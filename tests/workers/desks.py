@@ -94,7 +94,9 @@ class RecordingDesk:
         found = [agent for agent in self.agents if slug in ("", agent.slug) and workspace in (None, agent.workspace)]
         return found[0] if found else None
 
-    async def own_credentials(self, workspace: str, providers: Collection[str]) -> Mapping[str, str]:
+    async def own_credentials(
+        self, workspace: str, providers: Collection[str], names: Mapping[str, str]
+    ) -> Mapping[str, str]:
         self._reach("bridge")
         return {name: sealed for name, sealed in self.own.get(workspace, {}).items() if name in providers}
 

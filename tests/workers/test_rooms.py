@@ -314,7 +314,7 @@ async def test_a_workspaces_own_key_makes_its_rooms(house: House) -> None:
     house.process.transport.rooms = Rooms(Pool({}, sealing=sealing), waits=())
     house.process.transport.environ = {}
     house.process.transport._inquiries._sealed = {
-        ("default", provider): (time.monotonic(), sealed if provider == "daily" else None)
+        ("default", provider, ""): (time.monotonic(), sealed if provider == "daily" else None)
         for provider in ("daily", "openai", "deepgram", "anthropic", "elevenlabs", "azure")
     }
     house.process.transport._inquiries._ask_again = time.monotonic() + 60

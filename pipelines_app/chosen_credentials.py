@@ -1,0 +1,77 @@
+"""Which of the workspace's credentials an agent uses: by name, else the one that is in use."""
+
+from collections.abc import Mapping, Sequence
+
+from django import forms
+from django.http import QueryDict
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from connectors_app import registry
+from connectors_app.models import Credential
+from connectors_app.registry import Problem
+from pipelines_app import drafts
+
+TITLE = "Credentials"
+HELP = "Empty: the one that is in use when a session begins."
+
+
+def credential_problems(named: Mapping[str, str], workspace: int) -> list[Problem]:
+    """Of the credentials that a document names and the workspace does not have."""
+    known = registry.with_credentials()
+    wanted = {slug: name for slug, name in named.items() if slug in known}
+    return [
+        Problem(f"credentials.{slug}", f"the workspace has no {known[slug].label} credential “{named[slug]}”; {has}")
+        for slug, names in Credential.objects.unknown_names(workspace, wanted).items()
+        for has in [f"there are: {', '.join(names)}" if names else "it has none of this provider"]
+    ]
+
+
+def credential_warnings(document: drafts.Document, workspace: int) -> list[str]:
+    """What calls that run this document do without."""
+    named = drafts.named_credentials(document)
+    return [
+        f"{problem.message[:1].upper()}{problem.message[1:]}: calls pass it over."
+        for problem in credential_problems(named, workspace)
+    ]
+
+
+class ChosenCredentials(forms.Form):
+    """A choice for each provider of which the workspace has credentials, or of which the document names one."""
+
+    def __init__(self, document: drafts.Document, workspaces: Sequence[int], posted: QueryDict | None) -> None:
+        self.document = document
+        self.named = drafts.named_credentials(document)
+        super().__init__(posted, prefix="credentials", initial=self.named)
+        names = _names(workspaces[0]) if len(workspaces) == 1 else {}
+        for slug, connector in registry.with_credentials().items():
+            if slug in names or slug in self.named:
+                self.fields[slug] = self._field(slug, connector.label, names.get(slug, []))
+
+    def _field(self, slug: str, label: str, names: Sequence[str]) -> forms.ChoiceField:
+        choices = [("", "The one in use"), *((name, name) for name in names)]
+        if (named := self.named.get(slug)) and named not in names:
+            choices.append((named, f"{named} (not there)"))
+        return forms.ChoiceField(
+            label=label, choices=choices, required=False, widget=UnfoldAdminSelectWidget(), help_text=HELP
+        )
+
+    def option_fields(self) -> list[tuple[forms.BoundField, None]]:
+        return [(self[name], None) for name in self.fields]
+
+    def how_many_set(self) -> int:
+        return len(self.named)
+
+    def written_into(self, document: drafts.Document) -> drafts.Document:
+        """What was not sent stays as it was."""
+        sent = {slug: name for slug, name in self.cleaned_data.items() if self.add_prefix(slug) in self.data}
+        kept = {slug: name for slug, name in drafts.section(document, "credentials").items() if slug not in sent}
+        chosen = {slug: name for slug, name in sent.items() if name}
+        return drafts.with_section(document, "credentials", {**kept, **chosen})
+
+
+def _names(workspace: int) -> dict[str, list[str]]:
+    """By provider, the one in use first."""
+    found: dict[str, list[str]] = {}
+    for provider, name in Credential.objects.filter(workspace=workspace).values_list("provider", "name"):
+        found.setdefault(provider, []).append(name)
+    return found

@@ -1,0 +1,142 @@
+"""An agent names which of its workspace's credentials it uses."""
+
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from accounts_app.models import User, Workspace
+from connectors_app.actions import keep_credential
+from connectors_app.models import Credential
+from mesh.config import ConfigError
+from pipelines_app import actions
+from pipelines_app.models import Agent
+from pipelines_app.providers import call_warnings
+from tests.pipelines_app.agent_forms import save, shown_form
+from tests.world import make_document, redraft, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def make_credential(workspace: Workspace, name: str, **fields: Any) -> Credential:
+    credential = Credential(workspace=workspace, provider="openai", name=name, **fields)
+    keep_credential(credential=credential, key="sk-of-the-tests-0123456789")
+    return credential
+
+
+def naming(**names: str) -> dict[str, Any]:
+    return make_document() | {"credentials": names}
+
+
+def refusal(agent: Agent, document: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        actions.publish_agent(agent=redraft(agent, document))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_name_of_the_workspace_is_published(agent: Agent) -> None:
+    make_credential(agent.workspace, "Billing account")
+    version = actions.publish_agent(agent=redraft(agent, naming(openai="Billing account")))
+    assert version.config["credentials"] == {"openai": "Billing account"}
+
+
+def test_an_unknown_name_is_not_published(agent: Agent) -> None:
+    make_credential(agent.workspace, "Trial")
+    [problem] = refusal(agent, naming(openai="Billing account"))
+    assert problem.startswith("credentials.openai: the workspace has no OpenAI credential “Billing account”")
+    assert problem.endswith("there are: Trial")
+
+
+def test_a_name_of_another_workspace_is_unknown(agent: Agent, other_workspace: Workspace) -> None:
+    make_credential(other_workspace, "Of the boats")
+    [problem] = refusal(agent, naming(openai="Of the boats"))
+    assert problem.endswith("it has none of this provider")
+
+
+@pytest.mark.parametrize(
+    ("slug", "message"),
+    [
+        ("openai_realtime", "goes by the credential of openai: name it there"),
+        ("espeak", "is no provider with credentials; allowed: anthropic, azure"),
+    ],
+)
+def test_only_providers_with_credentials_are_named(agent: Agent, slug: str, message: str) -> None:
+    [problem] = refusal(agent, naming(**{slug: "Main"}))
+    assert problem.startswith(f"credentials.{slug}: {message}")
+
+
+def test_a_name_that_is_gone_is_warned_of(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    document, workspace = naming(openai="Gone"), agent.workspace_id
+    assert "The workspace has no OpenAI credential “Gone”; it has none of this provider: calls pass it over." in (
+        call_warnings(document, workspace)
+    )
+    make_credential(agent.workspace, "Gone", is_active=False)
+    assert not any("Gone" in warning for warning in call_warnings(document, workspace))
+
+
+def test_a_named_one_that_is_aside_is_a_key(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    make_credential(agent.workspace, "Billing account", is_active=False)
+    without = call_warnings(make_document(), agent.workspace_id)
+    assert len(call_warnings(naming(openai="Billing account"), agent.workspace_id)) < len(without)
+
+
+# -- the form --------------------------------------------------------------------------------------------
+
+
+def test_the_form_offers_the_workspaces_own(operator: User, agent: Agent, other_workspace: Workspace) -> None:
+    make_credential(agent.workspace, "Billing account")
+    make_credential(other_workspace, "Of the boats")
+    form = shown_form(signed_in(operator), agent)
+    choices = [name for name, _ in form.credentials.fields["openai"].choices]  # type: ignore[attr-defined]
+    assert list(form.credentials.fields) == ["openai"] and choices == ["", "Billing account"]
+
+
+def test_a_choice_is_written_and_taken_back(operator: User, agent: Agent) -> None:
+    make_credential(agent.workspace, "Billing account")
+    client = signed_in(operator)
+    save(client, agent, **{"credentials-openai": "Billing account"})
+    assert agent.draft["credentials"] == {"openai": "Billing account"}
+    save(client, agent, name="Renamed")
+    assert agent.draft["credentials"] == {"openai": "Billing account"}
+    save(client, agent, **{"credentials-openai": ""})
+    assert agent.draft["credentials"] == {}
+
+
+def test_without_credentials_the_document_says_nothing(operator: User, agent: Agent) -> None:
+    save(signed_in(operator), agent, name="Renamed")
+    assert "credentials" not in agent.draft
+
+
+def test_a_name_of_another_workspace_is_no_choice(operator: User, agent: Agent, other_workspace: Workspace) -> None:
+    make_credential(agent.workspace, "Billing account")
+    make_credential(other_workspace, "Of the boats")
+    page = save(signed_in(operator), agent, **{"credentials-openai": "Of the boats"})
+    assert "Select a valid choice" in page.content.decode() and "credentials" not in agent.draft
+
+
+def test_a_name_that_is_gone_stays_in_the_draft(operator: User, agent: Agent) -> None:
+    redraft(agent, naming(openai="Gone"))
+    page = save(signed_in(operator), agent, name="Renamed").content.decode()
+    assert agent.draft["credentials"] == {"openai": "Gone"} and agent.name == "Renamed"
+    assert "cannot be published yet: credentials.openai: the workspace has no OpenAI credential “Gone”" in page
+
+
+# -- the credential's side -------------------------------------------------------------------------------
+
+
+def test_who_names_it_is_told_before_it_goes(operator: User, agent: Agent) -> None:
+    credential = make_credential(agent.workspace, "Billing account")
+    actions.publish_agent(agent=redraft(agent, naming(openai="Billing account")))
+    page = signed_in(operator).get(reverse("admin:connectors_app_credential_delete", args=[credential.pk]))
+    assert f"Published agents name it: {agent.name}. Without it their calls pass OpenAI over." in page.content.decode()
+
+
+def test_who_names_it_is_told_when_it_is_renamed(operator: User, agent: Agent) -> None:
+    credential = make_credential(agent.workspace, "Billing account")
+    actions.publish_agent(agent=redraft(agent, naming(openai="Billing account")))
+    address = reverse("admin:connectors_app_credential_change", args=[credential.pk])
+    page = signed_in(operator).post(address, {"name": "Bills", "in_use": "on"}, follow=True).content.decode()
+    assert f"Published agents name it “Billing account” still: {agent.name}." in page
