@@ -206,7 +206,7 @@ def _say(by: Connector, kind: ErrorKind) -> str:
 
 
 def _address(by: Connector) -> str:
-    return by.base_url_setting or "its address"
+    return "its address" if by.credentials.is_own or not by.base_url_setting else by.base_url_setting
 
 
 def _json(body: bytes) -> Any:

@@ -28,7 +28,6 @@ ADVICE = {
     ErrorKind.RATE_LIMIT: "The key itself is accepted. Try again in a minute.",
     ErrorKind.SERVER: "That is not the key's fault. Try again later.",
     ErrorKind.TIMEOUT: "Try again; if it stays so, see whether this machine reaches the provider's address.",
-    ErrorKind.REFUSED: "See whether the address is right, and whether this machine may go there.",
     ErrorKind.BROKEN: "Is it really this provider that answers at the address?",
     ErrorKind.REQUEST: "Is it really this provider that answers at the address?",
 }
