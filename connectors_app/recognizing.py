@@ -1,7 +1,6 @@
 """How workers ask recognisers: the utterance's audio is kept, and the next provider gets it from its beginning."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,9 +10,8 @@ from typing import Self
 
 from connectors_app.asking import Deadlines
 from connectors_app.base import ErrorKind, ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.opening import Opening
 from connectors_app.pool import AllFailed, Attempt, Chain, Report, unexpected
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Recognizing:
         self._deadlines = deadlines
         self._report = report
         self._on_interim = on_interim
-        self._open: dict[Recognizer, Recognition] = {}
+        self._recognitions: Opening[Recognizer, Recognition] = Opening(self._made)
         self._untried: deque[Recognizer] = deque()
         self._attempts: list[Attempt] = []
         self._audio: deque[bytes] = deque()
@@ -63,18 +61,14 @@ class Recognizing:
 
     async def __aenter__(self) -> Self:
         for recognizer in self._chain.order()[:1]:
-            try:
-                await self._opened(recognizer)
-            except ProviderError:
-                log.info("recognition is not there yet", extra={"provider": recognizer.slug})
+            self._recognitions.begin(recognizer, within=self._deadlines.stall)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bill()
-        for recognizer in list(self._open):
-            await self._close(recognizer)
+        await self._recognitions.close()
 
     async def begin(self) -> None:
         self._bill()
@@ -150,7 +144,7 @@ class Recognizing:
             except ProviderError as error:
                 self._attempts.append(self._chain.failed(recognizer, error, started, self._report))
                 self._bill()
-                await self._pass_on(recognizer)
+                self._pass_on(recognizer)
         return None
 
     def _check_alive(self, recognizer: Recognizer) -> None:
@@ -164,7 +158,7 @@ class Recognizing:
         limit = self._deadlines.transcript if last else self._deadlines.stall
         try:
             async with asyncio.timeout(limit):
-                recognition = await self._opened(recognizer)
+                recognition = await self._recognitions.get(recognizer)
                 await self._feed(recognition)
                 return await recognition.finish() if last else None
         except TimeoutError:
@@ -186,10 +180,10 @@ class Recognizing:
             self._fed += 1
             self._sent += len(pcm)
 
-    async def _pass_on(self, recognizer: Recognizer) -> None:
+    def _pass_on(self, recognizer: Recognizer) -> None:
         self._untried.popleft()
         self._begin_anew()
-        await self._close(recognizer)
+        self._recognitions.leave(recognizer)
 
     def _bill(self) -> None:
         """What the provider at work heard is paid for, whether a transcript came of it or not."""
@@ -198,11 +192,8 @@ class Recognizing:
             recognizer = self._untried[0]
             self._report.used(recognizer.slug, recognizer.model, "audio_ms", sent * 1000 // (2 * self._rate))
 
-    async def _opened(self, recognizer: Recognizer) -> Recognition:
-        if recognizer not in self._open:
-            recognition = recognizer.open(self._rate, lambda text: self._interim(recognizer, text))
-            self._open[recognizer] = await recognition.__aenter__()
-        return self._open[recognizer]
+    def _made(self, recognizer: Recognizer) -> Recognition:
+        return recognizer.open(self._rate, lambda text: self._interim(recognizer, text))
 
     def _interim(self, recognizer: Recognizer, text: str) -> None:
         if not self._untried or self._untried[0] is not recognizer:
@@ -215,7 +206,3 @@ class Recognizing:
     def _showed_life(self) -> None:
         self._last_sign = time.monotonic()
         self._unheard = 0
-
-    async def _close(self, recognizer: Recognizer) -> None:
-        if recognition := self._open.pop(recognizer, None):
-            await recognition.close()

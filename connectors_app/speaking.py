@@ -1,7 +1,5 @@
 """How workers ask voices: one after the other until a sentence is said, going on at the word where one broke off."""
 
-import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,12 +11,10 @@ import numpy as np
 
 from connectors_app.asking import Deadlines, Pace, Turns, in_time
 from connectors_app.base import ErrorKind, ProviderError, Speech, Spoken, Voice
+from connectors_app.opening import Opening
 from connectors_app.pool import AllFailed, Attempt, Chain, Report
-from connectors_app.progress import Pace as SpeakingPace
-from connectors_app.progress import Progress
+from connectors_app.progress import Progress, Speed
 from connectors_app.resampling import Resampler
-
-log = logging.getLogger(__name__)
 
 AUDIBLE = 40
 """A sample louder than this (of 32,767) is no silence."""
@@ -26,7 +22,7 @@ SILENCE_SECONDS = 1.5
 """Of silence before the first word: longer is not a pause but a fault."""
 FILE = b"RIFF"
 
-_paces: WeakKeyDictionary[Voice, SpeakingPace] = WeakKeyDictionary()
+_speeds: WeakKeyDictionary[Voice, Speed] = WeakKeyDictionary()
 """Of the process's voices, learned in all sessions."""
 
 
@@ -37,22 +33,17 @@ class Speaking:
         self._chain = chain
         self._rate = rate
         self._deadlines = deadlines
-        self._open: dict[Voice, Speech] = {}
-        self._opening = asyncio.Lock()
+        self._speeches: Opening[Voice, Speech] = Opening(lambda voice: voice.open(rate))
 
     async def __aenter__(self) -> Self:
         for voice in self._chain.order()[:1]:
-            try:
-                await self._opened(voice)
-            except ProviderError:
-                log.info("voice is not there yet", extra={"provider": voice.slug})
+            self._speeches.begin(voice, within=self._deadlines.first_audio)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for speech in self._open.values():
-            await speech.close()
+        await self._speeches.close()
 
     async def speak(self, text: str, report: Report) -> AsyncGenerator[bytes, None]:
         """One sentence as s16le mono at the session's rate. Raises AllFailed; what was given by then was heard.
@@ -67,7 +58,7 @@ class Speaking:
         turns = Turns(self._chain.order())
         for voice in turns:
             started = time.monotonic()
-            progress = Progress(rest, self._rate, _paces.setdefault(voice, SpeakingPace()))
+            progress = Progress(rest, self._rate, _speeds.setdefault(voice, Speed()))
             try:
                 async with aclosing(self._say(voice, progress, report)) as pieces:
                     async for pcm in pieces:
@@ -86,6 +77,7 @@ class Speaking:
         resampler: Resampler | None = None
         pace = Pace("audio", self._deadlines.first_audio, self._deadlines.stall)
         is_ordered = True  # a sentence that is broken off has been ordered whole
+        failure: ProviderError | None = None
         try:
             sound = in_time(self._sound(voice, progress), pace, worth=lambda pcm: len(pcm) / 2 / progress.rate)
             async with aclosing(sound) as pieces:
@@ -101,17 +93,19 @@ class Speaking:
                 raise ProviderError(ErrorKind.EMPTY, "sent no audio")
             progress.check_end()
         except ProviderError as error:
+            failure = error
             is_ordered = resampler is not None or error.kind is ErrorKind.TIMEOUT
-            raise
         finally:
             if is_ordered:
                 report.used(voice.slug, voice.model, "characters", len(progress.text))
-        if rest := resampler.end():
-            yield rest
+        if resampler and (rest := resampler.end()):
+            yield rest  # also before a failure: it was said
+        if failure:
+            raise failure
 
     async def _sound(self, voice: Voice, progress: Progress) -> AsyncGenerator[bytes, None]:
         """The audio once it is one: silence is held until the first sound, so that it counts as nothing."""
-        speech = await self._opened(voice)
+        speech = await self._speeches.get(voice)
         progress.rate = speech.rate
         silence: bytes | None = b""
         async with aclosing(cast(AsyncGenerator[bytes | Spoken, None], speech.speak(progress.text))) as pieces:
@@ -130,12 +124,6 @@ class Speaking:
                         break
         if silence:
             raise ProviderError(ErrorKind.EMPTY, "sent only silence")
-
-    async def _opened(self, voice: Voice) -> Speech:
-        async with self._opening:
-            if voice not in self._open:
-                self._open[voice] = await voice.open(self._rate).__aenter__()
-            return self._open[voice]
 
 
 def _is_audible(pcm: bytes) -> bool:
