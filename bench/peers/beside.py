@@ -137,7 +137,13 @@ async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
         log.failures.append(("all", str(error), time.monotonic()))
     finally:
         await pool.close()
-    return outcome(cell, OURS, ear, History(text, remembered(ear)), [f"{name}: {why}" for name, why, _ in log.failures])
+    return outcome(
+        cell,
+        OURS,
+        ear,
+        History(text, remembered(ear)),
+        [*dict.fromkeys(f"{name}: {why}" for name, why, _ in log.failures)],
+    )
 
 
 def remembered(ear: Ear) -> str:

@@ -89,7 +89,8 @@ def _sums(outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
 
 
 def _figures(one: Outcome) -> tuple[object, ...]:
-    notes = "; ".join(" ".join(note.split())[:LONGEST_NOTE] for note in one.notes).replace("|", "/")
+    notes = " ".join("; ".join(one.notes).replace("|", "/").split())
+    notes = notes if len(notes) <= LONGEST_NOTE else f"{notes[: LONGEST_NOTE - 1]}…"
     nothing = "nothing" if one.is_over else f"nothing within {LIMIT:g} s"
     response = nothing if one.response is None else _ms(one.response)
     words = one.heard
