@@ -5,6 +5,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Site
 from tests.browser.screenshots import screenshot
+from tests.providers.nowhere import NO_PORT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
 
@@ -57,3 +58,18 @@ async def test_a_region_is_asked_for_with_its_provider(signed_in_page: Page) -> 
     for provider, is_shown in (("deepgram", False), ("azure", True), ("openai", False)):
         await signed_in_page.get_by_label("Provider").select_option(provider)
         await expect(region).to_be_visible(visible=is_shown)
+
+
+async def test_a_credential_is_tested_before_it_is_saved(signed_in_page: Page) -> None:
+    await signed_in_page.goto("/admin/connectors_app/credential/add/")
+    await signed_in_page.get_by_label("Provider").select_option("deepgram")
+    await signed_in_page.get_by_label("Key").fill("dg-key-of-the-browser-tests")
+    await signed_in_page.get_by_label("Address").fill(NO_PORT)
+    await signed_in_page.get_by_role("button", name="Test").click()
+    await expect(signed_in_page.get_by_text("No connection to Deepgram")).to_be_visible()
+    await screenshot(signed_in_page, "admin-credential-tested")
+    await signed_in_page.get_by_label("Name").fill("Of the browser tests")
+    await signed_in_page.get_by_role("button", name="Save", exact=True).click()
+    await signed_in_page.get_by_role("button", name="Test Of the browser tests").click()
+    await expect(signed_in_page.get_by_text("No connection to Deepgram")).to_be_visible()
+    await screenshot(signed_in_page, "admin-credential-list")
