@@ -57,6 +57,15 @@ DELAYS = """
 """
 """What the page tells its player of a loudspeaker, whose delay the test sets."""
 
+CLOSED = """
+    const close = AudioContext.prototype.close;
+    AudioContext.prototype.close = function () {
+        this.addEventListener("statechange", () => setTimeout(() => { window.isClosed = this.state === "closed"; }));
+        return close.call(this);
+    };
+"""
+"""Says when the call's sound is over, and everybody who listens for that was told."""
+
 IS_LOUD = "() => window.lastFrame?.some((sample) => Math.abs(sample) > 1000)"
 IS_SILENT = "() => window.lastFrame?.every((sample) => sample === 0)"
 
@@ -153,10 +162,13 @@ async def test_mute_sends_silence(page: Page) -> None:
 
 
 async def test_hanging_up_ends_the_session(page: Page, site: Site) -> None:
+    await page.add_init_script(CLOSED)
     await call(page)
     await is_in_touch(page)
     await page.get_by_role("button", name="Hang up").click()
     await expect(page.get_by_role("status")).to_have_text("You have hung up.")
+    await page.wait_for_function("() => window.isClosed")
+    await expect(page.get_by_role("button", name="Turn the sound on")).to_be_hidden()
     await has_ended(await session_url(site, page))
     await page.get_by_role("button", name="Call again").click()
     await is_in_touch(page)

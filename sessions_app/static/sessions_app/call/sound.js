@@ -78,6 +78,7 @@ export class Sound {
     clearInterval(this.#clock);
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     for (const node of [this.#capture, this.#playback]) node?.port.postMessage({ isOver: true });
+    this.#context.onstatechange = null; // that it closes now is no browser that keeps us quiet
     if (this.#context.state !== "closed") this.#context.close();
   }
 }
