@@ -13,7 +13,7 @@ import random
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
-from bench.turn import MS_PER_CHAR, QUESTION, RATE, REPLY, Log, brain, chain_of
+from bench.turn import QUESTION, RATE, REPLY, Log, brain, chain_of
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
 from connectors_app.base import Message, Role
@@ -27,6 +27,9 @@ from tests.providers.brain import GoingOn
 from tests.providers.routes import Kind, Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
+
+SPEEDS = (30.0, 45.0, 65.0, 90.0, 130.0)
+"""Of the voices: milliseconds a character. Most real ones take 50 to 80."""
 
 
 @dataclass
@@ -44,26 +47,30 @@ class Cuts:
 
 
 async def cut(count: int, seed: int) -> dict[Role, Cuts]:
-    """By role. Each cut is one reply of a random model, or one of a random voice, at a random piece."""
+    """By role. Each cut is one reply of a random model, or one sentence of a random voice, at a random piece."""
     dice = random.Random(seed)
     found = {Role.LLM: Cuts(), Role.TTS: Cuts()}
-    turns = {role: on_wire(role) for role in found}
-    async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
-        pool = Pool({**servers.env, "CUSTOM_BASE_URL": servers.env["OPENAI_BASE_URL"]})
-        for role in found:
-            await pool.warm(role)
-        for number in range(count):
-            role = (Role.LLM, Role.TTS)[number % 2]
-            turn = dice.choice(turns[role])
-            kinds = [Fault.CUT] if turn.answered.kind is Kind.RAW_VOICE else [Fault.CUT, Fault.END, Fault.GARBAGE]
-            longest = len(REPLY.split()) if role is Role.LLM else 30
-            servers.calm()
-            servers.steer(turn.answered, Behaviour(fault=dice.choice(kinds), after=dice.randrange(longest), nth=1))
-            servers.backstage.going_on = dice.choice(list(GoingOn))
-            pool.breakers = Breakers()
-            await (_cut_reply if role is Role.LLM else _cut_sentence)(pool, turn, found[role])
-        await pool.close()
+    for speed in SPEEDS:
+        async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=speed, by_word=True) as servers:
+            pool = Pool({**servers.env, "CUSTOM_BASE_URL": servers.env["OPENAI_BASE_URL"]})
+            for role in found:
+                await pool.warm(role)
+            for number in range(count // len(SPEEDS)):
+                role = (Role.LLM, Role.TTS)[number % 2]
+                await _cut_one(servers, pool, dice, role, found[role])
+            await pool.close()
     return found
+
+
+async def _cut_one(servers: StandIns, pool: Pool, dice: random.Random, role: Role, cuts: Cuts) -> None:
+    turn = dice.choice(on_wire(role))
+    kinds = [Fault.CUT] if turn.answered.kind is Kind.RAW_VOICE else [Fault.CUT, Fault.END, Fault.GARBAGE]
+    longest = len(REPLY.split()) if role is Role.LLM else 30
+    servers.calm()
+    servers.steer(turn.answered, Behaviour(fault=dice.choice(kinds), after=dice.randrange(longest), nth=1))
+    servers.backstage.going_on = dice.choice(list(GoingOn))
+    pool.breakers = Breakers()
+    await (_cut_reply if role is Role.LLM else _cut_sentence)(pool, turn, cuts)
 
 
 async def _cut_reply(pool: Pool, turn: Turn, cuts: Cuts) -> None:

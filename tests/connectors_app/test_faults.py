@@ -37,8 +37,8 @@ QUESTION = speech.UTTERANCES[0]
 REPLY = reply_for(QUESTION, 3)
 SENTENCES = tones.sentences(REPLY)
 HASTY = Deadlines(first_token=0.4, first_audio=0.4, transcript=0.4, stall=0.4, sentence=0.6, silence=0.4)
-AT_THE_BREAK = 2
-"""Words at a break that may be said again: the one that was cut off, and one that may have been."""
+AT_THE_BREAK = 3
+"""Words at a break that may be said again: the one that was cut off, and those that may have been."""
 
 
 def brain(messages: Messages) -> str:
@@ -60,7 +60,7 @@ def told() -> Told:
 @asynccontextmanager
 async def troubled(turn: Turn, trouble: Trouble, going_on: GoingOn = GoingOn.EXACTLY) -> AsyncIterator[Pool]:
     """A warm pool, whose provider of this turn gets into trouble."""
-    servers = StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=30, by_word=True, going_on=going_on)
+    servers = StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=60, by_word=True, going_on=going_on)
     async with servers:
         for route, behaviours in trouble.rules(turn, {}).items():
             servers.steer(route, *behaviours)
