@@ -11,6 +11,10 @@ from typing import Generic, TypeVar, cast
 from connectors_app.base import Connector, ErrorKind, ProviderError
 from connectors_app.pool import unexpected
 
+CLOSING_SECONDS = 0.05
+"""How long a provider that is left may take to close before somebody else is asked; it closes on meanwhile."""
+AFTERMATH_SECONDS = 1.0
+"""How long anything may go on that nobody waits for."""
 C = TypeVar("C", bound=Connector)
 Item = TypeVar("Item")
 
@@ -69,33 +73,71 @@ class Turns(Generic[C]):
             self._waiting.append(connector)
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """In place of an item: there are no more."""
+
+    error: ProviderError | None
+
+
+_readings: set[asyncio.Task[None]] = set()
+"""Kept here, or the loop would forget those that nobody waits for."""
+
+
 async def in_time(
     items: AsyncIterator[Item], pace: Pace, worth: Callable[[Item], float] | None = None
 ) -> AsyncGenerator[Item, None]:
     """The items, each in its time. Raises ProviderError and no other; closing it closes what it reads.
 
     `worth`: for how many seconds an item lasts its listener. A stream that trickles falls behind him, and is then as
-    late as one that stands still.
+    late as one that stands still. The items are read by a task, so that no provider holds anybody up by closing slowly.
     """
+    read: asyncio.Queue[Item | _End] = asyncio.Queue(1)
+    reading = asyncio.create_task(_read(items, read))
+    _readings.add(reading)
+    reading.add_done_callback(_readings.discard)
     begun = False
     ahead = pace.stall
-    async with aclosing(cast(AsyncGenerator[Item, None], items)) as source:
+    try:
         while True:
             asked = time.monotonic()
             try:
                 async with asyncio.timeout(pace.stall if begun else pace.first):
-                    item = await anext(source)
-            except StopAsyncIteration:
-                return
+                    item = await read.get()
             except TimeoutError:
                 raise pace.late(begun) from None
-            except ProviderError:
-                raise
-            except Exception as error:  # noqa: BLE001
-                raise unexpected(error) from error
+            if isinstance(item, _End):
+                if item.error:
+                    raise item.error
+                return
             if worth:
                 ahead += worth(item) - (time.monotonic() - asked if begun else 0.0)
                 if ahead < 0:
                     raise pace.behind()
             begun = True
             yield item
+    finally:
+        await _leave(reading)
+
+
+async def _read(items: AsyncIterator[Item], into: "asyncio.Queue[Item | _End]") -> None:
+    error: ProviderError | None = None
+    try:
+        async with aclosing(cast(AsyncGenerator[Item, None], items)) as source:
+            async for item in source:
+                await into.put(item)
+    except ProviderError as failure:
+        error = failure
+    except Exception as failure:  # noqa: BLE001
+        error = unexpected(failure)
+    task = asyncio.current_task()
+    if task and not task.cancelling():  # else nobody waits for it
+        await into.put(_End(error))
+
+
+async def _leave(reading: asyncio.Task[None]) -> None:
+    """It is told to close; who closes for too long is told once more."""
+    reading.cancel()
+    if not reading.done():
+        asyncio.get_running_loop().call_later(AFTERMATH_SECONDS, reading.cancel)
+        await asyncio.wait([reading], timeout=CLOSING_SECONDS)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from connectors_app.answering import Piece, Sentence, Withdrawn
 from connectors_app.answering import answer as ask
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, Finished, Message, ToolCall
+from connectors_app.base import ErrorKind, Finished, Message, Said, Tool, ToolCall
 from connectors_app.breaker import Breakers, Rules
 from connectors_app.pool import AllFailed, Attempt, Chain
 from tests.connectors_app.fakes import HASTY, NEVER, ScriptedModel, Told, chain_of, failing
@@ -97,6 +97,33 @@ async def test_a_fault_in_a_provider_is_a_failure(told: Told) -> None:
     chain = chain_of(ScriptedModel("first", KeyError("choices")), ScriptedModel("second", "Hi", DONE))
     assert await answer(chain, told) == ["Hi", DONE]
     assert told.failures == [("first", ErrorKind.BROKEN)]
+
+
+class Closing(ScriptedModel):
+    """Takes its time to close, and fails at it."""
+
+    async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
+        try:
+            async for item in self.play(messages):
+                yield item
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            raise failing(ErrorKind.BROKEN)
+
+
+async def test_closing_slowly_holds_nobody_up(told: Told) -> None:
+    first, second = Closing("first", NEVER), ScriptedModel("second", "Hi", DONE)
+    async with asyncio.timeout(0.5):
+        assert await answer(chain_of(first, second), told) == ["Hi", DONE]
+    assert told.failures == [("first", ErrorKind.TIMEOUT)]
+
+
+async def test_a_failed_closing_spoils_no_reply(told: Told) -> None:
+    second = ScriptedModel("second", "And more.", DONE)
+    async with asyncio.timeout(0.5):
+        assert await answer(chain_of(Closing("first", "Hi", DONE), second), told) == ["Hi", DONE]
+    assert not second.asked and not told.failures
 
 
 STORY = ["It is nine.", "Your flight leaves at ten.", "The gate is B4."]
