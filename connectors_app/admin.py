@@ -168,7 +168,7 @@ class CredentialAdmin(TriedCredentials):
 
     right = Right.MANAGE
     form = CredentialForm
-    list_display = ["name", "of_provider", "workspace", "key", "is_active", "tested", "updated_at"]
+    list_display = ["name", "of_provider", "workspace", "key", "is_active", "tested"]
     list_before_template = "admin/connectors_app/credential/environment.html"
     list_filter = [WORKSPACE_FILTER, "provider", "is_active"]
     search_fields = ["name", "provider"]

@@ -12,7 +12,7 @@ from connectors_app.registry import Problem
 from pipelines_app import drafts
 
 TITLE = "Credentials"
-HELP = "Empty: the one that is in use when a session begins."
+HELP = "“The one in use” is that which is so when a session begins."
 
 
 def credential_problems(named: Mapping[str, str], workspace: int) -> list[Problem]:
