@@ -16,6 +16,7 @@ LEVELS = {
     "critical": "CRITICAL",
     "off": "CRITICAL",
 }
+ANY_PORT = {"0", "auto"}
 NATS_URL = "nats://localhost:4222"
 VALKEY_URL = "redis://localhost:6379"
 INTERNAL = {
@@ -70,7 +71,13 @@ class Environment:
         return number
 
     def port(self, name: str, default: int) -> int:
-        return self.number(name, default, 1, 65_535, "a port")
+        """0 is any free one. Where `make up` runs, it is the one that was chosen."""
+        value = self.text(name, str(default)).lower()
+        if value in ANY_PORT:
+            return int(str(self.runtime.get(name, 0)))
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65_535):
+            raise BadSetting(f"{name} must be a port from 1 to 65535, or `auto` for any free one, not {value!r}")
+        return int(value)
 
     def directory(self, name: str, default: Path) -> Path:
         return Path(self.text(name, str(default))).expanduser().resolve()

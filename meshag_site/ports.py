@@ -4,6 +4,8 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from mesh.environment import Environment
+
 LOOPBACK = "127.0.0.1"
 
 WEB, TRANSPORT = "MESHAG_WEB_PORT", "TRANSPORT_PORT"
@@ -23,7 +25,6 @@ DOCUMENTED = {
     VALKEY: 6379,
 }
 """0: any free one."""
-ANY = {"0", "auto"}
 
 
 class PortError(Exception):
@@ -43,16 +44,17 @@ class Ports:
 
 
 def choose_ports(settings: Sequence[str], environ: Mapping[str, str], *, host: str = LOOPBACK) -> Ports:
-    """A port for each setting; `host` is where what is reached from outside listens. Raises PortError."""
-    asked = {setting: environ.get(setting, "").strip().lower() for setting in settings}
+    """A port for each setting; `host` is where what is reached from outside listens. Raises BadSetting, PortError."""
+    env = Environment(environ)
+    asked = {setting: env.port(setting, 0) for setting in settings if env.text(setting)}
     numbers: dict[str, int] = {}
-    for setting, text in asked.items():
-        if text and text not in ANY:
-            numbers[setting] = _asked_for(setting, text, numbers, _host(setting, host))
+    for setting, number in asked.items():
+        if number:
+            numbers[setting] = _asked_for(setting, number, numbers, _host(setting, host))
     notices, moved = [], []
     for setting in (setting for setting in settings if setting not in numbers):
         number, where = DOCUMENTED[setting], _host(setting, host)
-        documented = number and asked[setting] not in ANY and number not in numbers.values()
+        documented = number and setting not in asked and number not in numbers.values()
         if documented and is_free(number, where):
             numbers[setting] = number
             continue
@@ -67,10 +69,7 @@ def _host(setting: str, host: str) -> str:
     return LOOPBACK if setting in (NATS, NATS_MONITOR, VALKEY) else host
 
 
-def _asked_for(setting: str, text: str, taken: Mapping[str, int], host: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65_535):
-        raise PortError(f"{setting} must be a port from 1 to 65535, or `auto` for any free one, not {text!r}")
-    number = int(text)
+def _asked_for(setting: str, number: int, taken: Mapping[str, int], host: str) -> int:
     for other, its in taken.items():
         if its == number:
             raise PortError(f"{setting} and {other} are both {number}: give each its own port")

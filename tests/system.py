@@ -31,7 +31,7 @@ class System:
         self.data_dir = data_dir
         self.environ = {
             **{name: os.environ[name] for name in KEPT if name in os.environ},
-            **dict.fromkeys(DOCUMENTED, "0"),
+            **dict.fromkeys(DOCUMENTED, "auto"),
             "MESHAG_ENV_FILE": os.devnull,
             "MESHAG_DATA_DIR": str(data_dir),
             **environ,

@@ -86,3 +86,15 @@ def test_valkey_has_several_spellings(variables: dict[str, str], url: str) -> No
 )
 def test_the_log_level_has_two_names(variables: dict[str, str], level: str) -> None:
     assert read(**variables).log_level() == level
+
+
+@pytest.mark.parametrize("text", ["auto", "AUTO", "0"])
+def test_any_free_port(text: str) -> None:
+    assert read(PORT=text).port("PORT", 8081) == 0
+    assert Environment({"PORT": text}, {"PORT": "40123"}).port("PORT", 8081) == 40_123
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "65536", "8081.0", "٣"])
+def test_port_that_is_no_port(text: str) -> None:
+    with pytest.raises(BadSetting, match="^PORT must be a port from 1 to 65535, or `auto` for any free one, not"):
+        read(PORT=text).port("PORT", 8081)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mesh.environment import BadSetting
 from meshag_site import ports
 from meshag_site.ports import LOOPBACK, PortError, choose_ports, free_port, is_free, listen
 
@@ -56,7 +57,7 @@ def test_two_settings_cannot_share_a_port() -> None:
 
 @pytest.mark.parametrize("text", ["http", "-1", "65536", "8081.0", "٣"])
 def test_port_that_is_no_port(text: str) -> None:
-    with pytest.raises(PortError, match="STT_PORT must be a port from 1 to 65535"):
+    with pytest.raises(BadSetting, match="STT_PORT must be a port from 1 to 65535"):
         choose_ports([ports.STT], {"STT_PORT": text})
 
 

@@ -17,6 +17,7 @@ import pytest
 from connectors_app.sealing import draw_key
 from mesh.environment import BadSetting, Environment
 from meshag_site.environment import read_env_file, read_runtime, secret_key
+from meshag_site.ports import DOCUMENTED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Load = Callable[..., dict[str, Any]]
@@ -126,6 +127,19 @@ def test_running_servers_are_found(load: Load, tmp_path: Path) -> None:
     assert load(NATS_URL="nats://given:4222")["NATS_URL"] == "nats://given:4222"
 
 
+@pytest.mark.parametrize("text", ["auto", "0"])
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_any_port_can_be_any_free_one(load: Load, tmp_path: Path, name: str, text: str) -> None:
+    """At the start of `make up` there is none yet; the commands beside it find the one that was chosen."""
+    found = load(**{name: text})
+    running = {"pid": os.getpid(), name: "40123"}
+    (tmp_path / "runtime.json").write_text(json.dumps(running))
+    beside = load(**{name: text})
+    for own, chosen in (("TRANSPORT_PORT", "TRANSPORT_PORT"), ("BRIDGE_PORT", "MESHAG_BRIDGE_PORT")):
+        if name == chosen:
+            assert (found[own], beside[own]) == (0, 40_123)
+
+
 def test_servers_that_died_are_forgotten(load: Load, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait(30)
@@ -200,6 +214,7 @@ def test_given_keys_for_credentials_leave_no_file(load: Load, tmp_path: Path) ->
         ({"MESHAG_DEBUG": "maybe"}, "MESHAG_DEBUG must be true or false, not 'maybe'"),
         ({"MESHAG_OPEN_DOOR": "ajar"}, "MESHAG_OPEN_DOOR must be true or false, not 'ajar'"),
         ({"MESHAG_CALL_JOIN_SECONDS": "4"}, "MESHAG_CALL_JOIN_SECONDS must be a whole number from 5 to 600, not '4'"),
+        ({"TRANSPORT_PORT": "any"}, "TRANSPORT_PORT must be a port from 1 to 65535, or `auto` for any free one"),
         ({"MESHAG_SECRET_KEY": "short"}, "MESHAG_SECRET_KEY must have at least 50 characters"),
         ({"MESHAG_SECRET_KEY_FILE": "/nowhere"}, "MESHAG_SECRET_KEY_FILE: cannot read '/nowhere'"),
         ({"MESHAG_SECRET_KEY_FILE": "/dev/null"}, "MESHAG_SECRET_KEY_FILE: '/dev/null' is empty"),
