@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from connectors_app.base import ErrorKind, ProviderError, Spoken
 
-SLOW, FAST = 0.13, 0.02
+SLOW, FAST = 0.16, 0.02
 """Seconds a letter, before a voice is known: hardly one is slower or faster."""
 MARGIN = 1.2
 """By which a sentence may be slower than usual."""
