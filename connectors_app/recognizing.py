@@ -82,6 +82,8 @@ class Recognizing:
         await self._deliver()
 
     async def send(self, pcm: bytes) -> None:
+        if not self._untried:
+            return  # all have failed
         self._keep(pcm)
         self._unheard += len(pcm)
         await self._deliver()
@@ -90,14 +92,13 @@ class Recognizing:
         """The utterance's transcript, which may be empty, and who gave it."""
         transcript = await self._deliver(last=True)
         if transcript is None:
-            self._untried.clear()
             raise AllFailed(self._attempts)
         if not transcript.text and self._is_doubtful:
             transcript = await self._ask_another(transcript)
         recognizer = self._untried[0]
         self._chain.answered(recognizer, self._report)
         self._bill()
-        self._untried.clear()
+        self._forget()
         return Heard(transcript, recognizer.slug)
 
     @property
@@ -126,11 +127,15 @@ class Recognizing:
     def _keep(self, pcm: bytes) -> None:
         self._audio.append(pcm)
         self._kept += len(pcm)
-        while self._kept > self.KEPT_SECONDS * self._rate * 2 and self._fed:
+        while self._kept > self.KEPT_SECONDS * self._rate * 2:
             oldest = len(self._audio.popleft())
             self._kept -= oldest
             self.dropped += oldest
-            self._fed -= 1
+            self._fed = max(0, self._fed - 1)
+
+    def _forget(self) -> None:
+        self._untried.clear()
+        self._audio.clear()
 
     async def _deliver(self, last: bool = False) -> Transcript | None:
         """Bring the first provider that still works up to date; None when there is none left or no end was asked."""
@@ -145,6 +150,7 @@ class Recognizing:
                 self._attempts.append(self._chain.failed(recognizer, error, started, self._report))
                 self._bill()
                 self._pass_on(recognizer)
+        self._forget()
         return None
 
     def _check_alive(self, recognizer: Recognizer) -> None:

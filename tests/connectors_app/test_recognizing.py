@@ -101,6 +101,17 @@ async def test_endless_utterances_keep_a_bounded_replay(told: Told) -> None:
     assert recognition.dropped == 10 * len(PCM) and recognizer.asked == [PCM * 60]
 
 
+async def test_audio_that_nobody_will_get_is_not_kept(told: Told) -> None:
+    chain = chain_of(ScriptedRecognizer("first", failing(ErrorKind.BROKEN)))
+    async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
+        await recognition.begin()
+        for _ in range(60):
+            await recognition.send(PCM)
+        assert not recognition._audio
+        with pytest.raises(AllFailed):
+            await recognition.finish()
+
+
 # -- doubt -----------------------------------------------------------------------------------------------
 
 LONG = b"\x01\x00" * 8000
