@@ -152,8 +152,12 @@ def _more_fields(credential: Credential | None) -> dict[str, SettingField]:
     return {setting.name: SettingField(setting) for setting in own.more_settings} if own else {}
 
 
-def provider_choices() -> list[tuple[str, str]]:
-    return [(slug, connector.label) for slug, connector in registry.with_credentials().items()]
+def provider_field(*, may_set_address: bool) -> forms.ChoiceField:
+    offered = registry.enterable(os.environ, with_address=may_set_address)
+    choices = [("", "---------"), *((slug, connector.label) for slug, connector in offered.items())]
+    left_out = [connector.label for slug, connector in registry.with_credentials().items() if slug not in offered]
+    why = f" Not here: {' and '.join(left_out)}, whose address only superusers set." if left_out else ""
+    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), help_text=_say_environment() + why)
 
 
 def _say_environment() -> str:
@@ -201,11 +205,9 @@ class CredentialAdmin(TriedCredentials):
         return super().get_form(request, obj, change, **kwargs | {"form": form})
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if db_field.name != "provider":
-            return field
-        choices = [("", "---------"), *provider_choices()]
-        return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget(), help_text=_say_environment())
+        if db_field.name == "provider":
+            return provider_field(may_set_address=bool(request.user.is_superuser))
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         facts = {"environment_keys": _say_environment(), "environment": in_environment().items()}

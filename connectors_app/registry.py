@@ -84,6 +84,15 @@ def with_credentials() -> dict[str, type[Connector]]:
     return dict(sorted(found.items(), key=lambda one: one[1].label.casefold()))
 
 
+def enterable(environ: Mapping[str, str], *, with_address: bool) -> dict[str, type[Connector]]:
+    """The same for one person: who may not give an address leaves out what is nowhere without one."""
+    return {slug: each for slug, each in with_credentials().items() if with_address or not _is_nowhere(each, environ)}
+
+
+def _is_nowhere(connector: type[Connector], environ: Mapping[str, str]) -> bool:
+    return connector.base_url_setting in connector.missing_settings(connector.own_settings({}, environ))
+
+
 def going_by(credential: str) -> tuple[type[Connector], ...]:
     """Every provider, in every role, that goes by the credential of this slug."""
     return tuple(each for _, each in sorted(_connectors().items()) if each.goes_by() == credential)

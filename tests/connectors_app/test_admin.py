@@ -177,8 +177,27 @@ def test_only_superusers_set_an_address(workspace: Workspace) -> None:
     credential = Credential.objects.get()
     change(client, credential, base_url="http://169.254.169.254/")
     assert not Credential.objects.get().base_url
-    page = client.post(reverse(ADD), form(workspace, provider="custom", base_url="http://10.0.0.1/")).content.decode()
-    assert "which only superusers set" in page and Credential.objects.count() == 1
+    client.post(reverse(ADD), form(workspace, provider="custom", base_url="http://10.0.0.1/"))
+    assert Credential.objects.count() == 1
+
+
+def provider_field(client: Client) -> tuple[set[str], str]:
+    """The providers that a new credential may be for, and what is said beside them."""
+    field = client.get(reverse(ADD)).context["adminform"].form.fields["provider"]
+    return {slug for slug, _ in field.choices}, field.help_text
+
+
+def test_nobody_is_offered_what_they_cannot_save(
+    operator: User, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of a custom endpoint and of an Ollama is a superuser's, or the environment's."""
+    own, said = provider_field(make_staff(workspace, Role.OWNER))
+    every, said_to_operators = provider_field(signed_in(operator))
+    assert every - own == {"custom", "ollama"}
+    assert "Not here: Custom endpoint and Ollama, whose address only superusers set." in said
+    assert "Not here" not in said_to_operators
+    monkeypatch.setenv("CUSTOM_BASE_URL", "https://models.example.com/v1")
+    assert "custom" in provider_field(make_staff(workspace, Role.ADMIN))[0]
 
 
 def test_people_without_staff_rights_see_nothing(owner: User, workspace: Workspace) -> None:
