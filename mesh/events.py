@@ -124,7 +124,10 @@ class Apologised(Event, frozen=True, tag="apologised"):
 
 
 class TurnTimed(Event, frozen=True, tag="turn.timed"):
-    """The waterfall of a turn: milliseconds since the caller's last voiced sample, on the transport's clock."""
+    """The waterfall of a turn, as far as it came, in milliseconds on the transport's clock.
+
+    Since the caller's last voiced sample; where the turn's cause is "typed", since the text came.
+    """
 
     turn: int
     generation: int

@@ -50,7 +50,7 @@ class InWords:
     def cut(self, entry: TranscriptEntry) -> str:
         return tell_cut(entry)
 
-    @display(description="since the caller's last sound")
+    @display(description="times")
     def marks(self, turn: Turn) -> str:
         return tell_marks(turn)
 

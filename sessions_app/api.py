@@ -218,7 +218,8 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
 
     @operation(
         "A session's turns",
-        "In order, each with its waterfall: where the time went between the caller's last sound and the agent's first.",
+        "In order, each with its waterfall: where the time went between the caller's last sound, or a typed text, and "
+        "the first that was heard or read of the answer. A turn that failed has the marks that it reached.",
         answers={200: TurnAnswer(many=True)},
         errors=(404, 422),
         answer=examples.TURN,

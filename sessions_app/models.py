@@ -165,7 +165,9 @@ class Turn(SessionRow):
     state = models.CharField(max_length=16, choices=TurnState, default=TurnState.LISTENING)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True, help_text="When the caller had finished.")
-    waterfall = models.JSONField(default=dict, blank=True, help_text="Milliseconds since the caller's last sound.")
+    waterfall = models.JSONField(
+        default=dict, blank=True, help_text="Milliseconds since the caller's last sound, or since the typed text came."
+    )
 
     objects = TurnQuerySet.as_manager()
 

@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 from accounts_app.models import User
 from sessions_app.models import Incident, Session, TranscriptEntry, Turn, Usage
 from sessions_app.scene import Scene
-from sessions_app.waterfall import bars
+from sessions_app.waterfall import bars, response_ms
+from sessions_app.wording import tell_clock
 
 MAY_CHANGE = 30
 """So many of the latest entries are looked at again each time: a sentence goes on while it is spoken."""
@@ -190,9 +191,9 @@ def _incident_piece(incident: Incident) -> Piece:
 
 
 def _turn_piece(turn: Turn, usage: Sequence[Usage]) -> Piece:
-    drawn = bars(turn.waterfall)
-    context = {"turn": turn, "bars": drawn, "response": drawn[-1].ms if drawn else None, "used": _used(usage)}
-    return Piece.make(f"turn-{turn.number}", (turn.number,), "sessions_app/_turn.html", **context)
+    response = response_ms(turn.waterfall)
+    context = {"turn": turn, "bars": bars(turn.waterfall), "response": response, "clock": tell_clock(turn)}
+    return Piece.make(f"turn-{turn.number}", (turn.number,), "sessions_app/_turn.html", used=_used(usage), **context)
 
 
 def _used(usage: Sequence[Usage]) -> list[str]:

@@ -10,7 +10,10 @@ LABELS = {
     "first_sentence": "First sentence",
     "first_audio": "First audio of the voice",
     "first_sample": "First sound sent",
+    "first_text": "First sentence shown",
 }
+ANSWERED = ("first_sample", "first_text")
+"""The caller hears the agent, or, of a flow without a voice, reads it."""
 WIDTH = 1000
 """Units of the drawing; its size is the page's affair."""
 THINNEST = 4
@@ -20,10 +23,15 @@ THINNEST = 4
 class Bar:
     label: str
     ms: int
-    """Since the caller's last sound."""
+    """Since the caller's last word."""
     took: int
     x: int
     width: int
+
+
+def response_ms(marks: Mapping[str, object]) -> int | None:
+    """Until the agent was heard or read; None: it was not."""
+    return next((ms for name in ANSWERED if isinstance(ms := marks.get(name), int)), None)
 
 
 def bars(marks: Mapping[str, object]) -> list[Bar]:

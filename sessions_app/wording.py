@@ -37,6 +37,12 @@ def tell_count(usage: Usage) -> str:
 
 
 def tell_marks(turn: Turn) -> str:
-    """When each thing happened, in milliseconds since the caller's last sound."""
+    """When each thing happened."""
     marks = sorted(turn.waterfall.items(), key=lambda mark: mark[1])
-    return ", ".join(f"{name.replace('_', ' ')} {round(ms)} ms" for name, ms in marks)
+    times = ", ".join(f"{name.replace('_', ' ')} {round(ms)} ms" for name, ms in marks)
+    return f"{times} {tell_clock(turn)}" if times else ""
+
+
+def tell_clock(turn: Turn) -> str:
+    """What a turn's times are counted from."""
+    return "after the text came" if turn.cause == "typed" else "after the caller’s last sound"

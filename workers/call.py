@@ -240,8 +240,10 @@ class Call(Actor):
 
     async def _read(self, text: str) -> None:
         """One after the other. What is said meanwhile does not wait for Valkey."""
+        came_at = self._now()
         async with self._reading:
             await self._reread()
+            self._conversation.waterfall.asked(came_at)
             self._conversation.step(turns.Typed(self._now(), text))
 
     async def _reread(self) -> None:
@@ -314,7 +316,7 @@ class Call(Actor):
                 self.tasks.create_task(self._reread())
                 self._conversation.step(turns.SpeechStarted(now, utterance))
             case events.SpeechEnded(utterance=utterance, sample=sample):
-                self._conversation.waterfall.speech_end = now - max(0, self._microphone.received - sample) / self.rate
+                self._conversation.waterfall.asked(now - max(0, self._microphone.received - sample) / self.rate)
                 self._conversation.step(turns.SpeechEnded(now, utterance, self._voiced_seconds(sample)))
             case events.TranscriptFinal():
                 self._heard(event, now)

@@ -91,6 +91,7 @@ class Conversation:
         for action in actions:
             self._act(action)
         if self._turns.floor is turns.Floor.NOBODY:
+            self._tell_times()
             self.resting.set()
         else:
             self.resting.clear()
@@ -102,11 +103,13 @@ class Conversation:
         now = _now()
         match action:
             case turns.StartTurn(turn=turn):
+                self._tell_times()
                 self._post(events.TurnStarted(turn=turn, sample=self._microphone.received))
             case turns.Answer():
                 self._answer(action)
             case turns.Announce(turn=turn, generation=generation, text=text, failed=failed):
                 self._apology = action if failed else None
+                self._tell_times()
                 self._announce(turn, generation, text)
             case turns.Discard(turn=turn, generation=generation, reason=reason):
                 if generation:
@@ -122,7 +125,7 @@ class Conversation:
                 self._playout.release()
 
     def _answer(self, answer: turns.Answer) -> None:
-        self.waterfall.end_turn(_now())
+        self.waterfall.end_turn(_now(), turn=answer.turn, generation=answer.generation, cause=answer.cause)
         self._metrics.turns.inc()
         self._playout.begin(answer.generation)
         source = "stt" if answer.cause == "speech" else "transport"
@@ -201,6 +204,8 @@ class Conversation:
         if self._playout.is_away:
             self._unread.append(sentence)
             return
+        self.waterfall.mark("first_text", _now())
+        self._tell_times()
         self._start_playout(_now(), sentence.generation)
         self._playout.fail(sentence.sentence)
         self._post(
@@ -267,12 +272,17 @@ class Conversation:
 
     def _begun(self, now: float) -> None:
         """The first sample of a generation is on its way: the turn's waterfall is complete."""
-        generation = self._playout.generation
-        self._start_playout(now, generation)
-        if seconds := self.waterfall.begin_answer(now):
-            marks = {name: round(passed * 1000) for name, passed in seconds.items()}
-            self._post(events.TurnTimed(turn=self._turns.answering, generation=generation, marks=marks))
-            self._metrics.response_seconds.observe(seconds["first_sample"])
+        self._start_playout(now, self._playout.generation)
+        self.waterfall.mark("first_sample", now)
+        self._tell_times()
+
+    def _tell_times(self) -> None:
+        """Of a turn whose answer has begun, or will not: an apology or the next turn is no part of it."""
+        if not (timed := self.waterfall.tell()):
+            return
+        self._post(timed)
+        if timed.marks.keys() >= {"transcript", "first_sample"}:  # what was spoken on both sides
+            self._metrics.response_seconds.observe(timed.marks["first_sample"] / 1000)
 
     def _start_playout(self, now: float, generation: int) -> None:
         self.step(turns.PlayoutStarted(now, generation))

@@ -1,6 +1,13 @@
 """Where the time of a turn went."""
 
-from sessions_app.waterfall import WIDTH, bars
+import pytest
+
+from accounts_app.models import Workspace
+from mesh import events
+from sessions_app.models import Session
+from sessions_app.rendering import turns_of
+from sessions_app.waterfall import WIDTH, bars, response_ms
+from tests.sessions_app.stories import Story, Write, created, ended
 
 
 def test_each_bar_begins_where_one_ended() -> None:
@@ -19,3 +26,25 @@ def test_words_before_the_end_are_at_zero() -> None:
 
 def test_unknown_marks_are_passed_over() -> None:
     assert bars({"somebody_else": 5, "first_token": "soon"}) == []
+
+
+def test_the_answer_is_heard_or_read() -> None:
+    assert response_ms({"turn_end": 1, "first_audio": 600, "first_sample": 640}) == 640
+    assert response_ms({"turn_end": 1, "first_sentence": 300, "first_text": 301}) == 301
+
+
+def test_a_failed_turn_has_no_response_time() -> None:
+    assert response_ms({"turn_end": 2, "first_token": 300}) is None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("cause", "clock"), [("typed", "after the text came"), ("speech", "after the caller’s last sound")]
+)
+def test_a_turn_says_what_its_times_count_from(
+    cause: str, clock: str, workspace: Workspace, story: Story, write: Write
+) -> None:
+    timed = events.TurnTimed(turn=1, generation=1, marks={"turn_end": 2})
+    write(story.tell(created(), ended(1, "Hi", cause=cause), timed))
+    shown = turns_of(Session.objects.get())[0].html
+    assert clock in shown and "End of turn decided" in shown and "figure" not in shown

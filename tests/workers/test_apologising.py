@@ -19,6 +19,7 @@ from mesh.events import (
     SpeechStarted,
     TranscriptFinal,
     TurnEnded,
+    TurnTimed,
 )
 from mesh.subjects import Stage
 from tests.unsupervised import document
@@ -139,6 +140,22 @@ async def test_a_reply_without_a_voice_ends_where_it_failed(one: Process) -> Non
     await talk.speak(2, 0, 800)
     assert await talk.happened(Apologised) == [Apologised(turn=1, generation=2, role="tts")]
     assert "Sentence 3." not in talk.replies
+
+
+async def test_the_apology_is_no_part_of_the_times(one: Process) -> None:
+    """A turn that failed shows how far it came."""
+    talk = await Talk.of(one, SPOKEN_TYPED)
+    await talk.ask("Hello?")
+    await talk.happened(TurnEnded)
+    await talk.tell(Stage.LLM, ReplyFailed(turn=1, generation=1, sentences=0, detail="nobody"))
+    await talk.happened(ReplySentence, 2)
+    await talk.speak(2, 0, 800)
+    await talk.happened(Apologised)
+    await talk.ask("Are you there?")
+    await talk.happened(TurnEnded, 2)
+    await talk.tell(Stage.LLM, ReplyFailed(turn=2, generation=3, sentences=0, detail="nobody"))
+    timed = await talk.happened(TurnTimed, 2)
+    assert [(one.turn, list(one.marks)) for one in timed] == [(1, ["turn_end"]), (2, ["turn_end"])]
 
 
 async def test_an_apology_that_cannot_be_spoken_is_the_end(one: Process) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mesh import audio, subjects
 from mesh.bus import Bus
 from mesh.config import Limits
-from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded
+from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded, TurnTimed
 from mesh.roster import Beat
 from mesh.subjects import Stage
 from tests.workers.lines import DEADLINE, HandWire, Process, transport_process
@@ -103,6 +103,19 @@ async def test_a_reply_that_nobody_is_there_to_read_waits(one: Process) -> None:
     assert (await until(bus, session, Played)).at >= returned_at
     assert again.done[0] == "welcome"
     assert "reply" not in wire.done
+
+
+async def test_a_typed_turn_is_timed(one: Process) -> None:
+    bus = one.transport.bus
+    session = await one.create(**TEXT_ONLY)
+    wire, _ = await one.call(session)
+    wire.facts.put_nowait(Typed("Hello?"))
+    await until(bus, session, TurnEnded)
+    await reply(bus, session, "I am here.")
+    timed = (await until(bus, session, TurnTimed)).event
+    assert isinstance(timed, TurnTimed) and timed.turn == 1
+    assert list(timed.marks) == ["turn_end", "first_sentence", "first_text"]
+    assert all(0 <= ms < DEADLINE * 1000 for ms in timed.marks.values())
 
 
 async def test_a_shorter_limit_holds_at_once(one: Process) -> None:
