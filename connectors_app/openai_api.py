@@ -1,6 +1,7 @@
 """The OpenAI HTTP API: its client, speech and transcriptions, for OpenAI and every endpoint that speaks the same."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -158,9 +159,21 @@ class TranscriptionOptions(Options):
         return self.model_dump(exclude_none=True, exclude={"language"} if self.language == "auto" else None)
 
 
+class _Segment(msgspec.Struct):
+    """Of a Whisper, where it is asked for `verbose_json`."""
+
+    no_speech_prob: float | None = None
+    avg_logprob: float | None = None
+
+    @property
+    def sureness(self) -> float:
+        return min(1 - (self.no_speech_prob or 0.0), math.exp(min(0.0, self.avg_logprob or 0.0)))
+
+
 class _Transcription(msgspec.Struct):
     text: str
     language: str | None = None
+    segments: list[_Segment] | None = None
 
 
 _transcription = msgspec.json.Decoder(_Transcription)
@@ -192,7 +205,8 @@ class TranscriptionModel(OpenAIConnector, Recognizer):
             answer = _transcription.decode(body)
         except msgspec.MsgspecError:
             raise garbage(self) from None
-        return Transcript(answer.text.strip(), answer.language or "")
+        sure = [segment.sureness for segment in answer.segments or ()]
+        return Transcript(answer.text.strip(), answer.language or "", sum(sure) / len(sure) if sure else None)
 
 
 @dataclass(slots=True)

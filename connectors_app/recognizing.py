@@ -29,7 +29,9 @@ class Recognizing:
 
     KEPT_SECONDS = 120
     DOUBTFUL_SECONDS = 1.0
-    """Of an utterance in which a provider heard nothing: in a longer one the next is asked, too."""
+    """Of voice in which a provider heard no words: when there is more, the next is asked, too."""
+    SURE = 0.5
+    """How sure the next must be of its words, where it tells: some hear words in any noise."""
 
     def __init__(
         self,
@@ -88,12 +90,16 @@ class Recognizing:
         self._unheard += len(pcm)
         await self._deliver()
 
-    async def finish(self) -> Heard:
-        """The utterance's transcript, which may be empty, and who gave it."""
+    async def finish(self, voiced: float | None = None) -> Heard:
+        """The utterance's transcript, which may be empty, and who gave it.
+
+        `voiced`: seconds from the first sound of a voice to the last, which is less than all that was sent.
+        """
+        seconds = self._kept / 2 / self._rate if voiced is None else voiced
         transcript = await self._deliver(last=True)
         if transcript is None:
             raise AllFailed(self._attempts)
-        if not transcript.text and self._is_doubtful:
+        if not transcript.text and seconds >= self.DOUBTFUL_SECONDS and len(self._untried) > 1:
             transcript = await self._ask_another(transcript)
         recognizer = self._untried[0]
         self._chain.answered(recognizer, self._report)
@@ -101,24 +107,27 @@ class Recognizing:
         self._forget()
         return Heard(transcript, recognizer.slug)
 
-    @property
-    def _is_doubtful(self) -> bool:
-        return len(self._untried) > 1 and self._kept >= self.DOUBTFUL_SECONDS * self._rate * 2
-
     async def _ask_another(self, empty: Transcript) -> Transcript:
-        """A success with nothing in it is a failure when the next provider hears words in the same audio."""
+        """A success with nothing in it is a failure when the next provider hears words in the same audio.
+
+        The breaker hears nothing of it: there may have been no words, and the next be the one that is wrong.
+        """
         deaf, started = self._untried[0], time.monotonic()
         self._bill()
         self._untried.popleft()
         self._begin_anew()
         transcript = await self._deliver(last=True)
-        if transcript and transcript.text:
+        if transcript and self._has_words(transcript):
             error = ProviderError(ErrorKind.EMPTY, "heard nothing where another provider heard words")
-            self._attempts.append(self._chain.failed(deaf, error, started, self._report))
+            self._report.failed(deaf.slug, error, round((time.monotonic() - started) * 1000))
             return transcript
         self._bill()
         self._untried = deque([deaf])
         return empty
+
+    def _has_words(self, transcript: Transcript) -> bool:
+        is_sure = transcript.confidence is None or transcript.confidence >= self.SURE
+        return bool(transcript.text) and is_sure
 
     def _begin_anew(self) -> None:
         self._begun = False

@@ -247,7 +247,7 @@ class Listening(StageActor):
         assert self._recognizing is not None
         text, provider, failed = "", "", False
         try:
-            heard = await self._recognizing.finish()
+            heard = await self._recognizing.finish((ask.end - ask.start) / self._rate)
             text, provider = heard.transcript.text.strip(), heard.provider
         except AllFailed as error:
             log.warning("nobody recognised an utterance", extra={"session": self.session, "why": explain(error)})

@@ -1,14 +1,15 @@
 """Recognisers in order: deadlines, replay, doubt, and what is paid."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from connectors_app.base import ErrorKind, Transcript
+from connectors_app.base import ErrorKind, Recognition, Transcript
 from connectors_app.pool import AllFailed, Chain
 from connectors_app.recognizing import Heard, Recognizing
-from tests.connectors_app.fakes import HASTY, NEVER, ScriptedRecognizer, Told, chain_of, failing
+from tests.connectors_app.fakes import HASTY, NEVER, ScriptedRecognition, ScriptedRecognizer, Told, chain_of, failing
 
 PCM = b"\x01\x00" * 160
 
@@ -117,11 +118,21 @@ async def test_audio_that_nobody_will_get_is_not_kept(told: Told) -> None:
 LONG = b"\x01\x00" * 8000
 
 
-async def hear_long(chain: Chain[Any], told: Told) -> Heard:
+async def hear_long(chain: Chain[Any], told: Told, voiced: float = 1.0) -> Heard:
     async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
         await recognition.begin()
         await recognition.send(LONG)
-        return await recognition.finish()
+        return await recognition.finish(voiced)
+
+
+class Unsure(ScriptedRecognizer):
+    def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
+        return Guessing(self)
+
+
+class Guessing(ScriptedRecognition):
+    async def finish(self) -> Transcript:
+        return replace(await super().finish(), confidence=0.2)
 
 
 async def test_nothing_in_a_long_utterance_is_doubted(told: Told) -> None:
@@ -135,6 +146,28 @@ async def test_nothing_twice_is_nothing(fault: object, told: Told) -> None:
     second = ScriptedRecognizer("second", None, None, fault)
     assert await hear_long(chain_of(ScriptedRecognizer("first"), second), told) == Heard(Transcript(""), "first")
     assert ("first", ErrorKind.EMPTY) not in told.failures and not told.switches
+
+
+async def test_a_short_noise_is_not_doubted(told: Told) -> None:
+    """Such as a cough: what was sent is longer, by what was kept from before it and the pause that ended it."""
+    second = ScriptedRecognizer("second", None, None, "Thank you.")
+    heard = await hear_long(chain_of(ScriptedRecognizer("first"), second), told, voiced=0.25)
+    assert heard == Heard(Transcript(""), "first") and not second.asked and not told.failures
+
+
+async def test_words_that_their_provider_doubts_are_noise(told: Told) -> None:
+    second = Unsure("second", None, None, "Thank you.")
+    assert await hear_long(chain_of(ScriptedRecognizer("first"), second), told) == Heard(Transcript(""), "first")
+    assert not told.failures
+
+
+async def test_nobody_is_put_last_for_hearing_nothing(told: Told) -> None:
+    """It may be right: some providers hear words in any noise."""
+    first, second = ScriptedRecognizer("first"), ScriptedRecognizer("second", None, None, "Thank you.")
+    chain = chain_of(first, second)
+    for _ in range(4):
+        await hear_long(chain, told)
+    assert told.failures == [("first", ErrorKind.EMPTY)] * 4 and chain.order() == [first, second]
 
 
 async def test_a_mute_recogniser_is_left_while_the_caller_speaks(told: Told) -> None:

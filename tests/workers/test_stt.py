@@ -59,6 +59,15 @@ async def test_a_session_that_drops_recognition_can_be_taken(bus: Bus, valkey: V
         assert stage.host.sessions == 1
 
 
+async def test_a_short_sound_without_words_is_nothing(bus: Bus, valkey: Valkey) -> None:
+    """What was sent of it is longer than a second, the voice in it is not."""
+    first, second = ScriptedRecognizer("ears"), ScriptedRecognizer("more", None, None, "Thank you.")
+    async with played(bus, valkey, Stage.STT, listening, first, second) as stage:
+        await tell(stage, speech.speak("Yes.", RATE) + bytes(4 * RATE))
+        final = await stage.hear(TranscriptFinal)
+        assert (final.text, final.provider) == ("", "ears") and len(first.asked[0]) > 2 * RATE and not second.asked
+
+
 async def test_an_interim_names_what_it_is_of(bus: Bus, valkey: Valkey) -> None:
     """The recogniser is still at the first utterance while the caller is in the second."""
     recognizer = Ponderer("ears")
