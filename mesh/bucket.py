@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mesh.bus import WRONG_LAST_SEQUENCE, Bus, BusError, NobodyThere
+from mesh.bus.client import Bus
+from mesh.bus.errors import WRONG_LAST_SEQUENCE, BusError, NobodyThere
 
 log = logging.getLogger(__name__)
 

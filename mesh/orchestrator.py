@@ -18,7 +18,7 @@ SESSION_HEADER = "session_id"
 
 
 class EventQueue(Protocol):
-    """Whatever can publish; `mesh.bus.Bus` can."""
+    """Whatever can publish; `mesh.bus.client.Bus` can."""
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None: ...
 

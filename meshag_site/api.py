@@ -15,7 +15,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import exception_handler
 
 from accounts_app.api import APIKeyView, MeView
-from mesh.bus import BusError
+from mesh.bus.errors import BusError
 from mesh.config import ConfigError
 from pipelines_app.actions import DraftWouldBeLost, NeverPublished
 from pipelines_app.api import AgentView, VersionView

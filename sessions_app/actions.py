@@ -13,7 +13,8 @@ from django.utils import timezone
 from accounts_app.models import Workspace
 from mesh import events, subjects
 from mesh.asking import JOIN_SECONDS, Opened, Person
-from mesh.bus import Bus, BusError, Fenced, NobodyThere
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, Fenced, NobodyThere
 from mesh.config import ConfigError
 from mesh.sessions import SessionStore
 from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey

@@ -16,7 +16,8 @@ from channels.layers import get_channel_layer
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from mesh import subjects
-from mesh.bus import Bus, BusError, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, Unreachable
 from mesh.events import Stored
 from mesh.readiness import NotReady
 from mesh.store import Valkey

@@ -18,7 +18,8 @@ import msgspec
 from django.conf import settings
 
 from mesh import events, subjects
-from mesh.bus import Bus, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
 from mesh.events import Event, Stored
 
 HEARTBEAT = 15.0

@@ -7,7 +7,8 @@ import msgspec
 from django.conf import settings
 
 from mesh import asking, subjects
-from mesh.bus import Bus, BusError, NobodyThere, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, NobodyThere, Unreachable
 from mesh.config import ConfigError, read
 
 ANSWER_WITHIN = 5.0

@@ -17,7 +17,8 @@ import msgspec
 from django.utils import timezone
 
 from mesh import events
-from mesh.bus import Bus, BusError
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError
 from mesh.roster import Beat
 from mesh.sessions import Record, SessionStore
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey

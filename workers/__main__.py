@@ -18,7 +18,8 @@ from connectors_app.base import Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import logs
-from mesh.bus import Bus, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
 from mesh.environment import Environment
 from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage

@@ -8,7 +8,10 @@ from dataclasses import replace
 
 from connectors_app.base import Sealed
 from mesh import subjects
-from mesh.bus import Bus, BusError, Fenced, Refused, Subscription, Writer
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, Fenced, Refused
+from mesh.bus.messages import Subscription
+from mesh.bus.writer import Writer
 from mesh.config import AgentConfig, ConfigError, parse
 from mesh.events import Event, SessionEnded, SessionUpdated, Stored
 from mesh.routing import Routes

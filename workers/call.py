@@ -8,7 +8,9 @@ from contextlib import suppress
 import msgspec
 
 from mesh import audio, events, subjects, turns
-from mesh.bus import BusError, Fenced, Subscription, Writer
+from mesh.bus.errors import BusError, Fenced
+from mesh.bus.messages import Subscription
+from mesh.bus.writer import Writer
 from mesh.config import AgentConfig, ConfigError, revision
 from mesh.events import Stored
 from mesh.routing import Routes

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mesh import subjects
-from mesh.bus import Bus, BusError, Subscription
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError
+from mesh.bus.messages import Subscription
 from mesh.roster import BEAT, Beat, Roster
 from mesh.subjects import Stage
 from workers.stage import Claim, Left, Taken

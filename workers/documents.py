@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from connectors_app.base import Sealed
 from mesh import subjects
-from mesh.bus import Bus, BusError
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError
 from mesh.config import AgentConfig, ConfigError, parse
 from mesh.events import SessionCreated, SessionUpdated, Stored
 from mesh.store import ConfigStorage, Entry, StoreUnavailable

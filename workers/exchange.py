@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.config import AgentConfig
 from mesh.store import ConfigStorage
 from workers.casting import Casting

@@ -9,7 +9,8 @@ from typing import Any
 
 from connectors_app import registry
 from mesh import subjects
-from mesh.bus import Bus, BusError, NoAnswer
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, NoAnswer
 from workers.desk import DEFAULT_WORKSPACE, AgentAnswer, Unavailable
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from connectors_app import registry
 from connectors_app.base import ProviderError, Role
 from connectors_app.breaker import Breaker
 from connectors_app.pool import Chain, Pool
-from mesh.bus import Bus, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
 from mesh.store import StoreUnavailable, Valkey
 from workers.metrics import Metrics
 

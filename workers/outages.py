@@ -18,7 +18,8 @@ from connectors_app.breaker import NOT_ITS_FAULT, Breaker, Entry, Rules
 from connectors_app.pool import Pool, unexpected
 from mesh import subjects
 from mesh.bucket import Bucket, Kept, Outdated
-from mesh.bus import Bus, BusError
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError
 from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)

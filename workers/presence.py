@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sized
 import msgspec
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.roster import BEAT, Beat, Roster
 from workers.metrics import Metrics
 

@@ -13,7 +13,9 @@ from connectors_app.asking import Deadlines
 from connectors_app.base import ProviderError
 from connectors_app.pool import AllFailed, Attempt, Pool
 from mesh import subjects
-from mesh.bus import Bus, BusError, Fenced, Writer
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, Fenced
+from mesh.bus.writer import Writer
 from mesh.config import ConfigError
 from mesh.events import (
     ProviderFailed,

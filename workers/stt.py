@@ -15,7 +15,7 @@ import soxr
 from connectors_app.pool import AllFailed
 from connectors_app.recognizing import Recognizing
 from mesh import audio, subjects
-from mesh.bus import Subscription
+from mesh.bus.messages import Subscription
 from mesh.events import SpeechEnded, SpeechStarted, Stored, TranscriptFinal
 from mesh.utterances import Ended, Endpointer, Started
 from workers.stage import Reporting, Seat, StageActor, explain

@@ -14,7 +14,9 @@ from connectors_app.base import Door, Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import subjects
-from mesh.bus import Bus, BusError, NobodyThere, Writer
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError, NobodyThere
+from mesh.bus.writer import Writer
 from mesh.config import AgentConfig, ConfigError, dump, revision
 from mesh.events import ProviderFailed, SessionCreated, SessionEnded
 from mesh.sessions import SessionStore, Tokens

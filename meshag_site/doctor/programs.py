@@ -14,7 +14,8 @@ import msgspec
 import redis.asyncio as valkey
 
 from mesh import subjects
-from mesh.bus import Bus, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
 from mesh.roster import BEAT, Beat
 from meshag_site import background, ports
 from meshag_site.background import JOBS, SILENT_AFTER, Life, Run

@@ -15,7 +15,9 @@ from django.utils import timezone
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from mesh.bus import Bus, ServerState, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
+from mesh.bus.streams import ServerState
 from meshag_site import ports
 from meshag_site.doctor.findings import Area, Finding, Installation, Level, of_area
 from meshag_site.embedded import NATS_AT_LEAST, VALKEY_AT_LEAST

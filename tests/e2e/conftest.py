@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from tests import speech
 from tests.e2e.conversations import DEADLINE, MS_PER_CHAR, SPECTATOR, WORKERS, Gauges, others_than
 from tests.unsupervised import System, document, running_system

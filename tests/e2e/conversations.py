@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Event, Fence
 from mesh.roster import Beat
 from mesh.subjects import Stage

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Apologised, Stored, Usage
 from mesh.sentences import sentences_of
 from tests import speech

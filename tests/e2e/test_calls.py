@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from mesh import events, subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from tests import speech
 from tests.e2e.conversations import WORKERS, Gauges, ask, asked, happened, owner, telephone, web
 from tests.providers.anthropic import ANTHROPIC_MESSAGES

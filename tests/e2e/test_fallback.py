@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Played, ProviderFailed, ProviderSwitched
 from tests import speech
 from tests.e2e.conversations import ask, become, happened, web

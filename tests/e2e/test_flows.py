@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Played, ReplySentence, TranscriptFinal, TurnEnded
 from mesh.subjects import Stage
 from tests import speech

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionEnded
 from mesh.subjects import Stage
 from tests import speech

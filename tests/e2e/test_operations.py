@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.config import parse
 from mesh.events import SessionEnded
 from mesh.roster import Beat

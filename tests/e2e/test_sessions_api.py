@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionCreated, SessionEnded, SessionUpdated, TurnEnded
 from mesh.subjects import Stage
 from tests.callers import WebsocketCaller

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from mesh import audio
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionEnded, TurnDiscarded, TurnEnded
 from meshag_site.embedded import NatsServer
 from tests import speech

@@ -10,7 +10,8 @@ import pytest
 
 from mesh import bucket as module
 from mesh.bucket import Bucket, Kept, Outdated
-from mesh.bus import Bus, BusError
+from mesh.bus.client import Bus
+from mesh.bus.errors import BusError
 from tests.servers import running_nats
 
 pytestmark = pytest.mark.nats

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.config import SERVICES, ConfigError, dump, parse
 from mesh.orchestrator import AgentOrchestrator, NotLoaded, ServiceRouter
 from mesh.store import ConfigStorage, StoreUnavailable

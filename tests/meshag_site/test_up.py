@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from meshag_site.ports import DOCUMENTED
 from tests.system import READY, START_DEADLINE, System, running_system
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from accounts_app.models import Workspace
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from sessions_app.fold import fold
 from sessions_app.models import BridgeCursor, Session
 from tests.servers import RunningServer, running_nats

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
 from accounts_app.models import Workspace
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import ReplySentence, SessionCreated, SessionEnded
 from mesh.roster import Beat
 from pipelines_app.models import AgentVersion

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from accounts_app.actions import create_api_key
 from accounts_app.models import Workspace
 from mesh import events, subjects
-from mesh.bus import Bus, Fenced
+from mesh.bus.client import Bus
+from mesh.bus.errors import Fenced
 from mesh.store import Valkey
 from mesh.subjects import Stage
 from pipelines_app.models import AgentVersion

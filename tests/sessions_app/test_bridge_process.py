@@ -12,7 +12,8 @@ import pytest
 from django.db import connection
 
 from mesh import events
-from mesh.bus import Bus, NobodyThere
+from mesh.bus.client import Bus
+from mesh.bus.errors import NobodyThere
 from mesh.subjects import BRIDGE_AGENT, Stage
 from sessions_app.models import Session, TranscriptEntry, Turn, Usage
 from tests.servers import RunningServer

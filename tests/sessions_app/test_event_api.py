@@ -17,7 +17,8 @@ from pytest_django import Settings
 from accounts_app.actions import create_api_key
 from accounts_app.models import APIKey, User, Workspace
 from mesh import events, subjects
-from mesh.bus import Bus, Writer
+from mesh.bus.client import Bus
+from mesh.bus.writer import Writer
 from mesh.subjects import Stage
 from meshag_site.asgi import pages
 from sessions_app import event_stream

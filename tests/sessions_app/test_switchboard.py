@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.roster import Beat
 from sessions_app import switchboard
 from sessions_app.switchboard import NobodyAnswers, Refused, TransportAway

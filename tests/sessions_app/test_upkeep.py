@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from django.utils import timezone
 
-from mesh.bus import Bus, Fenced
+from mesh.bus.client import Bus
+from mesh.bus.errors import Fenced
 from mesh.config import parse
 from mesh.events import SessionEnded, Stored
 from mesh.roster import Beat

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.store import Valkey
 from tests.workers.desks import KEY, STRANGER, Front, front
 from tests.workers.stages import Cast

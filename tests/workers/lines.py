@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.config import parse
 from mesh.store import Valkey
 from tests.workers.desks import document

@@ -9,7 +9,8 @@ from uuid import uuid4
 from connectors_app.asking import Deadlines
 from connectors_app.base import Connector, Sealed
 from connectors_app.pool import Chain, Pool
-from mesh.bus import Bus, Writer
+from mesh.bus.client import Bus
+from mesh.bus.writer import Writer
 from mesh.config import parse
 from mesh.events import Event, SessionCreated, Stored
 from mesh.store import ConfigStorage, Valkey

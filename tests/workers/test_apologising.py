@@ -7,7 +7,8 @@ from typing import TypeVar
 import pytest
 
 from mesh import audio, subjects
-from mesh.bus import Bus, Writer
+from mesh.bus.client import Bus
+from mesh.bus.writer import Writer
 from mesh.events import (
     Apologised,
     Event,

@@ -12,7 +12,7 @@ import pytest
 from connectors_app.base import Connector, ErrorKind, Sealed, Voice
 from connectors_app.pool import NONE, AllFailed, Chain, Pool
 from mesh import audio, subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import ProviderFailed, ReplySentence, SentenceFailed, SessionUpdated, TurnEnded, Usage
 from mesh.store import Valkey
 from mesh.subjects import Stage

@@ -10,7 +10,7 @@ import pytest
 
 from mesh import asking, subjects
 from mesh.asking import ChangeConfig, Declined, End, Opened, Question, Say
-from mesh.bus import NobodyThere
+from mesh.bus.errors import NobodyThere
 from mesh.events import ReplySentence, SessionCreated, SessionEnded, TurnEnded
 from mesh.roster import Beat
 from mesh.subjects import Stage

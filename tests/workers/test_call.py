@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from mesh import audio, subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.config import Limits
 from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded, TurnTimed
 from mesh.roster import Beat

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.roster import Beat
 from mesh.subjects import Stage
 from tests.workers.stages import Cast, begin_session, claim

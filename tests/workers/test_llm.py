@@ -7,7 +7,7 @@ import pytest
 
 from connectors_app.base import ErrorKind, Finished
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Event, Interrupted, ReplySentence, SessionEnded, TurnDiscarded, TurnEnded, Usage
 from mesh.store import Valkey
 from mesh.subjects import Stage

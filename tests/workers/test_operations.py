@@ -14,7 +14,7 @@ from connectors_app import registry
 from connectors_app.base import ErrorKind, ProviderError, Role
 from connectors_app.pool import Pool
 from connectors_app.providers import anthropic, openai
-from mesh.bus import Counters
+from mesh.bus.counters import Counters
 from tests.providers.openai import OPENAI_MODELS
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault

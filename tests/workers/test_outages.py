@@ -14,7 +14,7 @@ from connectors_app.base import ErrorKind, LanguageModel, ProviderError, Role
 from connectors_app.breaker import Breaker, Breakers, Rules
 from connectors_app.pool import Chain, Pool
 from mesh import bucket as bucket_module
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from tests.connectors_app.fakes import ScriptedModel, Told, failing
 from tests.servers import running_nats
 from workers.metrics import Metrics

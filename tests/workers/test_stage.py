@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionUpdated, TurnEnded
 from mesh.subjects import Stage
 from tests.unsupervised import document

@@ -9,7 +9,7 @@ import pytest
 from connectors_app.base import Recognition, Transcript
 from mesh import subjects
 from mesh.audio import Chunk
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionEnded, SessionUpdated, SpeechEnded, SpeechStarted, TranscriptFinal
 from mesh.store import Valkey
 from mesh.subjects import Stage

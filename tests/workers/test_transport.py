@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import SessionEnded
 from mesh.roster import Beat
 from tests.workers.lines import DEADLINE, HandWire, Process, transport_process

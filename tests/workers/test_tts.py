@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.events import Interrupted, ReplySentence, SentenceFailed, SessionUpdated, TurnEnded, Usage
 from mesh.store import Valkey
 from mesh.subjects import Stage

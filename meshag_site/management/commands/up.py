@@ -18,7 +18,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from mesh import subjects
-from mesh.bus import Bus, Unreachable
+from mesh.bus.client import Bus
+from mesh.bus.errors import Unreachable
 from mesh.environment import BadSetting
 from meshag_site import ports
 from meshag_site.embedded import ServerError

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from mesh import subjects
-from mesh.bus import Bus
+from mesh.bus.client import Bus
 from mesh.roster import BEAT, Beat
 from meshag_site.background import BEAT as SCHEDULE
 from meshag_site.background import SILENT_AFTER, WORKER, Life, Run

@@ -12,7 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from mesh import subjects
-from mesh.bus import Bus, ServerState
+from mesh.bus.client import Bus
+from mesh.bus.streams import ServerState
 from meshag_site.doctor import servers
 from meshag_site.doctor.findings import Finding, Installation, Level
 from meshag_site.embedded import NatsServer
