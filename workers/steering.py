@@ -70,15 +70,16 @@ async def change_config(desk: Desk, record: Record, document: object) -> str:
 async def _credentials(
     desk: Desk, record: Record, config: AgentConfig, entry: Entry | None
 ) -> Mapping[str, str] | None:
-    """While nobody can tell them, a session that asks no other provider keeps those it has; raises Unavailable."""
+    """While nobody can tell them, a session that asks and names no others keeps those it has; raises Unavailable."""
     transport = record["transport"]
     providers = providers_of(config, transport)
     try:
         return await desk.own_credentials(record["workspace"], providers, config.credentials)
     except Unavailable:
         with suppress(ConfigError):
-            if entry and providers <= providers_of(desk.parse_config(entry.document), transport):
-                return entry.credentials
+            before = desk.parse_config(entry.document) if entry else None
+            if before and providers <= providers_of(before, transport) and config.credentials == before.credentials:
+                return entry.credentials if entry else None
         raise
 
 

@@ -490,6 +490,16 @@ async def test_a_new_provider_needs_the_bridge(deployed: Front) -> None:
         await steering.change_config(deployed.desk, record, changed)
 
 
+async def test_another_name_needs_the_bridge(deployed: Front) -> None:
+    deployed.desk.own = {"default": SEALED}
+    session = (await made(deployed))["session_id"]
+    record = await deployed.desk.sessions.get(session)
+    assert record is not None
+    deployed.desk.away = "bridge"
+    with pytest.raises(Unavailable):
+        await steering.change_config(deployed.desk, record, document() | {"credentials": {"openai": "Billing account"}})
+
+
 async def test_an_ended_session_does_not_change(deployed: Front) -> None:
     session = (await made(deployed))["session_id"]
     await deployed.client.delete(f"/sessions/{session}")
