@@ -15,9 +15,11 @@ from django.utils import timezone
 
 from accounts_app.models import Right, Workspace
 from accounts_app.scoping import allows, own_rows
+from connectors_app import registry
 from connectors_app.base import Role
 from connectors_app.models import Credential
 from pipelines_app import drafts
+from pipelines_app.agent_pages import enterable_credentials
 from pipelines_app.models import Agent
 from pipelines_app.providers import Keys
 from sessions_app.models import Incident, Session, State
@@ -107,10 +109,9 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "since": since,
         "incidents": _most_frequent(incidents),
         "drafts": [agent for agent in agents if _has_draft(agent)][:MOST_SHOWN],
-        "missing": list(_missing_keys(request, agents))[:MOST_SHOWN],
+        "missing": list(_lacking(request, agents))[:MOST_SHOWN],
         "agents": len(agents),
         "may_build": allows(request, Right.BUILD),
-        "may_manage": allows(request, Right.MANAGE),
     }
 
 
@@ -130,23 +131,32 @@ def _most_frequent(incidents: QuerySet[Incident]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingKey:
+class Lacking:
     agent: Agent
     provider: str
     settings: tuple[str, ...]
+    credential: str
+    """The slug of the one that this person can enter for it; empty: none."""
+
+    @property
+    def needs(self) -> str:
+        return ", ".join(self.settings)
 
 
-def _missing_keys(request: HttpRequest, agents: list[Agent]) -> Iterator[MissingKey]:
-    """The providers of each agent's own chain that neither a credential nor the environment has a key for."""
+def _lacking(request: HttpRequest, agents: list[Agent]) -> Iterator[Lacking]:
+    """What each agent's own chain asks though neither a credential nor the environment has what it needs."""
     workspaces: QuerySet[Workspace] = own_rows(Workspace.objects.all(), request.user)
-    own = set(Credential.objects.in_use().filter(workspace__in=workspaces).values_list("workspace_id", "provider"))
+    kept = kept_by(workspaces.values_list("pk", flat=True))
     for agent in agents:
         document = agent.published.config if agent.published else agent.draft
-        keys = Keys(os.environ, frozenset(provider for place, provider in own if place == agent.workspace_id))
+        keys = Keys(os.environ, serving(document, kept.get(agent.workspace_id, ())))
         needed = {
             slug: names
             for role in (Role.STT, Role.LLM, Role.TTS)
             for slug, names in keys.missing(role).items()
             if slug in drafts.chain(document, role)
         }
-        yield from (MissingKey(agent, slug, names) for slug, names in needed.items())
+        enterable = enterable_credentials(request, agent) if needed else frozenset()
+        for slug, names in needed.items():
+            credential = registry.credential_of(slug)
+            yield Lacking(agent, slug, names, credential if credential in enterable else "")

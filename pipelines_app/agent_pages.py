@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 
 from accounts_app.models import Right, User
 from accounts_app.scoping import WithinWorkspaces, allows
+from connectors_app import registry
 from mesh.config import ConfigError, Problem, load_json, revision
 from pipelines_app import drafts
 from pipelines_app.actions import (
@@ -43,6 +44,13 @@ DRAFT = "draft"
 DRAFT_CHANGED = (
     "Not published: somebody else has changed the draft since you opened this page. Look at it, and try again."
 )
+
+
+def enterable_credentials(request: HttpRequest, agent: Agent) -> frozenset[str]:
+    """The slugs of those that this person can enter for the agent's workspace."""
+    if not allows(request, Right.MANAGE, agent):
+        return frozenset()
+    return frozenset(registry.enterable(os.environ, with_address=bool(request.user.is_superuser)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +179,7 @@ class AgentPages(WithinWorkspaces):
             "state": State.of(agent),
             "was_published": agent.versions.exists(),
             "may_change": self.has_change_permission(request, agent),
-            "may_add_keys": allows(request, Right.MANAGE, agent),
+            "enterable": enterable_credentials(request, agent),
             "call_url": f"/call/{agent.workspace.slug}/{agent.slug}/",
         }
 
@@ -180,7 +188,7 @@ class AgentPages(WithinWorkspaces):
     def read_page(self, request: HttpRequest, agent: Agent) -> HttpResponse:
         document = agent.draft if isinstance(agent.draft, dict) else {}
         steps = drafts.flow_steps(document)
-        keys = Keys.of(os.environ, [agent.workspace_id], drafts.named_credentials(document))
+        keys = Keys.of(os.environ, [agent.workspace_id], document)
         providers = [ProviderList(role, document, keys, True, None) for role in drafts.roles(steps)]
         picture = draw([Arrow(step["from"], step["to"], step["stream"]) for step in steps])
         facts = {"document": document, "providers": providers, "picture": picture}

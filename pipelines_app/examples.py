@@ -43,7 +43,7 @@ VERSION: dict[str, Any] = {
     "user_template": "",
     "context_instructions": "",
 }
-WARNINGS = ["Thinking: Anthropic will be passed over, for want of a key."]
+WARNINGS = ["Thinking: Anthropic will be passed over: not set up yet."]
 PUBLISHED: dict[str, Any] = VERSION | {"is_new": True, "warnings": WARNINGS}
 RESTORED: dict[str, Any] = AGENT | {"restored": 2, "warnings": WARNINGS}
 COMPARISON: dict[str, Any] = {

@@ -32,15 +32,11 @@ class Keys:
 
     @classmethod
     def of(
-        cls, environ: Mapping[str, str], workspaces: Collection[int], named: Mapping[str, str] | None = None
+        cls, environ: Mapping[str, str], workspaces: Collection[int], document: Mapping[str, Any] | None = None
     ) -> "Keys":
-        """What can be used in every one of these workspaces, by a document that names these credentials."""
-        names, having = named or {}, dict[str, set[int]]()
-        found = Credential.objects.filter(workspace__in=workspaces)
-        for provider, workspace, name, is_active in found.values_list("provider", "workspace", "name", "is_active"):
-            if names[provider] == name if provider in names else is_active:
-                having.setdefault(provider, set()).add(workspace)
-        return cls(environ, frozenset(slug for slug, who in having.items() if who >= set(workspaces)))
+        """What can be used in every one of these workspaces by calls that run this document."""
+        found = [serving(document or {}, kept) for kept in kept_by(workspaces).values()]
+        return cls(environ, frozenset.intersection(*found) if found else frozenset())
 
     def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
         """The providers that cannot be used yet, with the names of the settings that each still needs."""
@@ -53,9 +49,9 @@ class Keys:
 
 def call_warnings(document: drafts.Document, workspace: int) -> list[str]:
     """What calls that run this document lack or may fail of, for who publishes, restores or rolls back to it."""
-    keys = Keys.of(os.environ, [workspace], drafts.named_credentials(document))
+    keys = Keys.of(os.environ, [workspace], document)
     used = drafts.roles(drafts.flow_steps(document))
-    lacking = [warning for role in used if (warning := _key_warning(role, drafts.chain(document, role), keys))]
+    lacking = [warning for role in used if (warning := _setup_warning(role, drafts.chain(document, role), keys))]
     lacking += credential_warnings(document, workspace)
     return lacking + (_length_warnings(document) if Role.LLM in used else [])
 
@@ -69,11 +65,11 @@ def _length_warnings(document: drafts.Document) -> list[str]:
     return found
 
 
-def _key_warning(role: Role, chain: Sequence[str], keys: Keys) -> str:
+def _setup_warning(role: Role, chain: Sequence[str], keys: Keys) -> str:
     without = [registry.get(role, slug).label for slug in chain if slug in keys.missing(role)]
     if not set(chain) & set(keys.usable(role)):
-        return f"No provider for {TITLES[role][0]} has a key: calls will fail."
-    return f"{TITLES[role][0]}: {' and '.join(without)} will be passed over, for want of a key." if without else ""
+        return f"No provider for {TITLES[role][0]} is set up: calls will fail."
+    return f"{TITLES[role][0]}: {' and '.join(without)} will be passed over: not set up yet." if without else ""
 
 
 @cache
@@ -92,12 +88,18 @@ class Card:
     is_chosen: bool
     form: OptionForm | None
     stored: dict[str, JsonValue]
+    lacks_key: bool = False
+    """Of what it needs, one is a key."""
     error: str = ""
 
     @property
     def credential(self) -> str:
         """The slug of the credential that it goes by."""
         return registry.credential_of(self.slug)
+
+    @property
+    def badge(self) -> str:
+        return ("no key yet" if self.lacks_key else "not set up yet") if self.needs else ""
 
     @property
     def set_options(self) -> list[tuple[str, JsonValue]]:
@@ -127,18 +129,19 @@ class ProviderList:
         self.error = ""
         missing = keys.missing(role)
         self.cards = [
-            self._card(slug, ", ".join(missing.get(slug, ())), posted)
-            for slug in dict.fromkeys((*self.order, *_by_label(role)))
+            self._card(slug, missing.get(slug, ()), posted) for slug in dict.fromkeys((*self.order, *_by_label(role)))
         ]
 
-    def _card(self, slug: str, needs: str, posted: QueryDict | None) -> Card:
+    def _card(self, slug: str, needs: Sequence[str], posted: QueryDict | None) -> Card:
         is_chosen = slug in self.order
         stored = drafts.options(self.document, self.role, slug)
         if slug not in registry.names(self.role):
             return Card(slug, f"{slug} (not known here)", "", is_chosen, None, stored)
         data = posted if self.is_posted and is_chosen else None
         form = form_of(self.role, slug)(stored, data=data, prefix=f"{self.role}-{slug}")
-        return Card(slug, registry.get(self.role, slug).label, needs, is_chosen, form, stored)
+        connector = registry.get(self.role, slug)
+        lacks_key = connector.key_setting in needs
+        return Card(slug, connector.label, ", ".join(needs), is_chosen, form, stored, lacks_key)
 
     @property
     def chosen(self) -> list[Card]:

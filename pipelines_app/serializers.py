@@ -19,7 +19,7 @@ AgentDocument = {"application/json": DOCUMENT}
 """As a body: the document itself."""
 LONGEST_TEXT = 100_000
 WARNINGS = (
-    "For people: which providers have no key or are asked for too much, and what that means. Empty when all is well."
+    "For people: which providers are not set up or are asked for too much, and what that means. Empty when all is well."
 )
 
 

@@ -139,6 +139,17 @@ def test_the_overview_names_unpublished_drafts(operator: User, agent: Agent) -> 
     assert "changed since version 1" in client.get(INDEX).content.decode()
 
 
+def test_only_what_takes_a_key_leads_to_one(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "MESHAG_PIPER_VOICES"):
+        monkeypatch.delenv(name, raising=False)
+    document = make_document()
+    document["connectors"]["tts"] = {"primary": "piper", "config": {}}
+    redraft(agent, document)
+    page = signed_in(operator).get(INDEX).content.decode()
+    assert "credential/add/?provider=openai&" in page and "provider=piper" not in page
+    assert "which needs MESHAG_PIPER_VOICES" in page
+
+
 def test_the_overview_names_missing_keys(
     operator: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,15 @@ def test_viewers_get_a_page_without_fields(
     assert 'name="system_prompt"' not in page and "Save" not in page
 
 
+def test_a_local_model_lacks_no_key(operator: User, version: AgentVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "MESHAG_PIPER_VOICES"):
+        monkeypatch.delenv(name, raising=False)
+    page = signed_in(operator).get(address("change", version.agent)).content.decode()
+    for slug, badge, can_be_entered in (("openai", "no key yet", True), ("piper", "not set up yet", False)):
+        card = page.partition(f'<li class="agent-provider" data-provider="{slug}"')[2].partition("</li>")[0]
+        assert badge in card and ("add a credential" in card) is can_be_entered
+
+
 def test_the_state_tells_what_changed(operator: User, version: AgentVersion) -> None:
     agent = redraft(version.agent, make_document(greeting="Hello!"))
     page = signed_in(operator).get(address("change", agent)).content.decode()
@@ -127,7 +136,7 @@ def test_missing_keys_are_warned_of(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     page = send(as_staff(owner), word, version.agent, number=1).content.decode()
-    assert "No provider for Thinking has a key: calls will fail." in page
+    assert "No provider for Thinking is set up: calls will fail." in page
 
 
 def test_restoring_asks_again_about_another_draft(owner: User, version: AgentVersion) -> None:

@@ -131,7 +131,7 @@ def test_missing_keys_are_warned_of(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     roles = ("Hearing", "Thinking", "Speaking")
-    expected = [f"No provider for {role} has a key: calls will fail." for role in roles]
+    expected = [f"No provider for {role} is set up: calls will fail." for role in roles]
     assert key.post(f"agents/shop/{path}").json()["warnings"] == expected
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
     assert key.post(f"agents/shop/{path}").json()["warnings"] == []

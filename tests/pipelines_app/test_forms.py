@@ -196,7 +196,7 @@ def test_a_new_agent_needs_no_key_that_one_workspace_lacks(
 def test_publishing_warns_of_missing_keys(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     page = save(signed_in(operator), agent, tts_order=["espeak"], _publish="").content.decode()
-    assert "No provider for Hearing has a key: calls will fail." in page
+    assert "No provider for Hearing is set up: calls will fail." in page
     assert agent.published is not None and "No provider for Speaking" not in page
 
 
@@ -204,7 +204,7 @@ def test_a_passed_over_provider_is_named(operator: User, agent: Agent, monkeypat
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     page = save(signed_in(operator), agent, llm_order=["openai", "anthropic", "script"], _publish="").content.decode()
-    assert "Thinking: OpenAI and Anthropic will be passed over, for want of a key." in page
+    assert "Thinking: OpenAI and Anthropic will be passed over: not set up yet." in page
 
 
 def test_a_new_agent_comes_with_a_document(owner: User, workspace: Workspace) -> None:

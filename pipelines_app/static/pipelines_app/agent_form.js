@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function shownName(card) {
-    return "needsKey" in card.dataset ? `${card.dataset.label} (no key yet)` : card.dataset.label;
+    return card.dataset.badge ? `${card.dataset.label} (${card.dataset.badge})` : card.dataset.label;
   }
 
   function showOrder(section) {
