@@ -68,8 +68,11 @@ class Target:
 
     @classmethod
     def of(cls, connector: Connector) -> Self:
+        """Headers that an agent gives may be what it is let in by."""
         credentials = connector.credentials
-        secret = json.dumps([connector.model, credentials.api_key, credentials.base_url])
+        headers = {name.lower(): value for name, value in getattr(connector.options, "headers", {}).items()}
+        told = [connector.model, credentials.api_key, credentials.base_url, headers]
+        secret = json.dumps(told, sort_keys=True)
         key = f"{connector.role}.{connector.slug}.{sha256(secret.encode()).hexdigest()[:20]}"
         return cls(key, connector.role, connector.slug, connector.label, connector.model, credentials.is_own)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from connectors_app.asking import Deadlines
 from connectors_app.base import Credentials, ErrorKind, ProviderError
 from connectors_app.breaker import Breaker, Entry, Rules, Target
+from connectors_app.providers.custom import CustomChat
 from tests.connectors_app.fakes import ScriptedModel, failing
 
 TARGET = Target("llm.first.0123", "llm", "first", "First")
@@ -242,6 +243,17 @@ def test_each_key_and_address_is_a_target() -> None:
         model.credentials = credentials
         keys |= {Target.of(model).key}
     assert len(keys) == 4
+
+
+def test_each_set_of_headers_is_a_target() -> None:
+    """One agent's wrong header does not put the endpoint last for the others."""
+
+    def key(headers: dict[str, str]) -> str:
+        options = CustomChat.Options(model="m", headers=headers)
+        return Target.of(CustomChat(options, Credentials(base_url="http://localhost/v1"))).key
+
+    assert len({key({}), key({"Authorization": "Bearer a"}), key({"Authorization": "Bearer b"})}) == 3
+    assert key({"X-A": "1", "X-B": "2"}) == key({"x-b": "2", "x-a": "1"})
 
 
 def test_another_worker_takes_the_entry() -> None:
