@@ -10,6 +10,7 @@ import aiohttp
 
 from connectors_app.base import Connector, ProviderError
 from connectors_app.failures import cut, told_by_http
+from connectors_app.pool import unexpected
 
 OPEN_SECONDS = 5.0
 LIVED_SECONDS = 1.0
@@ -106,6 +107,8 @@ class Line:
                 await self._read(socket)
         except ProviderError as failure:
             error = failure
+        except Exception as fault:  # noqa: BLE001  # in the handler of a message
+            error = unexpected(fault)
         finally:
             self._task = None
             if not opened.done():

@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from connectors_app import line
 from connectors_app.base import ErrorKind, ProviderError, Role
+from tests.connectors_app.fakes import ScriptedModel
 from tests.connectors_app.turns import made
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -87,3 +90,41 @@ async def test_a_silent_peer_is_noticed_by_its_pulse(monkeypatch: pytest.MonkeyP
         with pytest.raises(ProviderError):
             await recognition.finish()
         await recognition.close()
+
+
+@asynccontextmanager
+async def greeting() -> AsyncIterator[str]:
+    """A server that says one word."""
+
+    async def greet(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("hello")
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", greet)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_fault_in_a_handler_ends_the_socket() -> None:
+    ended: asyncio.Queue[ProviderError] = asyncio.Queue()
+
+    def stumble(message: bytes) -> None:
+        raise KeyError("text")
+
+    async with greeting() as url, aiohttp.ClientSession() as client:
+        by = ScriptedModel("first")
+        one = line.Line(by, lambda: line.dial(client, url, {}), on_message=stumble, on_end=ended.put_nowait)
+        one.open()
+        error = await asyncio.wait_for(ended.get(), 5)
+        assert error.kind is ErrorKind.BROKEN and "KeyError" in error.message
+        await one.close()
