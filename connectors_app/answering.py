@@ -4,6 +4,7 @@ A reply is committed sentence by sentence. When a model refuses, is late, stalls
 one goes on after the last committed sentence; the unfinished one is made anew. Nothing is lost, nothing said twice.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -93,7 +94,7 @@ async def _attempt(
     calls: list[ToolCall] = []  # a broken attempt's are forgotten
     try:
         pace = Pace("first token", deadlines.first_token, deadlines.stall)
-        async with aclosing(in_time(model.reply(asked, tools), pace)) as items:
+        async with aclosing(in_time(model.reply(asked, tools), pace, is_end=_is_end)) as items:
             async for item in items:
                 bill.count(item)
                 if bill.is_first:
@@ -104,18 +105,24 @@ async def _attempt(
                             yield piece
                     case ToolCall():
                         calls.append(item)
-                    case Finished(reason=reason):
-                        if not (bill.said or calls or draft.said):
-                            raise ProviderError(ErrorKind.EMPTY, f"answered nothing ({reason})")
-                        for piece in (*draft.end(), *calls, item):
-                            yield piece
-                        return
-        raise ProviderError(ErrorKind.BROKEN, f"{model.label} broke off before its end mark")
+        if bill.end is None:
+            raise ProviderError(ErrorKind.BROKEN, f"{model.label} broke off before its end mark")
+        if not (bill.said or calls or draft.said):
+            raise ProviderError(ErrorKind.EMPTY, f"answered nothing ({bill.end.reason})")
     except ProviderError as error:
         bill.break_off(error)
         raise
+    except (asyncio.CancelledError, GeneratorExit):
+        chain.interrupted(model)
+        raise
     finally:
         bill.settle()
+    for piece in (*draft.end(), *calls, bill.end):
+        yield piece
+
+
+def _is_end(item: Said) -> bool:
+    return isinstance(item, Finished)
 
 
 class _Draft:
@@ -173,7 +180,7 @@ class _Bill:
         self._model = model
         self._report = report
         self._asked = sum(len(message.content) for message in messages)
-        self._end: Finished | None = None
+        self.end: Finished | None = None
         self._is_free = False
         self._items = 0
         self.said = 0
@@ -185,7 +192,7 @@ class _Bill:
     def count(self, item: Said) -> None:
         match item:
             case Finished():
-                self._end = item
+                self.end = item
                 return
             case ToolCall():
                 self.said += len(str(item.arguments))
@@ -195,12 +202,12 @@ class _Bill:
 
     def break_off(self, error: ProviderError) -> None:
         """A question that was refused costs nothing; one that was late is being answered somewhere."""
-        self._is_free = not self.said and self._end is None and error.kind is not ErrorKind.TIMEOUT
+        self._is_free = not self.said and self.end is None and error.kind is not ErrorKind.TIMEOUT
 
     def settle(self) -> None:
         if self._is_free:
             return
-        end = self._end or Finished()
+        end = self.end or Finished()
         self._use("input_tokens", end.input_tokens, self._asked)
         self._use("output_tokens", end.output_tokens, self.said)
 

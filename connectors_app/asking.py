@@ -85,21 +85,27 @@ _readings: set[asyncio.Task[None]] = set()
 
 
 async def in_time(
-    items: AsyncIterator[Item], pace: Pace, worth: Callable[[Item], float] | None = None
+    items: AsyncIterator[Item],
+    pace: Pace,
+    worth: Callable[[Item], float] | None = None,
+    is_end: Callable[[Item], bool] = lambda item: False,
 ) -> AsyncGenerator[Item, None]:
     """The items, each in its time. Raises ProviderError and no other; closing it closes what it reads.
 
     `worth`: for how many seconds an item lasts its listener. A stream that trickles falls behind him, and is then as
-    late as one that stands still. The items are read by a task, so that no provider holds anybody up by closing slowly.
+    late as one that stands still. `is_end` knows the last item: what follows is read without anybody waiting for it,
+    since only a connection that was read to its end serves another time.
+
+    The items are read by a task, so that no provider holds anybody up by closing slowly.
     """
     read: asyncio.Queue[Item | _End] = asyncio.Queue(1)
-    reading = asyncio.create_task(_read(items, read))
+    reading = asyncio.create_task(_read(items, read, is_end))
     _readings.add(reading)
     reading.add_done_callback(_readings.discard)
-    begun = False
+    begun = is_over = False
     ahead = pace.stall
     try:
-        while True:
+        while not is_over:
             asked = time.monotonic()
             try:
                 async with asyncio.timeout(pace.stall if begun else pace.first):
@@ -114,18 +120,22 @@ async def in_time(
                 ahead += worth(item) - (time.monotonic() - asked if begun else 0.0)
                 if ahead < 0:
                     raise pace.behind()
-            begun = True
+            begun, is_over = True, is_end(item)
             yield item
     finally:
-        await _leave(reading)
+        await _leave(reading, at_once=not is_over)
 
 
-async def _read(items: AsyncIterator[Item], into: "asyncio.Queue[Item | _End]") -> None:
+async def _read(items: AsyncIterator[Item], into: "asyncio.Queue[Item | _End]", is_end: Callable[[Item], bool]) -> None:
     error: ProviderError | None = None
     try:
         async with aclosing(cast(AsyncGenerator[Item, None], items)) as source:
             async for item in source:
                 await into.put(item)
+                if is_end(item):
+                    break
+            async for _ in source:
+                pass  # what comes after the end
     except ProviderError as failure:
         error = failure
     except Exception as failure:  # noqa: BLE001
@@ -135,9 +145,11 @@ async def _read(items: AsyncIterator[Item], into: "asyncio.Queue[Item | _End]") 
         await into.put(_End(error))
 
 
-async def _leave(reading: asyncio.Task[None]) -> None:
-    """It is told to close; who closes for too long is told once more."""
-    reading.cancel()
-    if not reading.done():
-        asyncio.get_running_loop().call_later(AFTERMATH_SECONDS, reading.cancel)
+async def _leave(reading: asyncio.Task[None], *, at_once: bool) -> None:
+    """Nobody waits for long: what reads or closes for too long is told to stop, once more if it was told before."""
+    if reading.done():
+        return
+    asyncio.get_running_loop().call_later(AFTERMATH_SECONDS, reading.cancel)
+    if at_once:
+        reading.cancel()
         await asyncio.wait([reading], timeout=CLOSING_SECONDS)

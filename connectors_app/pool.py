@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -109,6 +109,10 @@ class Chain(Generic[C]):
         report.failed(attempt.provider, error, attempt.ms)
         return attempt
 
+    def interrupted(self, connector: C) -> None:
+        """Its answer is not wanted any more, and took the connection with it."""
+        self._pool.reopen_line(connector)
+
     async def close(self) -> None:
         """The session is over, or goes on with another chain."""
         await self._pool.release(self.connectors)
@@ -142,6 +146,7 @@ class Pool:
         self._users: dict[Connector, int] = {}
         self._idle: OrderedDict[Connector, None] = OrderedDict()
         self._warming: set[asyncio.Task[None]] = set()
+        self._reopening: set[Connector] = set()
 
     def breaker(self, connector: Connector) -> Breaker:
         if connector not in self._targets:
@@ -209,18 +214,40 @@ class Pool:
             except Exception as error:  # noqa: BLE001
                 unexpected(error)
 
+    def reopen_line(self, connector: Connector) -> None:
+        """Meanwhile, so that the next turn does not wait for a handshake; one question at a time."""
+        if connector in self._reopening or not self._users.get(connector):
+            return
+
+        async def reopen() -> None:
+            try:
+                await self._use_line(connector)
+            finally:
+                self._reopening.discard(connector)
+
+        self._reopening.add(connector)
+        self._meanwhile(connector, reopen)
+
     def _warm_meanwhile(self, connector: Connector) -> None:
         """A workspace's own is first seen when its session begins, and is warm before the caller has spoken."""
 
         async def warm() -> None:
+            if error := await self._warm_one(connector):
+                log.info("provider is not warm", extra={"provider": connector.slug, "error": error.message})
+
+        self._meanwhile(connector, warm)
+
+    def _meanwhile(self, connector: Connector, work: Callable[[], Awaitable[None]]) -> None:
+        """No turn waits for it, and the connector is not closed before it ends."""
+
+        async def run() -> None:
             try:
-                if error := await self._warm_one(connector):
-                    log.info("provider is not warm", extra={"provider": connector.slug, "error": error.message})
+                await work()
             finally:
                 await self.release([connector])
 
         self._users[connector] += 1
-        self._warming.add(task := asyncio.create_task(warm()))
+        self._warming.add(task := asyncio.create_task(run()))
         task.add_done_callback(self._warming.discard)
 
     def in_use(self) -> dict[str, Connector]:

@@ -81,19 +81,6 @@ async def test_speech_options_reach_the_request(environ: dict[str, str], stand_i
     assert body == {**options, "input": "Good morning to you.", "response_format": "pcm"}
 
 
-@pytest.mark.parametrize("slug", ["openai", "anthropic"])
-async def test_a_turns_connection_serves_the_next(slug: str, environ: dict[str, str], stand_ins: StandIns) -> None:
-    async with made_with(Role.LLM, slug, {}, environ) as model:
-        await model.warm()
-        server = stand_ins._runner.server
-        assert server
-        connections = set(server.connections)
-        for _ in range(3):
-            await reply_of(model)
-            connections |= set(server.connections)
-    assert len(connections) == 1
-
-
 # -- custom ----------------------------------------------------------------------------------------------
 
 
