@@ -63,7 +63,14 @@ TURN: dict[str, Any] = {
     "reply": "On Monday. At what time?",
     "started_at": "2026-11-20T10:00:06Z",
     "ended_at": "2026-11-20T10:00:09Z",
-    "waterfall": {"turn": 510, "transcript": 640, "first_token": 660, "first_audio": 720, "first_sample": 740},
+    "waterfall": {
+        "transcript": 510,
+        "turn_end": 511,
+        "first_token": 660,
+        "first_sentence": 670,
+        "first_audio": 720,
+        "first_sample": 740,
+    },
 }
 USAGE: dict[str, Any] = {
     "id": 9,

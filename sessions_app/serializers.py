@@ -142,13 +142,22 @@ class EntryAnswer(serializers.ModelSerializer[TranscriptEntry]):
         read_only_fields = fields
 
 
-class TurnAnswer(serializers.ModelSerializer[Turn]):
-    waterfall = serializers.DictField(
-        child=serializers.IntegerField(),
-        read_only=True,
-        help_text="Milliseconds since the caller's last sound, by mark: when the turn was over, the transcript was "
-        "there, the first token, sentence and audio came, and the first sample was sent.",
+class WaterfallAnswer(serializers.Serializer[Any]):
+    """Milliseconds since the caller's last sound; where `cause` is `typed`, since the text came. Only what happened."""
+
+    transcript = serializers.IntegerField(required=False, help_text="The final transcript was there.")
+    turn_end = serializers.IntegerField(required=False, help_text="The caller's turn was over, the answer asked for.")
+    first_token = serializers.IntegerField(required=False, help_text="The model's first token came.")
+    first_sentence = serializers.IntegerField(required=False, help_text="The model's first sentence was complete.")
+    first_audio = serializers.IntegerField(required=False, help_text="The voice's first audio came.")
+    first_sample = serializers.IntegerField(required=False, help_text="The first of it was sent to the caller.")
+    first_text = serializers.IntegerField(
+        required=False, help_text="The first sentence was sent to the caller, in a pipeline without a voice."
     )
+
+
+class TurnAnswer(serializers.ModelSerializer[Turn]):
+    waterfall = WaterfallAnswer(read_only=True)
 
     class Meta:
         model = Turn

@@ -76,7 +76,7 @@ def tell_a_call(story: Story) -> list[Stored]:
     story.tell(
         played(1, "When?", generation=2),
         interrupted_by(2, "I have"),
-        events.TurnTimed(turn=1, generation=2, marks={"final": 210}),
+        events.TurnTimed(turn=1, generation=2, marks={"transcript": 210, "turn_end": 212}),
     )
     story.tell(events.SessionEnded(reason="hangup", media_ms=9000))
     return story.told

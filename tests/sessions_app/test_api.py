@@ -141,7 +141,8 @@ def test_a_call_is_told_in_all_its_parts(key: Program, workspace: Workspace, sto
     assert {"state": "ended", "name": "Booking", "turns": 1}.items() <= key.get("sessions/s1").json().items()
     texts = [entry["text"] for entry in key.get("sessions/s1/transcript").json()["results"]]
     assert texts == ["Hello.", "A table for two.", "When?", "I have"]
-    assert [turn["number"] for turn in key.get("sessions/s1/turns").json()["results"]] == [1]
+    turns = key.get("sessions/s1/turns").json()["results"]
+    assert [(turn["number"], turn["waterfall"]) for turn in turns] == [(1, {"transcript": 210, "turn_end": 212})]
     assert key.get("sessions/s1/usage").json()["results"]
     assert key.get("sessions/s1/transcript", limit=2).json()["next"]
 

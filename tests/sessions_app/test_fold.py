@@ -55,7 +55,7 @@ def test_a_turn_holds_question_and_answer(workspace: Workspace, story: Story, wr
     write(tell_a_call(story))
     turn = Turn.objects.get()
     assert (turn.text, turn.reply, turn.state) == ("A table for two.", "When? I have", TurnState.INTERRUPTED)
-    assert (turn.generation, turn.cause, turn.waterfall) == (2, "speech", {"final": 210})
+    assert (turn.generation, turn.cause, turn.waterfall) == (2, "speech", {"transcript": 210, "turn_end": 212})
 
 
 def test_usage_is_counted_once(workspace: Workspace, story: Story, write: Write, cursor: BridgeCursor) -> None:

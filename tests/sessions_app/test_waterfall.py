@@ -4,9 +4,11 @@ import pytest
 
 from accounts_app.models import Workspace
 from mesh import events
+from sessions_app.examples import TURN
 from sessions_app.models import Session
 from sessions_app.rendering import turns_of
-from sessions_app.waterfall import WIDTH, bars, response_ms
+from sessions_app.serializers import WaterfallAnswer
+from sessions_app.waterfall import LABELS, WIDTH, bars, response_ms
 from tests.sessions_app.stories import Story, Write, created, ended
 
 
@@ -26,6 +28,11 @@ def test_words_before_the_end_are_at_zero() -> None:
 
 def test_unknown_marks_are_passed_over() -> None:
     assert bars({"somebody_else": 5, "first_token": "soon"}) == []
+
+
+def test_the_api_knows_every_mark() -> None:
+    assert WaterfallAnswer().fields.keys() == LABELS.keys()
+    assert TURN["waterfall"].keys() == LABELS.keys() - {"first_text"}, "the example is a spoken turn"
 
 
 def test_the_answer_is_heard_or_read() -> None:
