@@ -82,7 +82,7 @@ def _sums(outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
             sum(one.response is None for one in found),
             sum(len(one.heard.lost) for one in found),
             sum(len(one.heard.doubled) for one in found),
-            sum(not one.remembers_right for one in found),
+            sum(one.is_heard_out and not one.remembers_right for one in found),
             _ms(max((one.response for one in found if one.response is not None), default=None)),
             _ms(max(one.gap for one in found)),
         )
@@ -94,7 +94,7 @@ def _figures(one: Outcome) -> tuple[object, ...]:
     nothing = "nothing" if one.is_over else f"nothing within {LIMIT:g} s"
     response = nothing if one.response is None else _ms(one.response)
     words = one.heard
-    history = str(one.remembers_right).lower()
+    history = str(one.remembers_right).lower() if one.is_heard_out else f"speaks on after {LIMIT:g} s"
     return one.fault, one.system, response, _ms(one.gap), len(words.lost), len(words.doubled), history, notes
 
 
