@@ -187,7 +187,7 @@ class _Bill:
 
     @property
     def is_first(self) -> bool:
-        return self._items == 1
+        return self._items == 1 and self.end is None
 
     def count(self, item: Said) -> None:
         match item:

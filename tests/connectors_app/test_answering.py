@@ -272,6 +272,13 @@ async def test_a_refused_key_is_asked_last_for_a_while(told: Told) -> None:
     assert len(first.asked) == 2
 
 
+@pytest.mark.parametrize("pieces", [["Hi."], ["Hi ", "there."]])
+async def test_a_reply_is_one_success(pieces: list[str], told: Told) -> None:
+    chain = chain_of(model := ScriptedModel("first", *pieces, DONE))
+    await answer(chain, told)
+    assert len(chain._breakers[model]._attempts) == 1
+
+
 async def test_a_mended_provider_is_first_again(told: Told) -> None:
     clock = Clock()
     first = ScriptedModel("first", failing(ErrorKind.REFUSED))
