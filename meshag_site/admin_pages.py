@@ -13,13 +13,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts_app.models import Right, Workspace
+from accounts_app.models import Right
 from accounts_app.scoping import allows, own_rows
 from connectors_app import registry
 from connectors_app.base import Role
-from connectors_app.models import Credential
 from pipelines_app import drafts
 from pipelines_app.agent_pages import enterable_credentials
+from pipelines_app.chosen_credentials import kept_by, serving
 from pipelines_app.models import Agent
 from pipelines_app.providers import Keys
 from sessions_app.models import Incident, Session, State
@@ -145,11 +145,10 @@ class Lacking:
 
 def _lacking(request: HttpRequest, agents: list[Agent]) -> Iterator[Lacking]:
     """What each agent's own chain asks though neither a credential nor the environment has what it needs."""
-    workspaces: QuerySet[Workspace] = own_rows(Workspace.objects.all(), request.user)
-    kept = kept_by(workspaces.values_list("pk", flat=True))
+    kept = kept_by({agent.workspace_id for agent in agents})
     for agent in agents:
         document = agent.published.config if agent.published else agent.draft
-        keys = Keys(os.environ, serving(document, kept.get(agent.workspace_id, ())))
+        keys = Keys(os.environ, serving(document, kept[agent.workspace_id]))
         needed = {
             slug: names
             for role in (Role.STT, Role.LLM, Role.TTS)

@@ -1,6 +1,8 @@
 """Which of the workspace's credentials an agent uses: by name, else the one that is in use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.http import QueryDict
@@ -13,6 +15,31 @@ from pipelines_app import drafts
 
 TITLE = "Credentials"
 HELP = "“The one in use” is that which is so when a session begins."
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A workspace's credential, as far as it can be chosen."""
+
+    provider: str
+    name: str
+    is_active: bool
+
+
+def kept_by(workspaces: Iterable[int]) -> dict[int, list[Kept]]:
+    """In one query."""
+    found: dict[int, list[Kept]] = {workspace: [] for workspace in workspaces}
+    rows = Credential.objects.filter(workspace__in=found)
+    for workspace, provider, name, is_active in rows.values_list("workspace", "provider", "name", "is_active"):
+        found[workspace].append(Kept(provider, name, is_active))
+    return found
+
+
+def serving(document: Mapping[str, Any], kept: Collection[Kept]) -> frozenset[str]:
+    """The providers for which calls that run this document have a credential: the named one, else the one in use."""
+    named = drafts.named_credentials(document)
+    by_name = {one.provider for one in kept if named.get(one.provider) == one.name}
+    return frozenset(by_name | {one.provider for one in kept if one.is_active and one.provider not in named})
 
 
 def credential_problems(named: Mapping[str, str], workspace: int) -> list[Problem]:

@@ -148,8 +148,7 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.is_new = self.instance.pk is None
-        named = drafts.named_credentials(self._draft())
-        keys = Keys.of(self.environ, self._workspaces(), named)
+        keys = Keys.of(self.environ, self._workspaces(), self._draft())
         self.draft_before = self.instance.draft
         self.document = drafts.first_document(keys.usable) if self.is_new else self._draft()
         self.problems: tuple[Problem, ...] = ()

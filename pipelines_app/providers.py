@@ -4,16 +4,16 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from django.http import QueryDict
 from pydantic import JsonValue
 
 from connectors_app import registry
 from connectors_app.base import Role
-from connectors_app.models import Credential
 from connectors_app.option_forms import OptionForm, option_form
 from pipelines_app import drafts
-from pipelines_app.chosen_credentials import credential_warnings
+from pipelines_app.chosen_credentials import credential_warnings, kept_by, serving
 
 TITLES = {
     Role.STT: ("Hearing", "Turns what the caller says into text."),

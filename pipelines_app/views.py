@@ -1,7 +1,7 @@
 """The page of agents: who can be called, and what each is made of."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.decorators import login_required
@@ -12,8 +12,8 @@ from django.views.decorators.http import require_safe
 from accounts_app.models import Right
 from connectors_app import registry
 from connectors_app.base import Role
-from connectors_app.models import Credential
 from pipelines_app import drafts
+from pipelines_app.chosen_credentials import Kept, kept_by, serving
 from pipelines_app.models import Agent
 from pipelines_app.providers import Keys
 
@@ -44,22 +44,15 @@ def agent_list(request: HttpRequest) -> HttpResponse:
     own = Agent.objects.for_user(request.user).select_related("workspace", "published")
     agents = list(own.order_by("workspace__slug", "-is_default", "name")[:MOST])
     runnable = set(Agent.objects.for_user(request.user, Right.RUN).values_list("pk", flat=True))
-    keys = _keys({agent.workspace_id for agent in agents})
-    lines = [Line(agent, _providers(agent, keys[agent.workspace_id]), agent.pk in runnable) for agent in agents]
+    kept = kept_by({agent.workspace_id for agent in agents})
+    lines = [Line(agent, _providers(agent, kept[agent.workspace_id]), agent.pk in runnable) for agent in agents]
     return render(request, "pipelines_app/list.html", {"lines": lines})
 
 
-def _keys(workspaces: Iterable[int]) -> dict[int, Keys]:
-    own: dict[int, set[str]] = {workspace: set() for workspace in workspaces}
-    in_use = Credential.objects.in_use().filter(workspace__in=own)
-    for workspace, provider in in_use.values_list("workspace", "provider"):
-        own[workspace].add(provider)
-    return {workspace: Keys(os.environ, frozenset(providers)) for workspace, providers in own.items()}
-
-
-def _providers(agent: Agent, keys: Keys) -> tuple[tuple[str, tuple[Provider, ...]], ...]:
+def _providers(agent: Agent, kept: Collection[Kept]) -> tuple[tuple[str, tuple[Provider, ...]], ...]:
     """Of the published version, else of the draft."""
     document = agent.published.config if agent.published else agent.draft
+    keys = Keys(os.environ, serving(document, kept))
     asked = ((verb, _chain(role, drafts.chain(document, role), keys)) for role, verb in VERBS.items())
     return tuple((verb, chain) for verb, chain in asked if chain)
 

@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -12,8 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from connectors_app.models import Credential
 from mesh.config import ConfigError
+from pipelines_app.chosen_credentials import Kept, kept_by, serving
 from pipelines_app.models import Agent
 from sessions_app.actions import start_session
 from sessions_app.addresses import render_reaching, socket_origin
@@ -59,17 +58,14 @@ def _page(request: HttpRequest, agent: Agent) -> HttpResponse:
 
 
 def _introductions(agents: Sequence[Agent]) -> list[Introduction]:
-    kept = Credential.objects.in_use().filter(workspace__in={agent.workspace_id for agent in agents})
-    keyed = defaultdict[int, set[str]](set)
-    for workspace, provider in kept.values_list("workspace_id", "provider"):
-        keyed[workspace].add(provider)
-    return [_introduction(agent, keyed[agent.workspace_id]) for agent in agents]
+    kept = kept_by({agent.workspace_id for agent in agents})
+    return [_introduction(agent, kept[agent.workspace_id]) for agent in agents]
 
 
-def _introduction(agent: Agent, keyed: set[str]) -> Introduction:
+def _introduction(agent: Agent, kept: Collection[Kept]) -> Introduction:
     assert agent.published
     try:
-        return introduce(agent.published, os.environ, keyed)
+        return introduce(agent.published, os.environ, serving(agent.published.config, kept))
     except ConfigError:  # an older version of us has let it pass; the start of a call says what is wrong
         return NOTHING_KNOWN
 
