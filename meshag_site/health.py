@@ -82,7 +82,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 def _count_sessions() -> None:
     """Without a database nothing is said of sessions, and /ready says why."""
     try:
-        counts = dict(Session.objects.live().order_by().values_list("state").annotate(Count("id")))
+        counts = dict(Session.objects.open().order_by().values_list("state").annotate(Count("id")))
     except DatabaseError:
         SESSIONS.clear()
         return

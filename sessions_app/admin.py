@@ -17,6 +17,7 @@ from unfold.decorators import action, display
 from accounts_app.scoping import WORKSPACE_FILTER, ForSuperusers, ReadOnly, TabularRows, WithinWorkspaces
 from sessions_app.models import (
     OVER,
+    TALKING,
     BridgeCursor,
     Incident,
     Session,
@@ -135,12 +136,11 @@ class GoingOn(admin.SimpleListFilter):
     parameter_name = "now"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("live", "Live now"), ("over", "Over")]
+        return [("live", "Live now"), ("waiting", "Waiting for a caller"), ("over", "Over")]
 
     def queryset(self, request: HttpRequest, sessions: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() is None:
-            return sessions
-        return sessions.exclude(state__in=OVER) if self.value() == "live" else sessions.filter(state__in=OVER)
+        states = {"live": TALKING, "waiting": [State.CREATED], "over": OVER}.get(self.value() or "")
+        return sessions.filter(state__in=states) if states else sessions
 
 
 @admin.register(Session)

@@ -260,7 +260,7 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
 def _narrowed(sessions: Any, wanted: Mapping[str, Any]) -> Any:
     match wanted.get("state"):
         case "open":
-            sessions = sessions.live()
+            sessions = sessions.open()
         case "over":
             sessions = sessions.filter(state__in=OVER)
         case str(state):

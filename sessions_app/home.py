@@ -24,6 +24,7 @@ CONSEQUENCES = (Incident.Kind.PROVIDER_SWITCHED, Incident.Kind.APOLOGISED)
 """Of failures, which are counted themselves."""
 LATEST = 8
 MOST_LIVE = 20
+MOST_WAITING = 8
 MOST_AGENTS = 8
 LAST_ANSWER = 286
 """The status at which htmx asks no more."""
@@ -67,7 +68,11 @@ def now(request: HttpRequest) -> HttpResponse:
 
 def going_on(user: User) -> GoingOn:
     sessions = Session.objects.for_user(user).select_related("agent_version__agent", "workspace")
-    context = {"live": sessions.live()[:MOST_LIVE], "latest": sessions[:LATEST]}
+    context = {
+        "live": sessions.live()[:MOST_LIVE],
+        "waiting": sessions.waiting()[:MOST_WAITING],
+        "latest": sessions[:LATEST],
+    }
     return GoingOn(render_to_string("sessions_app/_going_on.html", context))
 
 

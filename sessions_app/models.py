@@ -28,13 +28,22 @@ class State(models.TextChoices):
     FAILED = "failed"
 
 
+TALKING = [State.LIVE, State.ENDING]
 OVER = [State.ENDED, State.FAILED]
 
 
 class SessionQuerySet(OwnedQuerySet["Session"]):
-    def live(self) -> Self:
+    def open(self) -> Self:
         """Those whose transport must be there: created, speaking or ending."""
         return self.exclude(state__in=OVER)
+
+    def waiting(self) -> Self:
+        """Nobody has joined them yet."""
+        return self.filter(state=State.CREATED)
+
+    def live(self) -> Self:
+        """Somebody is there."""
+        return self.filter(state__in=TALKING)
 
     def to_purge(self, *, ended_before: datetime) -> Self:
         """Those whose events the stream need not keep any longer."""

@@ -200,7 +200,7 @@ def _reason(record: Record | None) -> str:
 
 def _open_sessions() -> list[Open]:
     columns = ("id", "state", "owner", "epoch", "live_at")
-    return [Open(*values) for values in Session.objects.live().order_by().values_list(*columns)]
+    return [Open(*values) for values in Session.objects.open().order_by().values_list(*columns)]
 
 
 def _sessions_to_purge(ended_before: datetime) -> list[str]:

@@ -136,8 +136,10 @@ def test_usage_stays_when_its_session_is_gone(operator: User, workspace: Workspa
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("now=live", {"c0"}),
+        ("now=live", set()),
+        ("now=waiting", {"c0"}),
         ("now=over", {"c1", "c2"}),
+        ("now=whenever", {"c0", "c1", "c2"}),
         ("state__exact=failed", {"c2"}),
         ("transport__exact=twilio", {"c2"}),
         ("created_at_from=2026-01-02", {"c2"}),

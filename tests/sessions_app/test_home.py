@@ -81,6 +81,14 @@ def test_a_viewer_is_offered_no_call(call: Session, teammate: User) -> None:
     assert "Booking" in page and 'href="/call/bicycles/shop/"' not in page
 
 
+def test_who_waits_is_not_live(call: Session, owner: User) -> None:
+    page = signed_in(owner).get("/").content.decode()
+    assert "Nobody talks" in page and 'id="waiting-s1"' in page and 'id="live-s1"' not in page
+    Session.objects.update(state=State.LIVE)
+    page = signed_in(owner).get("/").content.decode()
+    assert 'id="live-s1"' in page and "Waiting for a caller" not in page
+
+
 def test_what_is_over_is_not_live(call: Session, owner: User) -> None:
     Session.objects.update(state=State.ENDED, ended_at=timezone.now())
     assert "Nobody talks" in signed_in(owner).get("/").content.decode()
@@ -97,5 +105,5 @@ def test_a_newcomer_here_is_led_to_the_call(client: Client, db: None, settings: 
 
 def test_queries_do_not_grow(call: Session, owner: User, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     client = signed_in(owner)
-    with django_assert_num_queries(8):  # the login's two, three lists, three numbers
+    with django_assert_num_queries(9):  # the login's two, four lists, three numbers
         client.get("/")

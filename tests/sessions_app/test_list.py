@@ -78,9 +78,14 @@ def test_the_caller_is_a_caller(owner: User, workspace: Workspace) -> None:
     ],
 )
 def test_the_list_can_be_narrowed(query: str, found: set[str], owner: User, version: AgentVersion) -> None:
-    make_sessions(version.agent.workspace, 2, caller="+4930123456", agent_version=version)
+    make_sessions(version.agent.workspace, 2, caller="+4930123456", agent_version=version, state="live")
     page = signed_in(owner).get(f"{URL}?{query}")
     assert {session.id for session in page.context["sessions"]} == found
+
+
+def test_who_waits_is_not_live(owner: User, workspace: Workspace) -> None:
+    make_sessions(workspace, 1)
+    assert not signed_in(owner).get(f"{URL}?state=live").context["sessions"]
 
 
 def test_signed_out_means_sign_in(client: Client, db: None) -> None:

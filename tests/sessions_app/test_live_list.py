@@ -72,10 +72,10 @@ async def test_rows_appear_and_change(owner: User, workspace: Workspace, story: 
 
 
 async def test_what_ends_leaves_the_live_ones(owner: User, workspace: Workspace, story: Story, write: Write) -> None:
-    await sync_to_async(write)(story.tell(created()))
+    await sync_to_async(write)(story.tell(created(), events.SessionLive(worker="w", rate=8000)))
     shown = await sync_to_async(List)(owner, "?state=live")
     assert await shown.open()
-    await shown.until({"s1": "created"})
+    await shown.until({"s1": "live"})
     await sync_to_async(write)(story.tell(events.SessionEnded(reason="hangup")))
     await nudge(workspace)
     await shown.until({})
