@@ -76,6 +76,11 @@ class Outcome:
     def is_whole(self) -> bool:
         return self.heard.is_exact
 
+    @property
+    def is_heard_out(self) -> bool:
+        """Nothing was being said any more when the listening ended."""
+        return self.is_over or self.response is None
+
 
 @dataclass(frozen=True)
 class History:
@@ -137,13 +142,8 @@ async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
         log.failures.append(("all", str(error), time.monotonic()))
     finally:
         await pool.close()
-    return outcome(
-        cell,
-        OURS,
-        ear,
-        History(text, remembered(ear)),
-        [*dict.fromkeys(f"{name}: {why}" for name, why, _ in log.failures)],
-    )
+    notes = dict.fromkeys(f"{name}: {why}" for name, why, _ in log.failures)
+    return outcome(cell, OURS, ear, History(text, remembered(ear)), [*notes])
 
 
 def remembered(ear: Ear) -> str:
