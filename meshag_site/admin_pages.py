@@ -104,6 +104,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     return context | {
         "title": "Overview",
         "live": sessions.live().count(),
+        "waiting": sessions.waiting().count(),
         "begun": sessions.filter(created_at__gte=since).count(),
         "failed": sessions.filter(state=State.FAILED, ended_at__gte=since).count(),
         "since": since,

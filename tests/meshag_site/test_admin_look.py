@@ -109,7 +109,9 @@ def test_the_overview_counts_the_last_day(operator: User, workspace: Workspace) 
     make_session(workspace, "s2", state="failed", ended_at=now)
     make_session(workspace, "s3", state="failed", ended_at=now - timedelta(days=2), created_at=now - timedelta(days=2))
     shown = overview(signed_in(operator))
-    assert (shown["live"], shown["begun"], shown["failed"]) == (1, 2, 1)
+    assert (shown["live"], shown["waiting"], shown["begun"], shown["failed"]) == (1, 0, 2, 1)
+    make_session(workspace, "s4")
+    assert (overview(signed_in(operator))["live"], overview(signed_in(operator))["waiting"]) == (1, 1)
 
 
 def test_the_overview_is_of_ones_own_workspaces(workspace: Workspace, other_workspace: Workspace, agent: Agent) -> None:
@@ -175,7 +177,7 @@ def test_the_overview_does_not_grow_in_queries(
         make_session(workspace, f"s{number}")
         Agent.objects.create(workspace=workspace, slug=f"a{number}", name="A", draft=make_document())
     client.get(INDEX)  # Django keeps the ids of content types
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         client.get(INDEX)
 
 
