@@ -10,6 +10,7 @@ from connectors_app.actions import keep_credential
 from connectors_app.models import Credential
 from mesh.config import ConfigError
 from pipelines_app import actions
+from pipelines_app.chosen_credentials import kept_by, serving
 from pipelines_app.models import Agent
 from pipelines_app.providers import call_warnings
 from tests.pipelines_app.agent_forms import save, shown_form
@@ -140,3 +141,10 @@ def test_who_names_it_is_told_when_it_is_renamed(operator: User, agent: Agent) -
     address = reverse("admin:connectors_app_credential_change", args=[credential.pk])
     page = signed_in(operator).post(address, {"name": "Bills", "in_use": "on"}, follow=True).content.decode()
     assert f"Published agents name it “Billing account” still: {agent.name}." in page
+
+
+def test_a_document_is_served_by_the_one_it_names(agent: Agent) -> None:
+    make_credential(agent.workspace, "Billing account", is_active=False)
+    kept = kept_by([agent.workspace_id])[agent.workspace_id]
+    assert serving(naming(openai="Billing account"), kept) == {"openai"}
+    assert serving(make_document(), kept) == serving(naming(openai="Gone"), kept) == frozenset()

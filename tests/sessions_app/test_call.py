@@ -255,7 +255,7 @@ def test_an_outdated_version_is_still_shown(owner: User, agent: Agent, monkeypat
     publish_agent(agent=agent)
     connectors = agent.draft["connectors"] | {"stt": {"primary": "forgotten", "config": {}}}
     redraft(agent, agent.draft | {"connectors": connectors})
-    monkeypatch.setattr("pipelines_app.actions.check_document", lambda document: None)
+    monkeypatch.setattr("pipelines_app.actions.check_document", lambda *_: None)
     publish_agent(agent=agent)
     assert "forgotten" in text(signed_in(owner).get(URL))
 
