@@ -7,7 +7,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-from mesh.config import ConfigError, load_json
+from mesh.config.json_text import load_json
+from mesh.config.problems import ConfigError
 
 MAX_BODY = 512 * 1024
 

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs from a clone, wherever it is started
 
-from mesh.config import revision  # noqa: E402
+from mesh.config.json_text import revision  # noqa: E402
 from mesh.orchestrator import AgentOrchestrator  # noqa: E402
 from mesh.store import ConfigStorage, StoreUnavailable  # noqa: E402
 

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from mesh import subjects
-from mesh.config import SERVICES, AgentConfig, ServiceConnectors, check, load_json, read
+from mesh.config.document import SERVICES, AgentConfig, ServiceConnectors
+from mesh.config.json_text import load_json
+from mesh.config.reading import read
+from mesh.config.rules import check
 from mesh.routing import Routes
 from mesh.store import ConfigStorage
 from mesh.subjects import Stage

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mesh.config import CARRIED, AgentConfig, Step
+from mesh.config.document import AgentConfig, Step
+from mesh.config.rules import CARRIED
 from mesh.subjects import Stage
 
 

@@ -16,7 +16,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError
 
-from mesh.config import AgentConfig, ConfigError, Problem, dump, load_json, parse
+from mesh.config.document import AgentConfig, dump
+from mesh.config.json_text import load_json
+from mesh.config.problems import ConfigError, Problem
+from mesh.config.reading import parse
 from mesh.subjects import SESSION_ID
 
 DEFAULT_TTL: Final = 3600

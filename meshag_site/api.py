@@ -16,7 +16,7 @@ from rest_framework.views import exception_handler
 
 from accounts_app.api import APIKeyView, MeView
 from mesh.bus.errors import BusError
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from pipelines_app.actions import DraftWouldBeLost, NeverPublished
 from pipelines_app.api import AgentView, VersionView
 from pipelines_app.pipeline_api import PipelineView

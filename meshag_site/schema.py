@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from mesh.config import AgentConfig
+from mesh.config.document import AgentConfig
 
 Endpoint = tuple[str, str, str, Callable[..., Any]]
 DOCUMENT = "AgentDocument"

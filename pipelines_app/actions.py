@@ -13,7 +13,11 @@ from django.db import transaction
 from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import DEFAULT_WORKSPACE, User, Workspace
 from connectors_app import registry
-from mesh import config
+from mesh.config.document import SERVICES, AgentConfig
+from mesh.config.json_text import load_json, revision
+from mesh.config.problems import ConfigError, Problem
+from mesh.config.reading import parse
+from mesh.config.rules import warnings
 from pipelines_app.chosen_credentials import credential_problems
 from pipelines_app.flows import READY_MADE, FlowStep
 from pipelines_app.models import Agent, AgentVersion, Pipeline, PipelineStep
@@ -38,26 +42,26 @@ class DraftWouldBeLost(Exception):
     """No version says what the draft says, and it was about to be replaced."""
 
 
-def check_document(document: object, workspace: int | None = None) -> config.AgentConfig:
-    """Raises mesh.config.ConfigError with every problem of the document, its providers' options included.
+def check_document(document: object, workspace: int | None = None) -> AgentConfig:
+    """Raises ConfigError with every problem of the document, its providers' options included.
 
     With a workspace: whether it has the credentials that the document names, too.
     """
-    parsed = config.parse(document)
+    parsed = parse(document)
     connectors = {service: entry.model_dump() for service, entry in parsed.connectors.items()}
     problems = [*registry.check_connectors(connectors), *registry.check_credentials(parsed.credentials)]
     if workspace is not None:
         problems += credential_problems(parsed.credentials, workspace)
     if problems:
-        raise config.ConfigError(config.Problem(problem.path, problem.message) for problem in problems)
+        raise ConfigError(Problem(problem.path, problem.message) for problem in problems)
     return parsed
 
 
-def check_steps(steps: Sequence[FlowStep]) -> tuple[config.Problem, ...]:
+def check_steps(steps: Sequence[FlowStep]) -> tuple[Problem, ...]:
     """What looks like a mistake in a flow. Raises ConfigError for what no agent could run."""
-    services = {service: {"primary": "any"} for service in config.SERVICES}
+    services = {service: {"primary": "any"} for service in SERVICES}
     flow = {"name": "pipeline", "flow": [dict(step) for step in steps]}
-    return config.parse({"system_prompt": "", "pipeline": flow, "connectors": services}).warnings
+    return warnings(parse({"system_prompt": "", "pipeline": flow, "connectors": services}))
 
 
 def fingerprint(*, document: object, user_template: str, context_instructions: str) -> str:
@@ -110,7 +114,7 @@ def restore_version(*, agent: Agent, number: int, lost: str | None = "") -> None
     old = find_version(agent=agent, number=number)
     with transaction.atomic():
         lock_agent(agent)
-        if lost not in (None, config.revision(agent.draft)) and not keeps_draft(agent=agent):
+        if lost not in (None, revision(agent.draft)) and not keeps_draft(agent=agent):
             raise DraftWouldBeLost
         agent.draft = old.config
         agent.user_template = old.user_template
@@ -132,11 +136,11 @@ def find_version(*, agent: Agent, number: int) -> AgentVersion:
 def publish_agent(*, agent: Agent, by: User | None = None, note: str = "", seen: str = "") -> AgentVersion:
     """Make the draft what new sessions run; the current version when that has the same content.
 
-    `seen` is the revision of the draft that was looked at. Raises mesh.config.ConfigError, and ChangedMeanwhile.
+    `seen` is the revision of the draft that was looked at. Raises ConfigError, and ChangedMeanwhile.
     """
     with transaction.atomic():
         lock_agent(agent)
-        if seen not in ("", config.revision(agent.draft)):
+        if seen not in ("", revision(agent.draft)):
             raise ChangedMeanwhile
         return _publish(
             agent=agent,
@@ -192,7 +196,7 @@ def _publish(
                 user_template=user_template,
                 context_instructions=context_instructions,
                 sha256=content,
-                revision=config.revision(document),
+                revision=revision(document),
                 published_by=by,
                 note=note,
             )
@@ -249,7 +253,7 @@ def import_agent(
 ) -> Agent:
     """Create the agent or replace its draft.
 
-    Raises mesh.config.ConfigError, and Django's ValidationError for a bad slug, name or number. Nothing is kept then.
+    Raises ConfigError, and Django's ValidationError for a bad slug, name or number. Nothing is kept then.
     """
     check_document(document)
     with transaction.atomic():
@@ -334,7 +338,7 @@ def _ensure_agent(*, slug: str, name: str, description: str, file: str, may_be_d
     agents = Agent.objects.for_workspace(workspace)
     if agents.filter(slug=slug).exists():
         return False
-    document = config.load_json(Path(settings.BASE_DIR, file).read_bytes())
+    document = load_json(Path(settings.BASE_DIR, file).read_bytes())
     identity = Identity(name=name, default=may_be_default and not agents.filter(is_default=True).exists())
     with transaction.atomic():
         agent = import_agent(workspace=workspace, slug=slug, document=document, publish=True, identity=identity)

@@ -19,7 +19,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, U
 from accounts_app.models import Right, User
 from accounts_app.scoping import WithinWorkspaces, allows
 from connectors_app import registry
-from mesh.config import ConfigError, Problem, load_json, revision
+from mesh.config.json_text import load_json, revision
+from mesh.config.problems import ConfigError, Problem
+from mesh.config.rules import warnings
 from pipelines_app import drafts
 from pipelines_app.actions import (
     ChangedMeanwhile,
@@ -337,7 +339,7 @@ def tell_draft(request: HttpRequest, agent: Agent) -> None:
         messages.warning(request, f"The draft is saved, but cannot be published yet: {told(error.problems)}")
         return
     messages.success(request, "The draft is saved. Callers notice when you publish it.")
-    for warning in config.warnings:
+    for warning in warnings(config):
         messages.warning(request, f"Looks like a mistake, but can be published: {warning}")
 
 

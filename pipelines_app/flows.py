@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
-from mesh.config import CARRIED, STREAMS
+from mesh.config.rules import CARRIED, STREAMS
 
 FlowStep = TypedDict("FlowStep", {"from": str, "to": str, "stream": str})
 """A step as it stands in a configuration document."""

@@ -19,7 +19,9 @@ from unfold.widgets import (
 from accounts_app.models import Workspace
 from connectors_app.base import Role
 from connectors_app.option_forms import OptionForm, TextField, option_form
-from mesh.config import AgentConfig, ConfigError, Problem, revision
+from mesh.config.document import AgentConfig
+from mesh.config.json_text import revision
+from mesh.config.problems import ConfigError, Problem
 from pipelines_app import drafts
 from pipelines_app.actions import check_document
 from pipelines_app.chosen_credentials import TITLE, ChosenCredentials

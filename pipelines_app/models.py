@@ -171,7 +171,7 @@ class AgentVersion(models.Model):
     context_instructions = models.TextField(blank=True)
     sha256 = models.CharField(max_length=64)
     revision = models.CharField(max_length=64)
-    """The name of the configuration document's content on the bus, as `mesh.config.revision` gives it."""
+    """The name of the configuration document's content on the bus, as `mesh.config.json_text.revision` gives it."""
     note = models.CharField(max_length=200, blank=True)
     published_at = models.DateTimeField(auto_now_add=True)
     published_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts_app.models import Right
 from accounts_app.scoping import WORKSPACE_FILTER, TabularRows, WithinWorkspaces
-from mesh.config import ConfigError, Problem
+from mesh.config.problems import ConfigError, Problem
 from pipelines_app.actions import check_steps, replace_steps
 from pipelines_app.drawing import describe
 from pipelines_app.flows import READY_MADE, FlowStep, ready_made

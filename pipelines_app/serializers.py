@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from accounts_app.bodies import Document, Line, Strict, Text
 from accounts_app.models import validate_slug
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from pipelines_app.actions import check_document
 from pipelines_app.flows import FlowStep
 from pipelines_app.models import Agent, AgentVersion, Pipeline, Service, Stream, validate_phone_number, validate_words

@@ -15,7 +15,7 @@ from mesh import events, subjects
 from mesh.asking import JOIN_SECONDS, Opened, Person
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Fenced, NobodyThere
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from mesh.sessions import SessionStore
 from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage

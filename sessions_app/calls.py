@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from pipelines_app.chosen_credentials import Kept, kept_by, serving
 from pipelines_app.models import Agent
 from sessions_app.actions import start_session

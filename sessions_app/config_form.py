@@ -9,7 +9,10 @@ from django import forms
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mesh.config import AgentConfig, ConfigError, Limits, TurnOptions, load_json, read, revision
+from mesh.config.document import AgentConfig, Limits, TurnOptions
+from mesh.config.json_text import load_json, revision
+from mesh.config.problems import ConfigError
+from mesh.config.reading import read
 from sessions_app.switchboard import Refused, TransportAway
 
 WHOLE = "document"

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from mesh.asking import MAX_SAY
-from mesh.config import revision
+from mesh.config.json_text import revision
 from sessions_app import actions
 from sessions_app.config_form import ConfigForm
 from sessions_app.models import Session

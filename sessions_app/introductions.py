@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from connectors_app import registry
 from connectors_app.base import Recognizer, Role
-from mesh import config
-from mesh.config import AgentConfig
+from mesh.config.document import AgentConfig
+from mesh.config.reading import read
 from pipelines_app.models import AgentVersion
 
 VERBS = {Role.STT: "Hears", Role.LLM: "Thinks", Role.TTS: "Speaks"}
@@ -33,7 +33,7 @@ def introduce(version: AgentVersion, environ: Mapping[str, str], keyed: Containe
 
     Raises mesh.config.ConfigError where the version is no longer valid.
     """
-    document = config.read(version.config)
+    document = read(version.config)
     roles = [role for role in Role if role in document.roles()]
     return Introduction(
         parts=tuple(Part(VERBS[role], _labels(document, role)) for role in roles),

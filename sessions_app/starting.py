@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts_app.models import Right, User, Workspace
 from mesh.asking import Opened
-from mesh.config import ConfigError, load_json
+from mesh.config.json_text import load_json
+from mesh.config.problems import ConfigError
 from pipelines_app.models import Agent
 from sessions_app import invitations
 from sessions_app.actions import carrier, start_session

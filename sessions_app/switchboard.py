@@ -9,7 +9,8 @@ from django.conf import settings
 from mesh import asking, subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, NobodyThere, Unreachable
-from mesh.config import ConfigError, read
+from mesh.config.problems import ConfigError
+from mesh.config.reading import read
 
 ANSWER_WITHIN = 5.0
 END_WITHIN = 8.0

@@ -12,7 +12,9 @@ from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Fenced, Refused
 from mesh.bus.messages import Subscription
 from mesh.bus.writer import Writer
-from mesh.config import AgentConfig, ConfigError, parse
+from mesh.config.document import AgentConfig
+from mesh.config.problems import ConfigError
+from mesh.config.reading import parse
 from mesh.events import Event, SessionEnded, SessionUpdated, Stored
 from mesh.routing import Routes
 

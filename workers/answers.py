@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from mesh.asking import Declined, Detail
-from mesh.config import ConfigError, Problem, load_json
+from mesh.config.json_text import load_json
+from mesh.config.problems import ConfigError, Problem
 from mesh.store import BadSessionId, StoreUnavailable
 from workers.desk import Unavailable
 

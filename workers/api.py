@@ -12,7 +12,8 @@ from pydantic import Field, JsonValue
 
 from connectors_app.base import ProviderError
 from mesh.asking import JOIN_SECONDS
-from mesh.config import Problem, revision
+from mesh.config.json_text import revision
+from mesh.config.problems import Problem
 from mesh.sessions import Record
 from workers import steering
 from workers.access import socket_url, workspace_of

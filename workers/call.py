@@ -11,7 +11,9 @@ from mesh import audio, events, subjects, turns
 from mesh.bus.errors import BusError, Fenced
 from mesh.bus.messages import Subscription
 from mesh.bus.writer import Writer
-from mesh.config import AgentConfig, ConfigError, revision
+from mesh.config.document import AgentConfig
+from mesh.config.json_text import revision
+from mesh.config.problems import ConfigError
 from mesh.events import Stored
 from mesh.routing import Routes
 from mesh.store import StoreUnavailable

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mesh import events, turns
-from mesh.config import AgentConfig
+from mesh.config.document import AgentConfig
 from mesh.playout import Spoken
 from mesh.routing import Routes
 from mesh.sentences import sentences_of

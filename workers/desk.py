@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mesh.config import AgentConfig
+from mesh.config.document import AgentConfig
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage
 from workers.media.wire import Wire

@@ -7,7 +7,9 @@ from connectors_app.base import Sealed
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError
-from mesh.config import AgentConfig, ConfigError, parse
+from mesh.config.document import AgentConfig
+from mesh.config.problems import ConfigError
+from mesh.config.reading import parse
 from mesh.events import SessionCreated, SessionUpdated, Stored
 from mesh.store import ConfigStorage, Entry, StoreUnavailable
 from mesh.subjects import Stage

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mesh.bus.client import Bus
-from mesh.config import AgentConfig
+from mesh.config.document import AgentConfig
 from mesh.store import ConfigStorage
 from workers.casting import Casting
 from workers.media.wire import Fact, Opened, Wire

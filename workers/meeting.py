@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from connectors_app.base import ErrorKind, Present, ProviderError, RoomWishes, Sealed
-from mesh.config import ConfigError, Problem
+from mesh.config.problems import ConfigError, Problem
 from mesh.sessions import Record
 from mesh.store import StoreUnavailable
 from workers.answers import Refusal, unprocessable

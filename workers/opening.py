@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from connectors_app import registry
 from connectors_app.base import Door, Role
-from mesh.config import AgentConfig, ConfigError, Problem, parse
+from mesh.config.document import AgentConfig
+from mesh.config.problems import ConfigError, Problem
+from mesh.config.reading import parse
 from mesh.sessions import Record
 from workers.answers import Refusal, unprocessable
 from workers.desk import Desk, SessionSpec

@@ -16,7 +16,7 @@ from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Fenced
 from mesh.bus.writer import Writer
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from mesh.events import (
     ProviderFailed,
     ProviderSwitched,

@@ -6,7 +6,9 @@ from contextlib import suppress
 from pydantic import JsonValue
 
 from mesh.asking import MAX_SAY
-from mesh.config import AgentConfig, ConfigError, Problem, dump, revision
+from mesh.config.document import AgentConfig, dump
+from mesh.config.json_text import revision
+from mesh.config.problems import ConfigError, Problem
 from mesh.sessions import Record
 from mesh.store import Entry
 from workers.answers import Refusal, not_found, unprocessable

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from aiohttp import web
 
-from mesh.config import Problem
+from mesh.config.problems import Problem
 from mesh.sessions import Record
 from mesh.subjects import SESSION_ID as CALL_ID
 from workers.access import base_url, is_local, socket_url

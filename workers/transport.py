@@ -17,7 +17,9 @@ from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, NobodyThere
 from mesh.bus.writer import Writer
-from mesh.config import AgentConfig, ConfigError, dump, revision
+from mesh.config.document import AgentConfig, dump
+from mesh.config.json_text import revision
+from mesh.config.problems import ConfigError
 from mesh.events import ProviderFailed, SessionCreated, SessionEnded
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey

@@ -16,7 +16,7 @@ from connectors_app import registry
 from connectors_app.base import Role
 from mesh import subjects
 from mesh.bus.client import Bus
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.events import SessionEnded
 from mesh.roster import Beat
 from mesh.store import ConfigStorage

@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from mesh.config import (
-    MAX_BYTES,
-    AgentConfig,
-    ConfigError,
-    Problem,
-    check,
-    dump,
-    load_json,
-    parse,
-    parse_json,
-    read,
-    revision,
-)
+from mesh.config.document import AgentConfig, dump
+from mesh.config.json_text import MAX_BYTES, load_json, revision
+from mesh.config.problems import ConfigError, Problem
+from mesh.config.reading import parse, parse_json, read
+from mesh.config.rules import check, warnings
 from tests.mesh.documents import EXAMPLE, Document, example, with_flow
 
 LOOP = ("transport>stt", "stt>llm", "llm>tts", "tts>transport")
@@ -88,21 +80,21 @@ def test_an_incomplete_step_is_named(key: str) -> None:
 def test_audio_and_text_need_no_warning(index: int) -> None:
     config = parse(example())
     assert config.pipeline.flow[index].stream in ("audio", "text")
-    assert config.warnings == ()
+    assert warnings(config) == ()
 
 
 @pytest.mark.accepts("M5")
 def test_other_labels_pass_with_a_warning() -> None:
     config = parse(changed(put("pipeline", "flow", 1, "stream", value="tokens")))
     assert config.pipeline.flow[1].stream == "tokens"
-    assert config.warnings == (Problem("pipeline.flow[1].stream", "'tokens' is passed through; known: audio, text"),)
+    assert warnings(config) == (Problem("pipeline.flow[1].stream", "'tokens' is passed through; known: audio, text"),)
 
 
 @pytest.mark.accepts("M6")
 def test_the_documented_loop_is_valid() -> None:
     config = parse(with_flow(*LOOP))
     assert config.roles() == {"transport", "stt", "llm", "tts"}
-    assert config.warnings == ()
+    assert warnings(config) == ()
 
 
 @pytest.mark.accepts("M7")
@@ -186,7 +178,7 @@ def test_half_flat_options_are_refused() -> None:
 
 
 def test_sections_of_idle_providers_only_warn() -> None:
-    (warning,) = parse(changed(put("connectors", "llm", "primary", value="ollama"))).warnings
+    (warning,) = warnings(parse(changed(put("connectors", "llm", "primary", value="ollama"))))
     assert str(warning).startswith("connectors.llm.config.openai: is not used")
 
 
@@ -199,7 +191,7 @@ def test_the_shipped_file_has_the_default_pairs() -> None:
         "tts": ("elevenlabs", "azure"),
         "transport": ("daily",),
     }
-    assert config.warnings == ()
+    assert warnings(config) == ()
 
 
 @pytest.mark.accepts("M17")
@@ -287,16 +279,16 @@ def test_all_problems_are_named_at_once() -> None:
     ],
 )
 def test_dead_ends_are_warned_of(steps: tuple[str, ...], words: str) -> None:
-    assert words in [problem.message for problem in parse(with_flow(*steps)).warnings]
+    assert words in [problem.message for problem in warnings(parse(with_flow(*steps)))]
 
 
 def test_a_wrong_label_is_warned_of() -> None:
-    (warning,) = parse(changed(put("pipeline", "flow", 0, "stream", value="text"))).warnings
+    (warning,) = warnings(parse(changed(put("pipeline", "flow", 0, "stream", value="text"))))
     assert str(warning) == "pipeline.flow[0].stream: transport to stt carries audio"
 
 
 def test_a_transport_never_falls_back() -> None:
-    (warning,) = parse(changed(put("connectors", "transport", "fallback", value=["websocket"]))).warnings
+    (warning,) = warnings(parse(changed(put("connectors", "transport", "fallback", value=["websocket"]))))
     assert str(warning).startswith("connectors.transport.fallback: is not used")
 
 

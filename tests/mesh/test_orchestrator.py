@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mesh.bus.client import Bus
-from mesh.config import SERVICES, ConfigError, dump, parse
+from mesh.config.document import SERVICES, dump
+from mesh.config.problems import ConfigError
+from mesh.config.reading import parse
 from mesh.orchestrator import AgentOrchestrator, NotLoaded, ServiceRouter
 from mesh.store import ConfigStorage, StoreUnavailable
 from tests.mesh.documents import EXAMPLE, Document, example, with_flow

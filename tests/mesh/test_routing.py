@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.routing import Routes
 from mesh.subjects import Stage
 from tests.mesh.documents import with_flow

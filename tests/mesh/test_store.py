@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from mesh.config import ConfigError, parse
+from mesh.config.problems import ConfigError
+from mesh.config.reading import parse
 from mesh.store import DEADLINE, BadSessionId, ConfigStorage, Entry, StoreUnavailable, Valkey
 from tests.mesh.documents import example, with_flow
 from tests.servers import RunningServer, running_valkey

@@ -8,7 +8,8 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import User, Workspace
-from mesh.config import ConfigError, revision
+from mesh.config.json_text import revision
+from mesh.config.problems import ConfigError
 from pipelines_app import actions
 from pipelines_app.models import Agent, AgentVersion
 from tests.world import make_document, redraft

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import Workspace
-from mesh.config import load_json
+from mesh.config.json_text import load_json
 from pipelines_app.actions import resolve_agent
 from pipelines_app.models import Agent, AgentVersion
 from tests.world import make_document

@@ -8,7 +8,7 @@ from django.urls import reverse
 from accounts_app.models import User, Workspace
 from connectors_app.actions import keep_credential
 from connectors_app.models import Credential
-from mesh.config import ConfigError
+from mesh.config.problems import ConfigError
 from pipelines_app import actions
 from pipelines_app.chosen_credentials import kept_by, serving
 from pipelines_app.models import Agent

@@ -12,7 +12,8 @@ from redis import Redis
 
 from accounts_app.models import User
 from mesh.asking import Detail, Opened
-from mesh.config import parse, revision
+from mesh.config.json_text import revision
+from mesh.config.reading import parse
 from mesh.store import ConfigStorage, Valkey
 from pipelines_app.models import AgentVersion
 from sessions_app import starting, switchboard

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from mesh.bus.client import Bus
 from mesh.bus.errors import Fenced
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.events import SessionEnded, Stored
 from mesh.roster import Beat
 from mesh.sessions import SessionStore

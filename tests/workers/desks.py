@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import ClientSession, web
 
 from connectors_app.pool import Pool
-from mesh.config import AgentConfig, parse
+from mesh.config.document import AgentConfig
+from mesh.config.reading import parse
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, Valkey
 from tests.workers.media.sockets import serving

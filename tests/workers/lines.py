@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from mesh import subjects
 from mesh.bus.client import Bus
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.store import Valkey
 from tests.workers.desks import document
 from workers.call import Call

@@ -11,7 +11,7 @@ from connectors_app.base import Connector, Sealed
 from connectors_app.pool import Chain, Pool
 from mesh.bus.client import Bus
 from mesh.bus.writer import Writer
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.events import Event, SessionCreated, Stored
 from mesh.store import ConfigStorage, Valkey
 from mesh.subjects import Stage

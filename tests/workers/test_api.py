@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.store import StoreUnavailable
 from tests.servers import running_valkey
 from tests.workers.desks import KEY, SEED, Front, body, document, front

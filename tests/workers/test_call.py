@@ -12,7 +12,7 @@ import pytest
 
 from mesh import audio, subjects
 from mesh.bus.client import Bus
-from mesh.config import Limits
+from mesh.config.document import Limits
 from mesh.events import Event, Played, ReplyDone, ReplySentence, Stored, TurnEnded, TurnTimed
 from mesh.roster import Beat
 from mesh.subjects import Stage

@@ -1,7 +1,8 @@
 import json
 
 from connectors_app.base import Sealed
-from mesh.config import dump, parse
+from mesh.config.document import dump
+from mesh.config.reading import parse
 from mesh.events import SessionUpdated
 from mesh.subjects import Stage
 from tests.workers.lines import transport_process

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mesh.config import parse
+from mesh.config.reading import parse
 from mesh.events import ProviderFailed, SessionEnded
 from tests.providers.backstage import Outcome
 from tests.providers.standins import StandIns

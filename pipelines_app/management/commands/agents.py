@@ -9,7 +9,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts_app.models import DEFAULT_WORKSPACE, Workspace
-from mesh.config import ConfigError, load_json
+from mesh.config.json_text import load_json
+from mesh.config.problems import ConfigError
+from mesh.config.rules import warnings
 from pipelines_app import actions
 from pipelines_app.models import Agent
 
@@ -62,7 +64,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(f"{file}: {problem}" for problem in error.problems)) from None
         except ValidationError as error:
             raise CommandError(_explain(error)) from None
-        for warning in actions.check_document(agent.draft).warnings:
+        for warning in warnings(actions.check_document(agent.draft)):
             self.stderr.write(f"{file}: note: {warning}")
         state = f"version {agent.published.number} is published" if publish and agent.published else "draft saved"
         self.stdout.write(f"{agent.slug}: {state}")
