@@ -14,8 +14,10 @@ from accounts_app.models import User
 from connectors_app.models import Credential
 from mesh.openness import has_open_door
 from meshag_site.doctor import machine, programs, servers, setup
+from meshag_site.doctor.failures import check_failures
 from meshag_site.doctor.findings import FOR_MEMBERS, Area, Check, Finding, Installation, Level
 from meshag_site.environment import read_runtime
+from sessions_app.models import Incident
 
 DEADLINE: Final = 2.7
 """Seconds for each check; they run side by side."""
@@ -57,7 +59,7 @@ def this_installation() -> Installation:
 
 
 async def examine(its: Installation) -> list[Finding]:
-    """Everything but the workspaces' own credentials."""
+    """Everything but what is the workspaces' own."""
     checks = RESTING if await _rests(its) else {**RUNNING, **RESTING}
     found = await asyncio.gather(*(_in_time(name, check, its) for name, check in checks.items()))
     order = list(Area)
@@ -90,11 +92,12 @@ def not_running(its: Installation) -> Finding:
     return Finding(Area.SERVERS, "MeshAG is not running", Level.PROBLEM, seen, "start it with `make up`")
 
 
-def credentials_for(user: User | None) -> list[Finding]:
-    """Of the workspaces that a person belongs to; None: of all."""
-    rows = Credential.objects.all() if user is None else Credential.objects.for_user(user)
+def examine_workspaces(user: User | None) -> list[Finding]:
+    """Keys and failures of the workspaces that a person belongs to; None: of all."""
+    keys = Credential.objects.all() if user is None else Credential.objects.for_user(user)
+    incidents = Incident.objects.all() if user is None else Incident.objects.for_user(user)
     try:
-        return setup.check_credentials(rows.in_use().select_related("workspace"))
+        return [*setup.check_credentials(keys.in_use().select_related("workspace")), *check_failures(incidents)]
     except DatabaseError:
         return []  # the database's own finding says why
 
@@ -118,7 +121,7 @@ class Doctor:
         """What this person may read, and what is the operators' business: staff may belong to one workspace only."""
         found = await self.examine()
         if user.is_superuser:
-            return [*found, *await sync_to_async(credentials_for)(None)], []
-        own = await sync_to_async(credentials_for)(user)
+            return [*found, *await sync_to_async(examine_workspaces)(None)], []
+        own = await sync_to_async(examine_workspaces)(user)
         shown = [finding for finding in found if finding.area in FOR_MEMBERS]
         return [*shown, *own], [finding for finding in found if finding.area not in FOR_MEMBERS]

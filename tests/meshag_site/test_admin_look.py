@@ -129,7 +129,7 @@ def test_the_overview_names_frequent_incidents(operator: User, workspace: Worksp
         told = {"workspace": workspace, "session": session, "role": "tts", "at": timezone.now()}
         Incident.objects.create(event_id=f"e{number}", kind="provider.failed", provider="azure", **told)
     page = signed_in(operator).get(INDEX).content.decode()
-    assert "Provider failed" in page and "azure" in page and "3 times" in page
+    assert "Provider failed" in page and "azure (tts)" in page and "3 times" in page
 
 
 def test_the_overview_names_unpublished_drafts(operator: User, agent: Agent) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from meshag_site.doctor.examination import credentials_for, examine, this_installation
+from meshag_site.doctor.examination import examine, examine_workspaces, this_installation
 from meshag_site.doctor.findings import Area, Finding, Level, in_words, worst
 
 SIGNS = {Level.OK: ("✓", "32"), Level.WARNING: ("!", "33"), Level.PROBLEM: ("✗", "31")}
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for programs: a list of findings")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = asyncio.run(examine(this_installation())) + credentials_for(None)
+        findings = asyncio.run(examine(this_installation())) + examine_workspaces(None)
         if options["json"]:
             self.stdout.write(json.dumps([finding.shown() for finding in findings], indent=2))
         else:

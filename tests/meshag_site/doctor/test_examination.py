@@ -17,6 +17,7 @@ from meshag_site.doctor import examination, page
 from meshag_site.doctor.examination import Doctor, examine
 from meshag_site.doctor.findings import Area, Finding, Installation, Level, in_words, worst
 from tests.meshag_site.doctor.conftest import Make
+from tests.meshag_site.doctor.test_failures import make_failures
 from tests.world import signed_in
 
 NOWHERE = {"nats_url": "nats://127.0.0.1:1", "valkey_url": "redis://127.0.0.1:1", "runtime": {}}
@@ -155,6 +156,15 @@ def test_staff_sees_what_members_see(found: None, keys: None, owner: User) -> No
     shown = content(owner)
     assert "espeak" in shown and "Bicycle account" in shown and "1 problem" in shown and "1 problem" in member
     assert "10.0.0.7" not in shown and "Boat account" not in shown and "manage.py doctor" not in shown
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_members_read_of_their_calls(
+    found: None, owner: User, stranger: User, operator: User, workspace: Workspace
+) -> None:
+    make_failures(workspace, "deepgram", 1)
+    assert "deepgram (llm) in calls" in content(owner) and "deepgram (llm) in calls" in content(operator)
+    assert "in calls" not in content(stranger)
 
 
 @pytest.mark.django_db(transaction=True)
