@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 
-from connectors_app.asking import Deadlines, Pace, Turns, in_time
+from connectors_app.asking import Deadlines, Pace, TooSlow, Turns, in_time
 from connectors_app.base import (
     ErrorKind,
     Finished,
@@ -26,6 +27,8 @@ from connectors_app.continuing import Continuation
 from connectors_app.pool import AllFailed, Chain, Report
 from mesh.sentences import Sentences
 
+SENTENCE_CHARACTERS = 45
+"""Of a sentence that takes three seconds to speak."""
 CHARACTERS_PER_TOKEN = 4
 """For the estimate of what a model used that could not tell."""
 
@@ -64,8 +67,10 @@ async def answer(
     turns = Turns(chain.order())
     for model in turns:
         started, begun = time.monotonic(), False
+        if turns.is_last:
+            deadlines = replace(deadlines, sentence=inf)
         try:
-            draft.begin(deadlines.sentence if not turns.is_last else inf)
+            draft.begin()
             async with aclosing(_attempt(chain, model, messages, deadlines, report, tools, draft)) as pieces:
                 async for piece in pieces:
                     begun = True
@@ -73,6 +78,8 @@ async def answer(
             return
         except ProviderError as error:
             attempts.append(chain.failed(model, error, started, report))
+            if isinstance(error, TooSlow):  # another one that is no faster would only make it later
+                deadlines = replace(deadlines, sentence=inf)
         if draft.is_shown:
             yield Withdrawn()
         if begun:
@@ -94,7 +101,8 @@ async def _attempt(
     calls: list[ToolCall] = []  # a broken attempt's are forgotten
     try:
         pace = Pace("first token", deadlines.first_token, deadlines.stall)
-        async with aclosing(in_time(model.reply(asked, tools), pace, is_end=_is_end)) as items:
+        worth = partial(_seconds_worth, deadlines.sentence)
+        async with aclosing(in_time(model.reply(asked, tools), pace, worth, _is_end)) as items:
             async for item in items:
                 bill.count(item)
                 if bill.is_first:
@@ -121,6 +129,11 @@ async def _attempt(
         yield piece
 
 
+def _seconds_worth(sentence: float, item: Said) -> float:
+    """How long a piece of a reply may take. Calls are not heard: from then on, only standing still is too slow."""
+    return len(item) * sentence / SENTENCE_CHARACTERS if isinstance(item, str) and item else inf
+
+
 def _is_end(item: Said) -> bool:
     return isinstance(item, Finished)
 
@@ -132,10 +145,8 @@ class _Draft:
         self.said = said
         self.begin()
 
-    def begin(self, patience: float = inf) -> None:
-        """A model goes on after what stands. `patience`: seconds for a sentence, counted from its first token."""
-        self._patience = patience
-        self._since = inf
+    def begin(self) -> None:
+        """A model goes on after what stands."""
         self._sentences = Sentences()
         self._continuation = Continuation(self.said)
         self.is_shown = False
@@ -143,19 +154,14 @@ class _Draft:
 
     def add(self, text: str) -> list[Piece]:
         """What may be a repetition is not shown before it is known to be none."""
-        now = time.monotonic()
-        self._since = min(self._since, now)
         was_decided = self._continuation.is_decided
         pieces: list[Piece] = [text] if was_decided else []
         self.is_shown = self.is_shown or was_decided
         for sentence in self._sentences.feed(text):
             pieces += self._stand(self._continuation.feed(sentence), is_shown=was_decided)
-            self._since = now
             self.is_shown = bool(self._sentences.rest.strip()) and self._continuation.is_decided
         if self.is_shown and not was_decided:
             pieces.append(self._sentences.rest)
-        if now - self._since > self._patience:
-            raise ProviderError(ErrorKind.TIMEOUT, f"made no sentence within {self._patience:g} s")
         return pieces
 
     def end(self) -> list[Piece]:

@@ -29,9 +29,13 @@ class Deadlines:
     stall: float = 2.0
     """Between two pieces of a stream that has begun, and for taking a piece of the caller's audio."""
     sentence: float = 3.0
-    """For a sentence of a reply that has begun, while another model could be asked."""
+    """For each 45 characters of a reply that has begun, while another model could be asked: speech is as fast."""
     silence: float = 3.0
     """Without a word from a recogniser that tells as it hears, while the caller speaks."""
+
+
+class TooSlow(ProviderError):
+    """It goes on, but slower than it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Pace:
     stall: float
 
     def behind(self) -> ProviderError:
-        return ProviderError(ErrorKind.TIMEOUT, f"came too slowly: {self.stall:g} s behind")
+        return TooSlow(ErrorKind.TIMEOUT, f"came too slowly: {self.stall:g} s behind")
 
     def late(self, begun: bool) -> ProviderError:
         if begun:
@@ -64,8 +68,8 @@ class Turns(Generic[C]):
 
     @property
     def is_last(self) -> bool:
-        """Nobody would be asked after this one."""
-        return not self._waiting
+        """Nobody would be asked after this one who has not failed."""
+        return self._again.issuperset(self._waiting)
 
     def again(self, connector: C) -> None:
         if connector not in self._again:
@@ -108,18 +112,17 @@ async def in_time(
         while not is_over:
             asked = time.monotonic()
             try:
-                async with asyncio.timeout(pace.stall if begun else pace.first):
+                async with asyncio.timeout(min(pace.stall, ahead) if begun else pace.first):
                     item = await read.get()
             except TimeoutError:
-                raise pace.late(begun) from None
+                raise pace.behind() if ahead < pace.stall else pace.late(begun) from None
             if isinstance(item, _End):
                 if item.error:
                     raise item.error
                 return
             if worth:
-                ahead += worth(item) - (time.monotonic() - asked if begun else 0.0)
-                if ahead < 0:
-                    raise pace.behind()
+                waited = time.monotonic() - asked if begun else 0.0
+                ahead = max(0.0, ahead - waited) + worth(item)
             begun, is_over = True, is_end(item)
             yield item
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,8 +25,10 @@ def told() -> Told:
     return Told()
 
 
-async def pieces_of(chain: Chain[Any], told: Told, said: Sequence[str] = ()) -> list[Piece]:
-    async with aclosing(ask(chain, HELLO, HASTY, told, said=said)) as pieces:
+async def pieces_of(
+    chain: Chain[Any], told: Told, said: Sequence[str] = (), deadlines: Deadlines = HASTY
+) -> list[Piece]:
+    async with aclosing(ask(chain, HELLO, deadlines, told, said=said)) as pieces:
         return [piece async for piece in pieces]
 
 
@@ -206,15 +209,39 @@ class Trickling(ScriptedModel):
             yield item
 
 
+PATIENT = replace(HASTY, first_token=5, stall=0.2)
+SLOW = [*["a "] * 60, DONE]
+
+
 async def test_a_model_that_trickles_is_left(told: Told) -> None:
-    """No pause is too long, but the sentence takes for ever."""
-    first = Trickling("first", *["a "] * 1000)
-    assert await sentences(chain_of(first, ScriptedModel("second", "Hi.", DONE)), told) == ["Hi."]
+    """No pause is too long, but it is slower than speech."""
+    chain = chain_of(Trickling("first", *SLOW), ScriptedModel("second", "Hi.", DONE))
+    assert Sentence("Hi.") in await pieces_of(chain, told, deadlines=PATIENT)
     assert told.failures == [("first", ErrorKind.TIMEOUT)]
 
 
+async def test_a_long_sentence_is_heard_out(told: Told) -> None:
+    """It takes longer than a usual one, at a usual pace."""
+    first = Trickling("first", *["and so on and on with many words "] * 12, DONE)
+    await pieces_of(chain_of(first, ScriptedModel("second", "no", DONE)), told, deadlines=PATIENT)
+    assert not told.failures
+
+
 async def test_a_slow_model_is_heard_out_when_it_is_the_only_one(told: Told) -> None:
-    assert await sentences(chain_of(Trickling("first", *["a "] * 12, DONE)), told) == ["a" + " a" * 11]
+    await pieces_of(chain_of(Trickling("first", *SLOW)), told, deadlines=PATIENT)
+    assert not told.failures
+
+
+async def test_one_slow_model_is_enough(told: Told) -> None:
+    """The next are no faster, but to begin once more would make the reply later still."""
+    await pieces_of(chain_of(*(Trickling(slug, *SLOW) for slug in "abc")), told, deadlines=PATIENT)
+    assert told.failures == [("a", ErrorKind.TIMEOUT)]
+
+
+async def test_who_has_failed_hurries_nobody(told: Told) -> None:
+    broken = ScriptedModel("first", "It ", failing(ErrorKind.BROKEN))
+    await pieces_of(chain_of(broken, Trickling("second", *SLOW)), told, deadlines=PATIENT)
+    assert told.failures == [("first", ErrorKind.BROKEN)]
 
 
 async def test_calls_of_a_broken_attempt_are_forgotten(told: Told) -> None:
