@@ -36,7 +36,7 @@ class Rules:
     share: float = 0.5
     window: float = 30.0
     """Of at least `attempts` in the last `window`, so many failed, and the target is out."""
-    rest: float = 7.0
+    rest: float = 6.5
     """Before the first probe."""
     between_probes: float = 10.0
     """From the beginning of a probe to the next one's, in the whole installation."""
@@ -48,7 +48,7 @@ class Rules:
     """Without a word of an outage: nobody looks after that target, so the next turn finds out."""
 
     def back_within(self, slowest_failure: float) -> float:
-        """From a recovery to the end of the outage, at the most. `slowest_failure`: how long a turn takes to fail."""
+        """From a recovery to the end of the outage, at the most. `slowest_failure`: how long an attempt takes to fail."""
         return max(slowest_failure + self.rest, self.between_probes) + self.probe
 
 
