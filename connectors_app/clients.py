@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from connectors_app.base import Connector, Credentials
+from connectors_app.failures import expect_key
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ class Shared(Generic[T]):
         self._kept: dict[tuple[asyncio.AbstractEventLoop, Credentials], _Kept[T]] = {}
 
     async def take(self, owner: Connector) -> T:
+        """Raises ProviderError for a key that cannot be sent."""
+        expect_key(owner)
         kept = self._kept.setdefault((asyncio.get_running_loop(), owner.credentials), _Kept())
         kept.owners.add(owner)
         if kept.client is None:

@@ -41,6 +41,14 @@ async def expect_ok(by: Connector, response: aiohttp.ClientResponse) -> None:
         raise from_status(by, response.status, response.headers, _json(await response.read()))
 
 
+def expect_key(by: Connector) -> None:
+    """Raises what no header takes: the clients would, with a part of the key in their own words."""
+    key = by.credentials.api_key
+    if not (key.isascii() and key.isprintable()):
+        why = f"the key in {_key_place(by)} has characters that no key has; was it copied from where it is masked?"
+        raise ProviderError(ErrorKind.AUTH, why)
+
+
 def expect_samples(by: Connector, headers: Mapping[str, str]) -> None:
     """Raises when a page or a document came where samples should: a proxy's, with status 200."""
     kind = headers.get("content-type", "").lower()
@@ -191,8 +199,7 @@ def _say(by: Connector, kind: ErrorKind) -> str:
         case ErrorKind.REFUSED:
             return f"the address of {by.label} leads to another one, where nothing is sent; is {_address(by)} right?"
         case ErrorKind.AUTH:
-            place = "the workspace's credential" if by.credentials.is_own else by.key_setting
-            return f"{by.label} does not accept the key in {place}"
+            return f"{by.label} does not accept the key in {_key_place(by)}"
         case ErrorKind.QUOTA:
             return f"the quota at {by.label} is used up"
         case ErrorKind.RATE_LIMIT:
@@ -203,6 +210,10 @@ def _say(by: Connector, kind: ErrorKind) -> str:
             return f"{by.label} has an error of its own"
         case _:
             return f"{by.label} does not accept what was asked; check the options of “{by.slug}”"
+
+
+def _key_place(by: Connector) -> str:
+    return "the workspace's credential" if by.credentials.is_own else by.key_setting
 
 
 def _address(by: Connector) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Connector, Credentials, ErrorKind, Role
+from connectors_app.base import Connector, Credentials, ErrorKind, ProviderError, Role
 from connectors_app.failures import error_code, from_code, from_status, retry_after
 
 BODIES: list[tuple[Any, str]] = [
@@ -65,3 +65,15 @@ def test_retry_after_takes_seconds_or_a_date() -> None:
     assert retry_after({"retry-after": "soon"}) is None and retry_after({}) is None
     assert retry_after({"retry-after-ms": "1500", "retry-after": "2"}) == 1.5
     assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2
+
+
+@pytest.mark.parametrize("key", ["sk-1234••••", "sk-12\n34"])
+@pytest.mark.parametrize(
+    "connector", [each for slug in registry.with_credentials() for each in registry.going_by(slug)]
+)
+async def test_a_key_that_no_header_takes_is_told(connector: type[Connector], key: str) -> None:
+    made = connector(connector.Options.model_construct(), Credentials(key, "http://127.0.0.1:9"))
+    with pytest.raises(ProviderError, match="was it copied from where it is masked") as told:
+        await made.check()
+    await made.close()
+    assert told.value.kind is ErrorKind.AUTH and "1234" not in str(told.value)
