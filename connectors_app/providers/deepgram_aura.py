@@ -246,12 +246,14 @@ class _AuraSpeech(Speech):
         self._by = by
         self._stretch: _Stretch | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def __aenter__(self) -> "_AuraSpeech":
         self._go_on()
         return self
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._stretch:
             await self._stretch.close()
         for task in (ending := list(self._ending)):
@@ -272,7 +274,7 @@ class _AuraSpeech(Speech):
                 raise ProviderError(ErrorKind.EMPTY, "Deepgram sent no audio")
         finally:
             stretch.leave(sentence)
-            if stretch is self._stretch and stretch.is_left:
+            if stretch is self._stretch and stretch.is_left and not self._is_closed:
                 self._go_on()
 
     def _go_on(self) -> _Stretch:

@@ -61,6 +61,16 @@ async def test_an_interruption_leaves_the_socket(environ: dict[str, str], stand_
     assert len(stand_ins.requests_to(AURA_CONNECT)) == 2
 
 
+async def test_a_sentence_left_after_the_end_opens_no_socket(environ: dict[str, str], stand_ins: StandIns) -> None:
+    stand_ins.steer(AURA_SPEAK, Behaviour(fault=Fault.STALL, after=1))
+    async with session(environ) as speech:
+        pieces = speech.speak(SENTENCES[0])
+        assert await anext(pieces)
+    before = asyncio.all_tasks()
+    await pieces.aclose()
+    assert asyncio.all_tasks() <= before
+
+
 async def test_a_sentence_behind_one_left_is_said(environ: dict[str, str], stand_ins: StandIns) -> None:
     stand_ins.steer(AURA_SPEAK, Behaviour(each_ms=5))
     async with session(environ) as speech:
