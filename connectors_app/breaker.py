@@ -48,7 +48,7 @@ class Rules:
     """Without a word of an outage: nobody looks after that target, so the next turn finds out."""
 
     def back_within(self, slowest_failure: float) -> float:
-        """From a recovery to the end of the outage, at the most. `slowest_failure`: how long an attempt takes to fail."""
+        """From a recovery to the end of the outage, at the most. `slowest_failure`: that an attempt can take."""
         return max(slowest_failure + self.rest, self.between_probes) + self.probe
 
 

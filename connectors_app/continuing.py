@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 SHORTEST_OVERLAP = 4
-"""Words in common before the beginning of a sentence is taken for the end of what was said."""
+"""Words in common before they prove a repetition: “Thank you.” may well be said twice in a reply."""
 _WORD = re.compile(r"\w+")
 
 
@@ -16,7 +17,10 @@ class Continuation:
     """
 
     def __init__(self, said: Sequence[str]) -> None:
-        self._said = [word for sentence in said for word in _words(sentence)]
+        words = [_words(sentence) for sentence in said]
+        self._said = [word for sentence in words for word in sentence]
+        self._begins = {0, *accumulate(map(len, words))}
+        """Places in what was said at which a sentence begins."""
         self._starts = list(range(len(self._said)))
         """Places in what was said at which the repetition may have begun."""
         self._words: list[str] = []
@@ -33,13 +37,17 @@ class Continuation:
         self._words += _words(sentence)
         self._starts = [at for at in starts if self._said[at : at + len(self._words)] == self._words]
         left = [len(self._said) - at - len(self._words) for at in self._starts]
-        if 0 in left:
+        if 0 in left and self._is_proof(len(self._said) - len(self._words)):
             self._repeated = len(self._held)
         if any(left):
             return []
         if not left:
             self._part_last(starts, before)
         return self.end()
+
+    def _is_proof(self, at: int) -> bool:
+        """Words from here to the end were said again: whole sentences, or so many that it is no accident."""
+        return at in self._begins or len(self._words) >= SHORTEST_OVERLAP
 
     def end(self) -> list[str]:
         """What is held and is new: it is decided, or the model has finished."""
@@ -53,7 +61,7 @@ class Continuation:
         overlap = max((end for end in ends if end > before), default=0)
         if overlap >= SHORTEST_OVERLAP:
             self._held, self._repeated = [_after(self._held[-1], overlap - before)], 0
-        elif not self._repeated and 0 in starts:
+        elif not self._repeated and 0 in starts and before >= SHORTEST_OVERLAP:
             self._repeated = len(self._held) - 1  # it began anew: what is the same was said
 
 

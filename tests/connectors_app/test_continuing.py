@@ -39,7 +39,17 @@ def test_case_and_marks_do_not_matter() -> None:
 
 
 def test_a_new_beginning_in_other_words_keeps_what_is_new() -> None:
-    assert new(STORY[:2], ["It is nine.", "You fly at ten.", "Goodbye."]) == ["You fly at ten.", "Goodbye."]
+    said = ["Your flight leaves at ten.", "The gate is B4."]
+    assert new(said, ["Your flight leaves at ten.", "It is gate B4.", "Goodbye."]) == ["It is gate B4.", "Goodbye."]
+
+
+@pytest.mark.parametrize("said", [["Thank you.", "Your order is ready."], ["Thank you.", "I thank you."]])
+def test_a_short_beginning_proves_nothing(said: list[str]) -> None:
+    assert new(said, ["Thank you.", "Goodbye."]) == ["Thank you.", "Goodbye."]
+
+
+def test_all_that_was_said_is_repeated_however_short() -> None:
+    assert new(["Sure."], ["Sure.", "Your flight leaves at ten."]) == ["Your flight leaves at ten."]
 
 
 def test_a_sentence_that_stands_twice_in_a_reply_stays() -> None:
