@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -253,12 +254,20 @@ class Supervisor:
 
     async def _until_ready_again(self, child: Child) -> None:
         try:
-            await self.until_ready(child)
+            if not await self.until_ready(child):
+                await self.until_complete(child)
         finally:
             del self._returning[child]
 
-    async def until_ready(self, child: Child, *, first_run_only: bool = False) -> None:
-        """Wait for its probe and say so. With `first_run_only` an end of the program raises StartFailed."""
+    async def until_complete(self, child: Child) -> None:
+        """As `until_ready`, however long it lacks something."""
+        await self.until_ready(child, patience=math.inf)
+
+    async def until_ready(self, child: Child, *, first_run_only: bool = False, patience: float = LACKING_FOR) -> bool:
+        """Wait for its probe and say so; False when it is up, but lacks something for longer than `patience`.
+
+        With `first_run_only` an end of the program raises StartFailed.
+        """
         started = told = time.monotonic()
         pause, longest = PROBE_EVERY
         while True:
@@ -266,7 +275,7 @@ class Supervisor:
                 raise StartFailed(child.last_words())
             lacks = await child.probe()
             now = time.monotonic()
-            if lacks == "" or (lacks and not first_run_only and now - started > LACKING_FOR):
+            if lacks == "" or (lacks and not first_run_only and now - started > patience):
                 break
             if now - told > STILL_WAITING:
                 told = now
@@ -274,12 +283,14 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, longest)
         self._tell_ready(child, lacks)
+        return not lacks
 
     def _tell_ready(self, child: Child, lacks: str) -> None:
         name = child.program.name
         if lacks:
             self._terminal.warn(f"  {name:<12} is up, but not ready: {lacks}")
-        elif child in self._ready:
+            return
+        if child in self._ready:
             self._terminal.line(f"{name} is ready again")
         else:
             self._terminal.ready(name, child.program.address)

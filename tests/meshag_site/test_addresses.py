@@ -28,6 +28,11 @@ def test_public_address_where_there_is_one(its: Plan) -> None:
     assert [line.split()[:2] for line in local] == [["Behind", "it"]]
 
 
+def test_who_is_not_ready_is_named_first(its: Plan) -> None:
+    line = addresses(its, FirstCredentials(), "https://mesh.example", ["bridge", "stt-2"])[0]
+    assert line.startswith("MeshAG is up; not ready yet: bridge, stt-2. Dashboard https://mesh.example")
+
+
 def test_drawn_password_is_shown(its: Plan) -> None:
     assert "first password drawn (shown this once" in addresses(its, FirstCredentials(password="drawn"), "")[2]
 

@@ -62,6 +62,21 @@ async def test_killed_program_is_started_again(stage: Stage) -> None:
     assert child.pid and child.pid != before
 
 
+async def test_what_is_lacked_at_first_is_awaited(stage: Stage) -> None:
+    lacks = "nats: set NATS_URL"
+
+    async def probe(pid: int) -> str | None:
+        return lacks
+
+    child = stage.supervisor.start(replace(program("bridge", STAY, stage.logs), probe=probe, address="at 8085"))
+    assert not await stage.supervisor.until_ready(child, patience=0)
+    await stage.screen.shows("  bridge       is up, but not ready: nats: set NATS_URL")
+    complete = asyncio.create_task(stage.supervisor.until_complete(child))
+    lacks = ""
+    await asyncio.wait_for(complete, DEADLINE)
+    await stage.screen.shows("  bridge       at 8085")
+
+
 async def test_end_of_a_worker_is_told(stage: Stage) -> None:
     gone: asyncio.Queue[str] = asyncio.Queue()
     stage.supervisor.on_worker_end = gone.put

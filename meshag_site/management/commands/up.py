@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,8 +42,9 @@ from meshag_site.processes import (
     web_program,
     worker_programs,
 )
-from meshag_site.supervisor import StartFailed, Supervisor
+from meshag_site.supervisor import Child, StartFailed, Supervisor
 
+READY = "MeshAG is ready"
 PARENT_LOOK = 0.5
 """Seconds between two looks at whether the process that started us is still there."""
 GIVEN_SERVER_DEADLINE = 3.0
@@ -165,14 +166,25 @@ class Up:
                 workers = [supervisor.start(program) for program in worker_programs(self._plan, transport)]
                 first = await self._prepare_database()
                 site = [supervisor.start(program) for program in (web_program(self._plan), bridge_program(self._plan))]
-                await asyncio.gather(*(supervisor.until_ready(child) for child in (*workers, *site)))
+                children = (*workers, *site)
+                ready = await asyncio.gather(*(supervisor.until_ready(child) for child in children))
+                unready = [child for child, is_ready in zip(children, ready, strict=True) if not is_ready]
                 for notice in first.notices:
                     self._terminal.warn(notice)
-                for line in addresses(self._plan, first, settings.PUBLIC_URL):
+                for line in addresses(
+                    self._plan, first, settings.PUBLIC_URL, [child.program.name for child in unready]
+                ):
                     self._terminal.line(line)
                 # Last: nobody who calls or looks waits for these, and their imports take the others' processor.
-                await asyncio.gather(*(supervisor.until_ready(supervisor.start(program)) for program in later))
+                last = [supervisor.until_ready(supervisor.start(program)) for program in later]
+                await asyncio.gather(self._until_complete(supervisor, unready), *last)
                 await asyncio.Event().wait()
+
+    async def _until_complete(self, supervisor: Supervisor, unready: Sequence[Child]) -> None:
+        """For those that have kept MeshAG from being ready."""
+        await asyncio.gather(*(supervisor.until_complete(child) for child in unready))
+        if unready:
+            self._terminal.line(READY)
 
     async def _connect(self) -> Bus:
         url = self._plan.environment["NATS_URL"]
@@ -210,14 +222,15 @@ class Up:
             connections.close_all()
 
 
-def addresses(plan: Plan, first: FirstCredentials, public_url: str) -> list[str]:
+def addresses(plan: Plan, first: FirstCredentials, public_url: str, unready: Sequence[str] = ()) -> list[str]:
     """What the operator opens and calls: by the public address where there is one, since the others redirect to it."""
     near_web, near_transport = plan.url(plan.ports[ports.WEB]), plan.url(plan.ports[ports.TRANSPORT])
     web, transport = public_url or near_web, public_url or near_transport
     password, key = plan.data_dir / PASSWORD_FILE, plan.data_dir / KEY_FILE
     behind = [f"  Behind it   web {near_web}, transport {near_transport} (docs/deployment.md)"] if public_url else []
+    state = f"MeshAG is up; not ready yet: {', '.join(unready)}. Dashboard" if unready else f"{READY}: dashboard"
     return [
-        f"MeshAG is ready: dashboard {web}, API {transport}",
+        f"{state} {web}, API {transport}",
         f"  Dashboard   {web}/",
         f"  Admin       {web}/admin/ as admin, {_password(first.password, password)}",
         f"  API         {transport}/sessions with key {_once_or_where(first.api_key, key)}",
