@@ -24,6 +24,8 @@ PADDING = 0.6
 """Seconds of silence that a sentence's audio may have around its words."""
 TOO_SHORT, TOO_SHORT_NEW = 0.75, 0.6
 """Of the time that the sentence takes at the voice's fastest: less cannot be all of it."""
+UNMARKED = 0.045
+"""Seconds a letter that words take at least after the last mark, if they were said: usually each word has one."""
 ENDLESS, ENDLESS_SECONDS = 0.4, 10.0
 """Seconds a letter, and some more, that no sentence takes."""
 LEAD = 0.2
@@ -125,8 +127,9 @@ class Progress:
         heard = self._heard
         left = self.text[heard.characters :]
         letters, seconds = _letters(left), self.seconds - heard.samples / self.rate
+        least = max(self.speed.shortest, UNMARKED) if self.marks else self.speed.shortest
         is_judged = bool(self.marks) or letters >= JUDGED_FROM
-        if is_judged and _has_words(left) and seconds < letters * self.speed.shortest:
+        if is_judged and _has_words(left) and seconds < letters * least:
             self.speed.doubt(letters, seconds)
             raise ProviderError(ErrorKind.BROKEN, "ended before the sentence did")
         self.speed.learn(self.letters, self.seconds)

@@ -24,7 +24,7 @@ from workers.tts import Voicing
 
 SORRY = "I am sorry. Please try again."
 FIRST, SECOND = "I am sorry.", "Please try again."
-PCM = np.full(1600, 1000, np.int16).tobytes()
+PCM = np.full(4000, 1000, np.int16).tobytes()
 DEAD = failing(ErrorKind.SERVER)
 
 
