@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ProviderError
+from connectors_app.base import ProviderError, Sealed
 from connectors_app.pool import AllFailed, Attempt, Pool
 from mesh import subjects
 from mesh.bus.client import Bus
@@ -87,6 +87,10 @@ class StageActor(Actor):
         super().__init__(bus=seat.bus, writer=seat.writer, config=seat.setup.config)
         self.seat = seat
         self.credentials = seat.setup.credentials
+
+    def choice(self, service: str) -> tuple[Sequence[str], Mapping[str, Any], Sealed]:
+        """What a chain is made of: as long as it is the same, the chain stays."""
+        return self.config.chain(service), self.provider_options(service), self.credentials
 
     def provider_options(self, service: str) -> Mapping[str, Any]:
         """The document's, by provider; none where a changed configuration has no use for this stage any more."""

@@ -39,6 +39,11 @@ class _Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class _Renew:
+    """The configuration has changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Finish:
     utterance: int
     start: int
@@ -71,19 +76,21 @@ class Listening(StageActor):
         self._utterance = 0
         self._recognised = 0  # the utterance that the recogniser is at; a newer one may have begun
         self._open: dict[int, SpeechStarted | SpeechEnded] = {}  # utterances of the history that have no final
-        self._asks: asyncio.Queue[_Begin | _Finish | bytes] = asyncio.Queue()
+        self._asks: asyncio.Queue[_Begin | _Finish | _Renew | bytes] = asyncio.Queue()
         self._backlog = 0
         self._resources = AsyncExitStack()
         self._subscription: Subscription | None = None
         self._recognizing: Recognizing | None = None
-        self._is_stale = False
+        self._is_recognising = False
+        self._chosen = self.choice("stt")
+        self._work: asyncio.Task[None] | None = None
 
     # -- life ---------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         self._subscription = await self.bus.subscribe(subjects.audio_input(self.session), self._arrived)
         await self._open_recognition()
-        self.tasks.create_task(self._recognise())
+        self._work = self.tasks.create_task(self._recognise())
 
     async def finish(self) -> None:
         """The caller's last words, too, become a transcript, though nobody answers them any more."""
@@ -98,10 +105,14 @@ class Listening(StageActor):
         if self._subscription:
             await self._subscription.close()
         self._detector.forget(self._ear)
+        if self._work:
+            self._work.cancel()
+            await asyncio.wait([self._work])
         await self._resources.aclose()
 
     async def _open_recognition(self) -> None:
-        chain = self.seat.pool.recognizers(self.config.chain("stt"), self.provider_options("stt"), self.credentials)
+        self._chosen = self.choice("stt")
+        chain = self.seat.pool.recognizers(*self._chosen)
         self._resources.push_async_callback(chain.close)
         self._recognizing = await self._resources.enter_async_context(
             Recognizing(chain, self._rate, self.seat.deadlines, Reporting(self, "stt"), self._interim)
@@ -110,7 +121,15 @@ class Listening(StageActor):
     def configured(self) -> None:
         turn = self.config.turn
         self._endpointer.configure(threshold=turn.threshold, stop_ms=turn.stop_ms, min_speech_ms=turn.min_speech_ms)
-        self._is_stale = True  # the recogniser is made anew before the next utterance
+        self._asks.put_nowait(_Renew())
+
+    async def _renew_recognition(self) -> None:
+        """Between two utterances. The former one is closed when the new one opens already."""
+        if self._is_recognising or self._chosen == self.choice("stt"):
+            return
+        former, self._resources = self._resources, AsyncExitStack()
+        await self._open_recognition()
+        await former.aclose()
 
     def receive(self, stored: Stored) -> None:
         if self.is_live:
@@ -232,15 +251,15 @@ class Listening(StageActor):
                     await self._recognizing.send(pcm)
                 case _Finish() as ask:
                     await self._finish(ask)
+                    await self._renew_recognition()
+                case _Renew():
+                    await self._renew_recognition()
             self._asks.task_done()
 
     async def _begin(self, utterance: int) -> None:
-        if self._is_stale:
-            self._is_stale = False
-            await self._resources.aclose()
-            await self._open_recognition()
         assert self._recognizing is not None
         self._recognised = utterance
+        self._is_recognising = True
         await self._recognizing.begin()
 
     async def _finish(self, ask: _Finish) -> None:
@@ -252,6 +271,7 @@ class Listening(StageActor):
         except AllFailed as error:
             log.warning("nobody recognised an utterance", extra={"session": self.session, "why": explain(error)})
             failed = True
+        self._is_recognising = False
         self.seat.metrics.stage_seconds.labels("stt").observe(time.monotonic() - ask.at)
         self.seat.metrics.dropped.labels("utterance").inc(self._recognizing.dropped)
         self.post(

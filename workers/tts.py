@@ -7,8 +7,7 @@ from collections import deque
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 
-from connectors_app.base import Voice
-from connectors_app.pool import AllFailed, Chain
+from connectors_app.pool import AllFailed
 from connectors_app.speaking import Speaking
 from mesh import audio, subjects
 from mesh.events import (
@@ -62,7 +61,7 @@ class Voicing(StageActor):
         """Samples of the sentences that were made and not yet heard to their end."""
         self._sequence = 0
         self._speaking: Speaking | None = None
-        self._chain: Chain[Voice] | None = None
+        self._chosen = self.choice("tts")
         self._resources = AsyncExitStack()
         self._work: asyncio.Task[None] | None = None
 
@@ -76,12 +75,22 @@ class Voicing(StageActor):
         await self._resources.aclose()
 
     async def _open_voice(self) -> None:
-        chain = self.seat.pool.voices(self.config.chain("tts"), self.provider_options("tts"), self.credentials)
+        self._chosen = self.choice("tts")
+        chain = self.seat.pool.voices(*self._chosen)
         self._resources.push_async_callback(chain.close)
         self._speaking = await self._resources.enter_async_context(
             Speaking(chain, self.seat.claim.rate, self.seat.deadlines)
         )
-        self._chain = chain
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._chosen != self.choice("tts")
+
+    async def _renew_voice(self) -> None:
+        """The former one is closed when the new one opens already."""
+        former, self._resources = self._resources, AsyncExitStack()
+        await self._open_voice()
+        await former.aclose()
 
     def _make_apology(self) -> Apology:
         config, seat = self.config, self.seat
@@ -110,7 +119,7 @@ class Voicing(StageActor):
         await apology.prepare(InAdvance(self, "tts"))
 
     def configured(self) -> None:
-        self._speaking = None  # made anew before the next sentence
+        self._stirred.set()  # the voice is renewed between two sentences
         self._apology = self._make_apology()
         if self.is_live:
             self._prepare_apology()
@@ -168,7 +177,9 @@ class Voicing(StageActor):
             await asyncio.wait([former])
         while True:
             self._stirred.clear()
-            if self._waiting and sum(self._made.values()) < AHEAD * self.seat.claim.rate:
+            if self._is_stale:
+                await self._renew_voice()
+            elif self._waiting and sum(self._made.values()) < AHEAD * self.seat.claim.rate:
                 await self._speak(self._waiting.popleft())
             else:
                 await self._stirred.wait()
@@ -196,9 +207,6 @@ class Voicing(StageActor):
         self._has_spoken.set()
 
     async def _voice(self, sentence: _Sentence, out: "_Out", report: Reporting) -> None:
-        if self._speaking is None:
-            await self._resources.aclose()
-            await self._open_voice()
         assert self._speaking is not None
         async with aclosing(self._speaking.speak(sentence.text, report)) as pieces:
             async for pcm in pieces:

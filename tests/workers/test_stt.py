@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -103,3 +104,53 @@ async def test_an_utterance_left_open_ends_at_its_start(bus: Bus, valkey: Valkey
     async with played(bus, valkey, Stage.STT, listening, ScriptedRecognizer("ears"), session=session) as stage:
         assert await stage.hear(SpeechEnded) == SpeechEnded(utterance=3, sample=4000)
         assert (await stage.hear(TranscriptFinal)).failed
+
+
+# -- a configuration that changes ------------------------------------------------------------------------
+
+
+class Counted(ScriptedRecognizer):
+    def __init__(self, slug: str, *script: object) -> None:
+        super().__init__(slug, *script)
+        self.opened: asyncio.Queue[Recognition] = asyncio.Queue()
+
+    def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
+        self.opened.put_nowait(recognition := super().open(rate, on_interim))
+        return recognition
+
+
+def hearing(model: str, **changes: Any) -> SessionUpdated:
+    config = document(**changes)
+    config["connectors"]["stt"]["config"] = {"deepgram": {"model": model}} if model else {}
+    return SessionUpdated(config=config, revision=f"{model} {changes}")
+
+
+async def test_another_recogniser_is_opened_before_it_is_needed(bus: Bus, valkey: Valkey) -> None:
+    recognizer = Counted("ears")
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage, asyncio.timeout(SECONDS):
+        await recognizer.opened.get()
+        await stage.say(hearing("nova-2"))
+        await recognizer.opened.get()
+        assert not recognizer.asked
+
+
+async def test_another_prompt_leaves_the_recogniser_open(bus: Bus, valkey: Valkey) -> None:
+    recognizer = Counted("ears")
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage, asyncio.timeout(SECONDS):
+        await stage.say(hearing("", system_prompt="Be brief."))
+        await tell(stage, speech.speak(WORDS, RATE) + bytes(2 * RATE))
+        await stage.hear(TranscriptFinal)
+        assert recognizer.opened.qsize() == 1
+
+
+async def test_an_utterance_ends_with_the_recogniser_that_began_it(bus: Bus, valkey: Valkey) -> None:
+    recognizer = Counted("ears")
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage, asyncio.timeout(SECONDS):
+        spoken = await tell(stage, speech.speak(WORDS, RATE))
+        await stage.hear(SpeechStarted)
+        first = await recognizer.opened.get()
+        await stage.say(hearing("nova-2"))
+        await tell(stage, bytes(2 * RATE), start=spoken)
+        await stage.hear(TranscriptFinal)
+        await recognizer.opened.get()
+        assert isinstance(first, ScriptedRecognition) and recognizer.asked == [first.heard]
