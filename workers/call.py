@@ -349,19 +349,24 @@ class Call(Actor):
 
     def _interim(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         told = msgspec.json.decode(payload)
-        if told["epoch"] < self._epochs.get(Stage.STT, 0):
+        if not self._is_owners(Stage.STT, told["epoch"]):
             return
         self._speaker.tell({"type": "transcript", "final": False, "text": told["text"], "utterance": told["utterance"]})
         self._conversation.step(turns.Interim(self._now(), told["utterance"], told["text"]))
 
     def _delta(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         told = msgspec.json.decode(payload)
-        if told["generation"] == self._playout.generation and told["epoch"] >= self._epochs.get(Stage.LLM, 0):
+        if told["generation"] == self._playout.generation and self._is_owners(Stage.LLM, told["epoch"]):
             self._conversation.waterfall.mark("first_token", self._now())
             delta: DeltaTold = {"type": "delta", "text": told["text"], "turn": told["turn"]}
             if told.get("anew"):
                 delta |= {"anew": True, "sentence": told.get("sentence", 0)}
             self._speaker.tell(delta)
+
+    def _is_owners(self, stage: Stage, epoch: int) -> bool:
+        """A new owner may be heard before the casting says that it is there."""
+        last = self._epochs[stage] = max(epoch, self._epochs.get(stage, 0))
+        return epoch == last
 
     def _spoken(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         if self._speaker.receive(payload):

@@ -28,11 +28,14 @@ class Answering(StageActor):
         super().__init__(seat)
         self._history = History()
         self._chain = self._make_chain()
+        self._former: list[Chain[LanguageModel]] = []
+        """Replies still run on them."""
         self._reply: asyncio.Task[None] | None = None
         self._generation = 0
 
     def _make_chain(self) -> Chain[LanguageModel]:
-        return self.seat.pool.models(self.config.chain("llm"), self.provider_options("llm"), self.credentials)
+        self._chosen = self.choice("llm")
+        return self.seat.pool.models(*self._chosen)
 
     async def open(self) -> None:
         pass
@@ -41,22 +44,24 @@ class Answering(StageActor):
         self._cancel()
         if self._reply:
             await asyncio.wait([self._reply])
+        while self._former:
+            await self._former.pop().close()
         await self._chain.close()
 
     def configured(self) -> None:
+        if self._chosen == self.choice("llm"):
+            return
         former, self._chain = self._chain, self._make_chain()
-        self._leave(former)
+        self._former.append(former)
+        self.tasks.create_task(self._leave(former, self._reply))
 
-    def _leave(self, chain: Chain[LanguageModel]) -> None:
-        """A reply that runs on the former chain ends first."""
-        running = self._reply
-
-        async def leave() -> None:
-            if running:
-                await asyncio.wait([running])
+    async def _leave(self, chain: Chain[LanguageModel], reply: "asyncio.Task[None] | None") -> None:
+        """A reply that runs on the former chain ends first. Where the session does, `close` leaves the chain."""
+        if reply:
+            await asyncio.wait([reply])
+        if chain in self._former:
+            self._former.remove(chain)
             await chain.close()
-
-        self.tasks.create_task(leave())
 
     def receive(self, stored: Stored) -> None:
         self._history.fold(stored)
@@ -71,15 +76,16 @@ class Answering(StageActor):
 
     def caught_up(self) -> None:
         if self._history.pending and self._history.pending.is_open:
-            self._answer()
+            self._answer(anew=True)
 
-    def _answer(self) -> None:
+    def _answer(self, *, anew: bool = False) -> None:
+        """`anew`: after a takeover. The former owner may have shown a part of the next sentence."""
         pending = self._history.pending
         if pending is None or not self.routes.llm_answers:
             return
         self._cancel()
         self._generation = pending.generation
-        self._reply = self.tasks.create_task(self._run(pending))
+        self._reply = self.tasks.create_task(self._run(pending, anew=anew))
 
     def _cancel(self) -> None:
         if self._reply:
@@ -90,8 +96,8 @@ class Answering(StageActor):
         messages += [Message(line.role, line.text) for line in self._history.lines()]
         return messages
 
-    async def _run(self, pending: Pending) -> None:
-        reply = _Reply(self, pending)
+    async def _run(self, pending: Pending, *, anew: bool) -> None:
+        reply = _Reply(self, pending, anew=anew)
         report = Reporting(self, "llm", pending.turn, pending.generation)
         chain = self._chain
         try:
@@ -108,13 +114,13 @@ class Answering(StageActor):
 class _Reply:
     """One reply on its way out: deltas at once, sentences as they are complete."""
 
-    def __init__(self, actor: Answering, pending: Pending) -> None:
+    def __init__(self, actor: Answering, pending: Pending, *, anew: bool) -> None:
         self._actor = actor
         self._turn = pending.turn
         self._generation = pending.generation
         self._count = len(pending.committed)
         self._delta = ""
-        self._anew_from: int | None = None
+        self._anew_from = self._count if anew else None
         """The sentence that the next delta begins anew."""
         self._published = 0.0
         self._began = time.monotonic()

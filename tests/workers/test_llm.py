@@ -1,6 +1,7 @@
 """The language model's stage: what an answer costs however it ends, and what its tokens say of themselves."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,11 +9,22 @@ import pytest
 from connectors_app.base import ErrorKind, Finished
 from mesh import subjects
 from mesh.bus.client import Bus
-from mesh.events import Event, Interrupted, ReplySentence, SessionEnded, TurnDiscarded, TurnEnded, Usage
+from mesh.events import (
+    Event,
+    Interrupted,
+    ReplyDone,
+    ReplySentence,
+    SessionEnded,
+    SessionUpdated,
+    TurnDiscarded,
+    TurnEnded,
+    Usage,
+)
 from mesh.store import Valkey
 from mesh.subjects import Stage
 from tests.connectors_app.fakes import NEVER, ScriptedModel, failing
-from tests.workers.stages import SECONDS, played
+from tests.unsupervised import document
+from tests.workers.stages import SECONDS, begin_session, played
 from workers.llm import Answering
 
 pytestmark = pytest.mark.nats
@@ -67,3 +79,58 @@ async def test_tokens_name_their_writers_epoch(bus: Bus, valkey: Valkey) -> None
         await stage.say(TURN)
         told = msgspec.json.decode(await asyncio.wait_for(deltas.get(), SECONDS))
         assert told == {"turn": 1, "generation": 1, "epoch": 1, "text": "Late."}
+
+
+async def test_words_after_a_takeover_are_begun_anew(bus: Bus, valkey: Valkey) -> None:
+    """The former owner may have shown half of the sentence."""
+    session = await begin_session(bus)
+    transport = await bus.take_fence(session, Stage.SESSION, owner="transport")
+    await transport.append(TURN)
+    former = await bus.take_fence(session, Stage.LLM, owner="former")
+    await former.append(ReplySentence(turn=1, generation=1, sentence=0, text="It is late."))
+    deltas: asyncio.Queue[bytes] = asyncio.Queue()
+    await bus.subscribe(subjects.llm_delta(session), lambda _, told, __: deltas.put_nowait(told))
+    model = ScriptedModel("model", " Good night.", Finished())
+    async with played(bus, valkey, Stage.LLM, Answering, model, session=session):
+        told = msgspec.json.decode(await asyncio.wait_for(deltas.get(), SECONDS))
+    assert (told["epoch"], told["anew"], told["sentence"]) == (2, True, 1)
+
+
+# -- a configuration that changes ------------------------------------------------------------------------
+
+
+def thought_by(model: str, **changes: Any) -> SessionUpdated:
+    config = document(**changes)
+    config["connectors"]["llm"]["config"] = {"openai": {"model": model}}
+    return SessionUpdated(config=config, revision=f"{model} {changes}")
+
+
+class Fragile(Answering):
+    """Breaks as soon as it has another configuration."""
+
+    def configured(self) -> None:
+        super().configured()
+        self.tasks.create_task(self._break())
+
+    async def _break(self) -> None:
+        raise ValueError("a fault")
+
+
+async def test_a_broken_actor_gives_all_its_models_back(bus: Bus, valkey: Valkey) -> None:
+    """Also the one that a reply still ran on."""
+    model = ScriptedModel("model", "It is late.", NEVER)
+    async with played(bus, valkey, Stage.LLM, Fragile, model) as stage, asyncio.timeout(SECONDS):
+        await stage.say(TURN)
+        await model.began.wait()
+        await stage.say(thought_by("gpt-4o-mini"))
+        await asyncio.wait(stage.host._tasks())
+        assert stage.host._pool._users == {model: 0}
+
+
+async def test_another_prompt_leaves_the_models(bus: Bus, valkey: Valkey) -> None:
+    model = ScriptedModel("model", "Late.", Finished())
+    async with played(bus, valkey, Stage.LLM, Answering, model) as stage:
+        await stage.say(thought_by("gpt-4o", system_prompt="Be brief."))
+        await stage.say(TURN)
+        await stage.hear(ReplyDone)
+        assert stage.host._pool._users == {model: 1} and model.asked[0][0].content == "Be brief."
