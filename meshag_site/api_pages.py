@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,6 +30,9 @@ NO_LOGO = b"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 class SwaggerPage(SpectacularSwaggerSplitView):
     """`/api/docs/`: each operation can be tried."""
 
+    template_name = "api/swagger.html"
+    authentication_classes = [SessionAuthentication]
+
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
@@ -40,6 +44,7 @@ class RedocPage(SpectacularRedocView):
     """`/api/redoc/`: to be read. With `?script` it is the page's script."""
 
     template_name = "api/redoc.html"
+    authentication_classes = [SessionAuthentication]
 
     @staticmethod
     def _redoc_standalone() -> str:

@@ -16,6 +16,10 @@ from tests.rows import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="package")]
 
 
+BRIGHT = re.compile(r"rgb\(2\d\d, 2\d\d, 2\d\d\)")
+DIM = re.compile(r"rgb\(\d\d, \d\d, \d\d\)")
+
+
 async def test_swagger_shows_and_tries_operations(signed_in_page: Page) -> None:
     page = signed_in_page
     await page.goto("/api/docs/")
@@ -30,6 +34,17 @@ async def test_redoc_shows_every_group(page: Page) -> None:
     await expect(page.get_by_role("heading", name="Start a session")).to_be_attached(timeout=PATIENCE)
     await page.get_by_placeholder("Search...").fill("transcript")
     await expect(page.locator("[data-role='search:results']")).to_contain_text("transcript", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(("path", "drawn"), [("docs", "#swagger-ui .opblock"), ("redoc", "#redoc .menu-content")])
+async def test_the_apis_pages_follow_the_theme(page: Page, path: str, drawn: str) -> None:
+    await page.emulate_media(color_scheme="dark")
+    await page.goto(f"/api/{path}/")
+    title = page.locator("h1").first
+    for scheme in ("dark", "light"):
+        await page.emulate_media(color_scheme=scheme)
+        await expect(page.locator(drawn).first).to_be_visible(timeout=PATIENCE)
+        await expect(title).to_have_css("color", BRIGHT if scheme == "dark" else DIM)
 
 
 async def test_the_documented_commands_do_what_they_say(site: Site) -> None:

@@ -41,6 +41,14 @@ def test_what_is_not_there_has_a_page(owner: User, path: str) -> None:
     assert "<h1>Not found</h1>" in page and "Sign out" in page
 
 
+@pytest.mark.parametrize("path", ["/api/docs/", "/api/redoc/"])
+def test_the_apis_pages_lead_back(operator: User, path: str) -> None:
+    page = signed_in(operator).get(path)
+    assert b'href="/"' in page.content and b'href="/admin/"' in page.content
+    assert "script-src 'self';" in page["Content-Security-Policy"]
+    assert b'href="/admin/"' not in Client().get(path).content
+
+
 def test_what_is_not_allowed_has_a_page(teammate: User) -> None:
     teammate.is_staff = True
     teammate.save()
