@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from connectors_app.openai_api import SpeechModel, SpeechOptions, TranscriptionModel
+from connectors_app.openai_api import SpeechModel, SpeechOptions, TranscriptionModel, TranscriptionOptions
 from connectors_app.openai_chat import ChatModel
 
 BASE_URL = "https://api.openai.com/v1"
@@ -14,6 +14,22 @@ VOICES = (
 )
 OWN_VOICE = "voice_"
 WITHOUT_INSTRUCTIONS = ("tts-1", "tts-1-hd")
+WITHOUT_SEGMENTS = "gpt-"
+"""How the names of models begin that refuse `verbose_json`."""
+
+
+class OpenAITranscriptionOptions(TranscriptionOptions):
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.response_format == "verbose_json" and self.model.startswith(WITHOUT_SEGMENTS):
+            raise ValueError(f"{self.model} has no response_format verbose_json: choose json, or the model whisper-1")
+        return self
+
+    def request(self) -> dict[str, Any]:
+        """The API takes languages without a region: en for en-US."""
+        request = super().request()
+        told = {"language": request["language"].partition("-")[0].lower()} if "language" in request else {}
+        return request | told
 
 
 class OpenAITranscription(TranscriptionModel):
@@ -22,6 +38,8 @@ class OpenAITranscription(TranscriptionModel):
     key_setting = "OPENAI_API_KEY"
     base_url_setting = "OPENAI_BASE_URL"
     default_base_url = BASE_URL
+    Options = OpenAITranscriptionOptions
+    options: OpenAITranscriptionOptions
 
 
 class OpenAIChat(ChatModel):

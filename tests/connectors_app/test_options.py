@@ -5,9 +5,11 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors_app import registry
 from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Role
+from connectors_app.providers.openai import OpenAITranscriptionOptions
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import made_with, reply_of, speech_of, transcript_of
 from tests.providers.anthropic import ANTHROPIC_MESSAGES
@@ -46,6 +48,21 @@ async def test_every_transcript_format_is_read(
         assert (await transcript_of(recognizer, question)).text == QUESTION
     form = sent(stand_ins, OPENAI_TRANSCRIPTIONS).body
     assert (form["language"], form["prompt"]) == ("en", "Opening hours")
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-transcribe", "gpt-transcribe"])
+def test_newer_models_have_no_verbose_transcripts(model: str) -> None:
+    with pytest.raises(ValidationError, match="choose json"):
+        OpenAITranscriptionOptions(model=model, response_format="verbose_json")
+    assert OpenAITranscriptionOptions(model=model, response_format="text").request()["model"] == model
+
+
+async def test_a_language_goes_without_its_region(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes
+) -> None:
+    async with made_with(Role.STT, "openai", {"language": "en-US"}, environ) as recognizer:
+        await transcript_of(recognizer, question)
+    assert sent(stand_ins, OPENAI_TRANSCRIPTIONS).body["language"] == "en"
 
 
 @pytest.mark.accepts("M12", "M64")

@@ -214,6 +214,11 @@ def _audio(upload: FormField | None) -> tuple[bytes, int]:
 
 def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
     wanted = form.get("response_format", "json")
+    if wanted == "verbose_json" and str(form["model"]).startswith("gpt-"):
+        message = f"response_format 'verbose_json' is not compatible with model '{form['model']}'."
+        raise refusal(OPENAI, 400, message=message, param="response_format")
+    if "-" in str(form.get("language", "")):
+        raise refusal(OPENAI, 400, message="Language parameter must be in ISO-639-1 format.", param="language")
     duration = {"type": "duration", "seconds": round(seconds, 2)}
     if form.get("stream") == "true" and form["model"] != "whisper-1":
         return _transcript_events(text)
