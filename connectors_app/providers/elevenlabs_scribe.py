@@ -80,17 +80,24 @@ class ElevenLabsScribe(Recognizer):
         with told_by_http(self):
             socket = await self.dial(RATES[0])
             try:
-                message = await socket.receive(timeout=5)
+                begun = await self._first_of(socket)
             finally:
                 await socket.close()
-        if not isinstance(message.data, bytes):
-            raise cut(self)
-        try:
-            told = _told.decode(message.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise garbage(self) from None
-        if told.message_type != "session_started":
-            raise from_code(self, told.message_type)
+        if begun != "session_started":
+            raise from_code(self, begun)
+
+    async def _first_of(self, socket: Socket) -> str:
+        """What the first message is that is no warning."""
+        while True:
+            message = await socket.receive(timeout=5)
+            if not isinstance(message.data, bytes):
+                raise cut(self)
+            try:
+                told = _told.decode(message.data)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                raise garbage(self) from None
+            if told.message_type != "warning":
+                return told.message_type
 
     async def close(self) -> None:
         await HTTP.leave(self)
@@ -107,8 +114,15 @@ class ElevenLabsScribe(Recognizer):
 
 
 class _Told(msgspec.Struct):
-    message_type: str
+    message_type: str = ""
     text: str = ""
+    warning: str = ""
+    """May come without a type."""
+
+    def __post_init__(self) -> None:
+        if not (self.message_type or self.warning):
+            raise ValueError("there is no message_type")
+        self.message_type = self.message_type or "warning"
 
 
 _told = msgspec.json.Decoder(_Told)

@@ -139,6 +139,11 @@ async def test_nothing_to_commit_is_no_failure() -> None:
     assert await heard_of(({"message_type": "commit_throttled", "error": "too little"},)) == [""]
 
 
+@pytest.mark.parametrize("kind", [{}, {"message_type": "warning"}])
+async def test_a_warning_is_no_failure(kind: dict[str, str]) -> None:
+    assert await heard_of(({**kind, "warning": "words for people"}, committed("One."))) == ["One."]
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
