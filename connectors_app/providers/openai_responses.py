@@ -102,6 +102,7 @@ class _Event(msgspec.Struct):
 
 _event = msgspec.json.Decoder(_Event)
 _TEXT = {"response.output_text.delta", "response.refusal.delta"}
+_PART_OF_CALL = "response.function_call_arguments.delta"
 _ENDS = {"response.completed", "response.incomplete"}
 _REASONS = {"max_output_tokens": "length", "content_filter": "filtered"}
 
@@ -123,7 +124,7 @@ class _Answer:
             case "response.output_item.done", "function_call":
                 self._begun.pop(event.output_index, None)
                 self._complete(event.item)
-            case "response.output_item.done", "reasoning":
+            case "response.output_item.done", "reasoning" if event.item.encrypted_content:
                 self.thoughts.append(_thought(event.item))
             case "response.refusal.delta", _:
                 self._is_refusal = True
@@ -143,6 +144,7 @@ class _Answer:
 
 
 def _thought(item: _Item) -> dict[str, Any]:
+    """One that is not sealed would be looked for among what is stored, where nothing is."""
     return {
         "type": "reasoning",
         "id": item.id,
@@ -202,6 +204,8 @@ class Responses(OpenAIConnector, LanguageModel):
                     answer.read(event)
                     if event.type in _TEXT and event.delta:
                         yield event.delta
+                    if event.type == _PART_OF_CALL:
+                        yield ""
                     if event.type in _ENDS:
                         break
                 else:

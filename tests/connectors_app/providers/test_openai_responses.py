@@ -95,18 +95,29 @@ async def test_what_fails_midway_has_its_kind(piece: bytes, kind: ErrorKind) -> 
     assert caught.value.kind is kind
 
 
-async def test_thoughts_come_back_with_the_call() -> None:
-    thought = event("response.output_item.done", output_index=0, item=THOUGHT)
+async def sent_after(thought: dict[str, object]) -> list[dict[str, object]]:
+    """What goes back to a model that thought this before its call."""
+    thinking = event("response.output_item.done", output_index=0, item=thought)
     environ = {"OPENAI_API_KEY": "k"}
     async with (
-        answering(thought, BEGUN, WHOLE, ended()) as url,
+        answering(thinking, BEGUN, WHOLE, ended()) as url,
         made_with(Role.LLM, "openai_responses", {}, {**environ, "OPENAI_BASE_URL": f"{url}/v1"}) as model,
     ):
         async with aclosing(model.reply((Message("user", "Hi"),))) as items:
             assert CALL in [item async for item in items]
-        items_sent = model.request((Message("user", "Hi"), Message("assistant", "", calls=(CALL,))), ())["input"]
+        request = model.request((Message("user", "Hi"), Message("assistant", "", calls=(CALL,))), ())
+        return list(request["input"])
+
+
+async def test_thoughts_come_back_with_the_call() -> None:
+    items_sent = await sent_after(THOUGHT)
     assert [item.get("type") for item in items_sent] == [None, "reasoning", "function_call"]
     assert items_sent[1]["encrypted_content"] == "sealed" and "id" not in items_sent[2]
+
+
+async def test_thoughts_that_are_not_sealed_stay_away() -> None:
+    items_sent = await sent_after({**THOUGHT, "encrypted_content": None})
+    assert [item.get("type") for item in items_sent] == [None, "function_call"]
 
 
 def test_tools_are_not_strict() -> None:
