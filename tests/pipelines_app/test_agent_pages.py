@@ -83,7 +83,7 @@ def test_a_local_model_lacks_no_key(operator: User, version: AgentVersion, monke
 def test_the_state_tells_what_changed(operator: User, version: AgentVersion) -> None:
     agent = redraft(version.agent, make_document(greeting="Hello!"))
     page = signed_in(operator).get(address("change", agent)).content.decode()
-    assert "The draft differs from version 1" in page and "<code>greeting</code>" in page
+    assert "The draft differs from version 1" in page and '<span title="greeting">Greeting</span>' in page
 
 
 def test_the_state_tells_what_is_wrong(operator: User, agent: Agent) -> None:
@@ -188,7 +188,11 @@ def test_a_version_that_is_not_there(owner: User, version: AgentVersion, word: s
 def test_versions_are_compared(teammate: User, version: AgentVersion) -> None:
     agent = redraft(version.agent, make_document(greeting="Hello!"))
     page = as_staff(teammate).get(address("compare", agent), {"old": "1", "new": "draft"}).content.decode()
-    assert "<code>greeting</code>" in page and "<del>not set</del>" in page and "<ins>Hello!</ins>" in page
+    assert (
+        '<span title="greeting">Greeting</span>' in page
+        and "<del>not set</del>" in page
+        and "<ins>Hello!</ins>" in page
+    )
 
 
 def test_comparing_with_nothing_is_explained(teammate: User, version: AgentVersion) -> None:
