@@ -50,11 +50,11 @@ def reasons(model: str) -> bool:
 class ChatOptions(Options):
     model: str = Field("gpt-4o", min_length=1, description="Name of the model", examples=MODELS)
     temperature: float | None = Field(
-        0.7, ge=0, le=2, description="Higher is more varied; null leaves it out. Models that reason have their own"
+        0.7, ge=0, le=2, description="Higher is more varied. Models that reason have their own"
     )
-    max_tokens: int | None = Field(1000, ge=1, le=128_000, description="Longest answer; null leaves it out")
+    max_tokens: int | None = Field(1000, ge=1, le=128_000, description="Longest answer")
     max_completion_tokens: int | None = Field(
-        None, ge=1, le=128_000, description="Replaces max_tokens; counts what a model thinks, too"
+        None, ge=1, le=128_000, description="Replaces the limit above; counts what a model thinks, too"
     )
     top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words that are considered")
     frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Against repeating the same words")

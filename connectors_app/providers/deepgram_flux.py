@@ -40,7 +40,7 @@ class FluxOptions(Options):
         1.0, ge=0.5, le=1, description="How sure Flux must be to end a turn by itself; 1 leaves that to the agent"
     )
     eager_eot_threshold: float | None = Field(
-        None, ge=0.3, le=0.9, description="How sure Flux must be to give its text early; at most eot_threshold"
+        None, ge=0.3, le=0.9, description="How sure Flux must be to give its text early; at most the threshold above"
     )
     eot_timeout_ms: int | None = Field(
         None, ge=500, le=60_000, description="Milliseconds of silence that end a turn in any case"

@@ -40,7 +40,7 @@ class ScribeOptions(Options):
     model: str = Field("scribe_v2_realtime", min_length=1, description="Name of the model")
     language_code: str | None = Field(None, pattern=LANGUAGE, description="Language code, such as “en”; else detected")
     secondary_languages: tuple[Language, ...] = Field(
-        (), max_length=10, description="Codes of other languages that callers may speak; needs language_code"
+        (), max_length=10, description="Codes of other languages that callers may speak; needs the language code"
     )
     keyterms: tuple[Keyterm, ...] = Field(
         (), max_length=50, description="Names and words that are likely to come up, up to 20 characters each"

@@ -65,7 +65,7 @@ class OpenAIRealtimeOptions(Options):
         None, description="How long models that write meanwhile wait: longer is more exact"
     )
     noise_reduction: Literal["near_field", "far_field"] | None = Field(
-        None, description="near_field for telephones and headsets, far_field for a microphone in the room"
+        None, description="Near field for telephones and headsets, far field for a microphone in the room"
     )
     logprobs: bool = Field(False, description="Ask how sure the model is; not with whisper-1")
 

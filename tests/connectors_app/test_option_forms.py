@@ -1,3 +1,4 @@
+import re
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -151,3 +152,14 @@ def test_every_option_of_every_provider_has_a_field(role: Role) -> None:
     for slug in registry.names(role):
         options = registry.get(role, slug).Options
         assert set(options.model_fields) <= set(option_form(options).base_fields), slug
+
+
+MODELS = {"eleven_flash_v2_5", "eleven_v3"}
+
+
+@pytest.mark.parametrize(("role", "slug"), [(role, slug) for role in Role for slug in registry.names(role)])
+def test_help_is_in_words_for_people(role: Role, slug: str) -> None:
+    """The form's own labels, not the document's keys; what a model is called is its name."""
+    for name, field in option_form(registry.get(role, slug).Options).base_fields.items():
+        keys = set(re.findall(r"\b[a-z]\w*_\w+\b|\bnull\b", str(field.help_text)))
+        assert not keys - MODELS, f"{name}: {field.help_text}"
