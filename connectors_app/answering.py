@@ -108,6 +108,8 @@ async def _attempt(
                 if bill.is_first:
                     chain.answered(model, report)
                 match item:
+                    case "":
+                        pass  # a part of a call
                     case str():
                         for piece in draft.add(item):
                             yield piece
@@ -208,7 +210,7 @@ class _Bill:
 
     def break_off(self, error: ProviderError) -> None:
         """A question that was refused costs nothing; one that was late is being answered somewhere."""
-        self._is_free = not self.said and self.end is None and error.kind is not ErrorKind.TIMEOUT
+        self._is_free = not self._items and self.end is None and error.kind is not ErrorKind.TIMEOUT
 
     def settle(self) -> None:
         if self._is_free:

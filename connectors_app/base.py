@@ -294,7 +294,8 @@ class LanguageModel(Connector):
 
     @abstractmethod
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
-        """Text as it comes and the calls that are complete, then one Finished.
+        """Text as it comes and the calls that are complete, then one Finished. Nothing is said while a call comes in
+        parts: then each is told of by an empty text.
 
         Where the last message is the assistant's, its text is to be gone on with (see `as_asked`).
 

@@ -157,8 +157,8 @@ class _Answer:
     def end(self, reason: str) -> None:
         self.reason = "filtered" if self.is_refusal and reason == "stop" else _NAMED.get(reason, reason)
 
-    def read(self, choice: _Choice) -> str:
-        """The text in it."""
+    def read(self, choice: _Choice) -> str | None:
+        """The text in it; an empty one for a part of a call."""
         delta = choice.delta or _Delta()
         for call in delta.tool_calls or ():
             function = call.function or _Function()
@@ -166,7 +166,7 @@ class _Answer:
         self.is_refusal = self.is_refusal or bool(delta.refusal)
         if choice.finish_reason:
             self.end(choice.finish_reason)
-        return delta.content or delta.refusal or ""
+        return delta.content or delta.refusal or ("" if delta.tool_calls else None)
 
     def finished(self, has_calls: bool) -> Finished:
         """Some servers say that an answer with calls has just stopped."""
@@ -224,7 +224,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
             chunk = self._parse(data)
             answer.usage = chunk.usage or answer.usage
             for choice in (chunk.choices or ())[:1]:
-                if text := answer.read(choice):
+                if (text := answer.read(choice)) is not None:
                     yield text
 
     async def _count(self, stream: AsyncGenerator[bytes, None], answer: _Answer) -> None:

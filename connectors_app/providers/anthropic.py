@@ -267,7 +267,7 @@ class Claude(LanguageModel):
                     for call in answer.read(event):
                         self._keep(call, answer)
                         yield call
-                    if event.delta.text:
+                    if event.delta.text or event.delta.type == "input_json_delta":
                         yield event.delta.text
                     if event.type == "message_stop":
                         break

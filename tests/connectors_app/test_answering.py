@@ -251,6 +251,14 @@ async def test_calls_of_a_broken_attempt_are_forgotten(told: Told) -> None:
     assert pieces == [other, Finished("tools")]
 
 
+async def test_a_call_that_comes_in_parts_is_waited_for(told: Told) -> None:
+    """Longer than for a first token, and without a word."""
+    call = ToolCall("1", "book", {"day": "Monday"})
+    first = Trickling("first", *[""] * 60, call, Finished("tools"))
+    pieces = await pieces_of(chain_of(first, ScriptedModel("second", "no", DONE)), told, deadlines=PATIENT)
+    assert pieces == [call, Finished("tools")] and not told.failures
+
+
 async def test_all_failures_are_told_together(told: Told) -> None:
     skipped = [Attempt("unset", failing(ErrorKind.UNCONFIGURED))]
     chain = chain_of(ScriptedModel("first", failing(ErrorKind.AUTH)), ScriptedModel("second", NEVER), skipped=skipped)

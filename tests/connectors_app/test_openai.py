@@ -91,12 +91,12 @@ async def test_every_reason_has_its_name(theirs: str, ours: str) -> None:
 async def test_an_answer_with_calls_that_just_stops_wants_tools() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "find", "arguments": '{"n": 1}'}}
     items = await said(event({"tool_calls": [call]}), event({}, "stop"), USAGE, DONE)
-    assert items == [ToolCall("a", "find", {"n": 1}), Finished("tools", 3, 1)]
+    assert items == ["", ToolCall("a", "find", {"n": 1}), Finished("tools", 3, 1)]
 
 
 async def test_calls_of_a_filtered_answer_are_dropped() -> None:
     call = {"index": 0, "id": "a", "function": {"name": "find", "arguments": '{"n":'}}
-    assert await said(event({"tool_calls": [call]}), event({}, "content_filter"), DONE) == [Finished("filtered")]
+    assert await said(event({"tool_calls": [call]}), event({}, "content_filter"), DONE) == ["", Finished("filtered")]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ async def test_thoughts_are_not_said_and_come_back_with_the_call() -> None:
     ):
         items = await answers(model)
         found = ToolCall("toolu_1", "find", {"n": 1})
-        assert items == [found, Finished("tools", 43, 7)]
+        assert items == ["", found, Finished("tools", 43, 7)]
         history = (Message("user", "Hi"), Message("assistant", "", calls=(found,)), Message("tool", "x", call=found))
         blocks = model.request(history, ())["messages"][1]["content"]
     assert blocks[0] == {"type": "thinking", "thinking": "Let me look.", "signature": "c2ln"}
