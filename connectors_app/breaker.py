@@ -373,9 +373,8 @@ class Breakers:
         now = self.clock()
         return [breaker for breaker in self if breaker.is_out(now)]
 
-    def keep(self, keys: Set[str]) -> None:
+    def keep(self, keys: Set[str], now: float) -> None:
         """Forget all others, except those that are out: who asks them next should know."""
-        now = self.clock()
         self._by_key = {key: kept for key, kept in self._by_key.items() if key in keys or kept.is_out(now)}
 
     def take(self, key: str, entry: Entry, revision: int, *, age: float = 0.0) -> None:

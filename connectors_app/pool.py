@@ -254,9 +254,9 @@ class Pool:
         """By target: one of the connectors that sessions have now."""
         return {self._targets[connector].key: connector for connector, users in self._users.items() if users}
 
-    def sweep_breakers(self) -> None:
+    def sweep_breakers(self, now: float) -> None:
         """Forget those of targets that nobody here can ask, except that they are out."""
-        self.breakers.keep({target.key for target in self._targets.values()})
+        self.breakers.keep({target.key for target in self._targets.values()}, now)
 
     @asynccontextmanager
     async def using(self, connector: Connector) -> AsyncIterator[None]:

@@ -95,7 +95,7 @@ class Outages:
                 self._do(key, self._tell(breaker))
             elif breaker.may_probe(now) and key in in_use:
                 self._do(key, self._probe(breaker))
-        self._pool.sweep_breakers()
+        self._pool.sweep_breakers(now)  # the same: one that lapses meanwhile is seen at the next look
 
     def _do(self, key: str, work: Coroutine[object, object, None]) -> None:
         async def do() -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from connectors_app.base import ErrorKind, LanguageModel, ProviderError, Role
-from connectors_app.breaker import Breaker, Breakers, Rules
+from connectors_app.breaker import Breaker, Breakers, Rules, Target
 from connectors_app.pool import Chain, Pool
 from mesh import bucket as bucket_module
 from mesh.bus.client import Bus
@@ -327,3 +327,20 @@ async def test_a_frozen_server_holds_up_no_turn(tmp_path: Path, provider: Provid
             assert time.monotonic() - began < 1
             await until(lambda: bool(provider.began) and not one.is_out(provider))
             server.thaw()
+
+
+async def test_an_outage_that_lapses_during_a_look_is_seen_by_the_next(bus: Bus) -> None:
+    """Of a provider that no session here has: it may be forgotten once its end was noted."""
+    before, after = PATIENT.patience - 1, PATIENT.patience + 1
+    times = [0.0, before]
+    pool, metrics = Pool({}, breakers=Breakers(PATIENT, clock=lambda: times.pop(0) if times else after)), Metrics()
+    bucket = shared_breakers(bus, PATIENT)
+    outages = Outages(role=Role.LLM, worker="one", pool=pool, bucket=bucket, metrics=metrics)
+    breaker = pool.breakers.of(Target("key", "llm", "first", "First"))
+    breaker.failed(failing(ErrorKind.AUTH), 0, started=0)
+    outages._note(breaker, 0)
+    breaker.wrote(breaker.version, 1)
+    outages._look()
+    outages._look()
+    assert metrics.registry.get_sample_value("meshag_breaker_open", {"role": "llm", "provider": "first"}) == 0
+    assert not outages._is_watching
