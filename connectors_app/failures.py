@@ -22,6 +22,8 @@ QUOTA_CODES = {
     "payment_required",
     "asr_payment_required",
 }
+_SAYS_NOTHING = {None, 1000, 1001, 1005, 1006}
+"""How sockets are closed that are just over, or gone."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -66,6 +68,12 @@ def late(by: Connector) -> ProviderError:
 
 def cut(by: Connector) -> ProviderError:
     return ProviderError(ErrorKind.BROKEN, f"{by.label} broke off before its end mark")
+
+
+def closed(by: Connector, code: int | None) -> ProviderError:
+    """A socket's end. Some servers tell what they do not accept by nothing but the code."""
+    error = cut(by)
+    return error if code in _SAYS_NOTHING else ProviderError(error.kind, f"{error.message} (close code {code})")
 
 
 def garbage(by: Connector) -> ProviderError:

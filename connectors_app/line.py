@@ -9,7 +9,7 @@ from typing import Literal
 import aiohttp
 
 from connectors_app.base import Connector, ProviderError
-from connectors_app.failures import cut, told_by_http
+from connectors_app.failures import closed, cut, told_by_http
 from connectors_app.pool import unexpected
 
 OPEN_SECONDS = 5.0
@@ -18,6 +18,8 @@ LIVED_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
 CLOSE_SECONDS = 0.2
 """How long the other side may take to say goodbye; a frozen one must not hold up its successor."""
+LARGEST_MESSAGE = 32 * 1024**2
+"""Bytes: many minutes of speech. More would take the memory of all sessions."""
 
 Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 """One that gives text as bytes, which is what the JSON decoder wants."""
@@ -30,7 +32,7 @@ async def dial(client: aiohttp.ClientSession, url: str, headers: Mapping[str, st
         compress=0,
         decode_text=False,
         heartbeat=HEARTBEAT_SECONDS,
-        max_msg_size=0,
+        max_msg_size=LARGEST_MESSAGE,
         timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
     )
 
@@ -105,6 +107,7 @@ class Line:
                 self._on_open()
                 opened.set_result(socket)
                 await self._read(socket)
+                error = closed(self._by, socket.close_code)
         except ProviderError as failure:
             error = failure
         except Exception as fault:  # noqa: BLE001  # in the handler of a message

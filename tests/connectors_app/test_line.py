@@ -14,6 +14,7 @@ from aiohttp import web
 from connectors_app import line
 from connectors_app.base import ErrorKind, ProviderError, Role
 from tests.connectors_app.fakes import ScriptedModel
+from tests.connectors_app.providers.scripted_socket import saying
 from tests.connectors_app.turns import made
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -128,3 +129,16 @@ async def test_a_fault_in_a_handler_ends_the_socket() -> None:
         error = await asyncio.wait_for(ended.get(), 5)
         assert error.kind is ErrorKind.BROKEN and "KeyError" in error.message
         await one.close()
+
+
+async def test_a_message_without_measure_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "LARGEST_MESSAGE", 1000)
+    async with saying(lambda message: [{"type": "Metadata", "more": "x" * 2000}]) as url:
+        environ = {"DEEPGRAM_API_KEY": "k", "DEEPGRAM_BASE_URL": url}
+        async with made(Role.STT, "deepgram", environ) as recognizer:
+            recognition = await begun(recognizer)
+            await recognition.send(bytes(16_000))
+            with pytest.raises(ProviderError, match="close code 1009") as told:
+                await recognition.finish()
+            await recognition.close()
+    assert told.value.kind is ErrorKind.BROKEN
