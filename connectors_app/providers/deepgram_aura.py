@@ -11,18 +11,18 @@ import re
 import textwrap
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from pydantic import Field
 
 from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
-from connectors_app.clients import HTTP, socket_url
+from connectors_app.clients import HTTP
+from connectors_app.deepgram_api import DeepgramConnector
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
-from connectors_app.line import Line, Socket, dial
+from connectors_app.line import Line, Socket
 from connectors_app.samples import whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -47,13 +47,9 @@ class AuraOptions(Options):
     speed: float | None = Field(None, ge=0.7, le=1.5, description="1 is the usual speed; not in all languages")
     mip_opt_out: bool | None = Field(None, description="True: Deepgram does not learn from these texts; costs more")
 
-    def query(self, model: str, rate: int) -> str:
-        values: dict[str, Any] = {"model": model, "encoding": "linear16", "sample_rate": rate}
-        if self.speed is not None:
-            values["speed"] = self.speed
-        if self.mip_opt_out is not None:
-            values["mip_opt_out"] = str(self.mip_opt_out).lower()
-        return urlencode(values)
+    def query(self, model: str, rate: int) -> dict[str, Any]:
+        """`model` is the full name."""
+        return self.model_dump() | {"model": model, "encoding": "linear16", "sample_rate": rate}
 
 
 class _KnownVoice(msgspec.Struct):
@@ -71,12 +67,9 @@ class _Models(msgspec.Struct):
 _models = msgspec.json.Decoder(_Models)
 
 
-class DeepgramAura(Voice):
+class DeepgramAura(DeepgramConnector, Voice):
     slug = "deepgram"
     label = "Deepgram"
-    key_setting = "DEEPGRAM_API_KEY"
-    base_url_setting = "DEEPGRAM_BASE_URL"
-    default_base_url = "https://api.deepgram.com"
     Options = AuraOptions
     options: AuraOptions
     _full_name = ""
@@ -86,22 +79,17 @@ class DeepgramAura(Voice):
         await self.check()
         self._full_name = self._pick(await self._list_voices())
 
-    async def check(self) -> None:
-        await self._get("/v1/projects")
-
     async def close(self) -> None:
         self._is_closed = True
-        await HTTP.leave(self)
+        await super().close()
 
     def open(self, rate: int) -> Speech:
         return _AuraSpeech(self, min((r for r in RATES if r >= rate), default=RATES[-1]))
 
-    async def connect(self, rate: int) -> Socket:
+    async def dial(self, rate: int) -> Socket:
         if self._is_closed:  # a socket that was to follow an interrupted one would take a new client
             raise cut(self)
-        query = self.options.query(await self.full_name(), rate)
-        client = await HTTP.take(self)
-        return await dial(client, f"{socket_url(self.credentials.base_url)}/v1/speak?{query}", self._headers())
+        return await self.connect("/v1/speak", self.options.query(await self.full_name(), rate))
 
     async def full_name(self) -> str:
         """Of the voice that the options name; a full name needs no look into the list."""
@@ -119,20 +107,15 @@ class DeepgramAura(Voice):
         return max(found, key=lambda name: name.startswith(NEWEST))
 
     async def _list_voices(self) -> Sequence[_KnownVoice]:
-        try:
-            return _models.decode(await self._get("/v1/models")).tts
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
-
-    async def _get(self, path: str) -> bytes:
         client = await HTTP.take(self)
         with told_by_http(self):
-            async with client.get(f"{self.credentials.base_url}{path}", headers=self._headers()) as response:
+            async with client.get(f"{self.credentials.base_url}/v1/models", headers=self.headers()) as response:
                 await expect_ok(self, response)
-                return await response.read()
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Token {self.credentials.api_key}"}
+                body = await response.read()
+        try:
+            return _models.decode(body).tts
+        except msgspec.MsgspecError:
+            raise garbage(self) from None
 
 
 class _Told(msgspec.Struct):
@@ -174,7 +157,7 @@ class _Stretch:
         self._changed = asyncio.Event()
         self._line = Line(
             by,
-            lambda: by.connect(rate),
+            lambda: by.dial(rate),
             on_message=self._read,
             on_binary=self._hear,
             on_end=self._end,
