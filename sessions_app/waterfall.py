@@ -17,6 +17,8 @@ ANSWERED = ("first_sample", "first_text")
 WIDTH = 1000
 """Units of the drawing; its size is the page's affair."""
 THINNEST = 4
+SHORTEST = 100
+"""Milliseconds of the whole picture: a turn that failed at once does not look long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def bars(marks: Mapping[str, object]) -> list[Bar]:
     """In the order of time. What happened before the caller had finished is at 0."""
     known = [(name, marks[name]) for name in LABELS if name in marks]
     times = sorted(((max(ms, 0), name) for name, ms in known if isinstance(ms, int)), key=lambda mark: mark[0])
-    longest = max((ms for ms, _ in times), default=0) or 1
+    longest = max([SHORTEST, *(ms for ms, _ in times)])
     drawn: list[Bar] = []
     before = 0
     for ms, name in times:

@@ -26,6 +26,10 @@ def test_words_before_the_end_are_at_zero() -> None:
     assert [bar.ms for bar in bars({"transcript": -80, "first_sample": 100})] == [0, 100]
 
 
+def test_a_short_turn_looks_short() -> None:
+    assert bars({"turn_end": 3})[0].width < WIDTH / 10
+
+
 def test_unknown_marks_are_passed_over() -> None:
     assert bars({"somebody_else": 5, "first_token": "soon"}) == []
 
