@@ -16,8 +16,11 @@ ADMIN_THEME = (
 """The admin looks at the browser's theme once, when it is loaded; loading it again would lose what was typed there."""
 
 
-async def screenshot(page: Page, name: str) -> None:
-    """Four pictures in a folder that git ignores; the page is as wide as before afterwards."""
+async def screenshot(page: Page, name: str, *, whole: bool = True) -> None:
+    """Four pictures in a folder that git ignores; the page is as wide as before afterwards.
+
+    `whole`: the page to its end, not only what a window shows of it.
+    """
     FOLDER.mkdir(exist_ok=True)
     before = page.viewport_size
     for theme in THEMES:
@@ -25,7 +28,7 @@ async def screenshot(page: Page, name: str) -> None:
         await page.evaluate(ADMIN_THEME, theme)
         for where, width in WIDTHS.items():
             await page.set_viewport_size({"width": width, "height": HEIGHT})
-            await page.screenshot(path=FOLDER / f"{name}-{where}-{theme}.png", full_page=True)
+            await page.screenshot(path=FOLDER / f"{name}-{where}-{theme}.png", full_page=whole)
     await page.emulate_media(color_scheme=None)
     await page.evaluate(ADMIN_THEME, THEMES[0])
     if before:
