@@ -203,7 +203,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
             title = f"Pipelines of {row.workspace.name}" if several else "Pipelines of the workspace"
             groups.setdefault(title, []).append((f"row:{row.pk}", row.name))
         ready = [(key, flow.name) for key, flow in self.flows.items() if key.startswith("ready:")]
-        own = ("", f"As it is now: {self.flows[''].name or 'no steps yet'}")
+        now = self.flows[""]
+        same = next((flow.name for key, flow in self.flows.items() if key and flow.steps == now.steps), now.name)
+        own = ("", f"As it is now: {same or 'no steps yet'}")
         return [own, *groups.items(), *([("Ready-made", ready)] if ready else [])]
 
     # -- what the page shows ---------------------------------------------------------------------------------

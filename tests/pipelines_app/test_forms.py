@@ -193,6 +193,15 @@ def test_a_new_agent_needs_no_key_that_one_workspace_lacks(
     assert first == [("script",), ("openai",)]
 
 
+def test_the_pipeline_is_called_by_its_name(operator: User, agent: Agent) -> None:
+    client = signed_in(operator)
+    assert "As it is now: Voice loop<" in str(shown_form(client, agent)["pipeline"])
+    document = make_document()
+    document["pipeline"]["flow"].pop()
+    redraft(agent, document)
+    assert "As it is now: voice_chat<" in str(shown_form(client, agent)["pipeline"])
+
+
 def test_publishing_warns_of_missing_keys(operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     page = save(signed_in(operator), agent, tts_order=["espeak"], _publish="").content.decode()
