@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
 from django.db import IntegrityError, InterfaceError, OperationalError
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from django.http.request import UnreadablePostError
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
@@ -87,7 +87,8 @@ def explain(error: Exception, context: Mapping[str, Any]) -> Response | None:
             return _refusal(422, list(_flat(error.message_dict if hasattr(error, "error_dict") else error.messages)))
         case exceptions.ValidationError():
             return _refusal(422, list(_flat(error.detail)))
-    answer = exception_handler(error, dict(context))
+    said = exceptions.NotFound() if isinstance(error, Http404) else error  # Django's would name the table
+    answer = exception_handler(said, dict(context))
     if answer is not None:
         answer.data = _told(answer.data)
     return answer

@@ -143,10 +143,7 @@ class SessionEvents(AsyncView):
         operation_id="sessions_events",
     )
     async def get(self, request: Request, pk: str) -> HttpResponseBase:
-        query = request.query_params.dict()
-        if last := request.headers.get("Last-Event-ID"):
-            query["after"] = last
-        watching = taken(Watching, query)
+        watching = _asked_for(request)
         place: Place | None = watching.get("after")
         session = await sync_to_async(_find)(request, pk)
         if session.is_over and not await has_more(session.id, place):
@@ -172,6 +169,14 @@ async def _until_left(stack: AsyncExitStack, stream: EventStream) -> AsyncGenera
     async with stack:
         async for text in stream.messages():
             yield text
+
+
+def _asked_for(request: Request) -> dict[str, Any]:
+    """What is wrong with the header is told by its own name."""
+    query, last = request.query_params.dict(), request.headers.get("Last-Event-ID")
+    if last and Place.read(last) is None:
+        raise serializers.ValidationError({"Last-Event-ID": [BAD_PLACE]})
+    return taken(Watching, query | ({"after": last} if last else {}))
 
 
 def _find(request: Request, session: str) -> Session:

@@ -21,6 +21,12 @@ def test_an_unknown_address_answers_json(db: None) -> None:
     assert answer.status_code == 404 and "/api/docs/" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["agents/a", "sessions/s", "sessions/s/turns", "sessions/s/events", "pipelines/p"])
+def test_what_is_not_there_is_told_alike(path: str, owner: User) -> None:
+    answer = person(owner).get(path)
+    assert (answer.status_code, answer.json()) == (404, {"error": "Not found."})
+
+
 @pytest.mark.parametrize("path", ["me/", "agents/", "sessions/"])
 def test_a_slash_at_the_end_does_no_harm(path: str, owner: User) -> None:
     assert person(owner).get(path).status_code == 200

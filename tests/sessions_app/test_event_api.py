@@ -232,6 +232,11 @@ async def test_a_strange_place_is_named(place: str, writer: Writer, headers: dic
     assert (answer.status_code, answer.json()["detail"][0]["path"]) == (422, "after")
 
 
+async def test_a_strange_header_is_named(writer: Writer, headers: dict[str, str]) -> None:
+    answer = await AsyncClient().get(URL, headers=headers | {"Last-Event-ID": "garbage"})
+    assert (answer.status_code, answer.json()["detail"][0]["path"]) == (422, "Last-Event-ID")
+
+
 async def test_without_nats_it_says_so(session: Session, headers: dict[str, str], settings: Settings) -> None:
     settings.NATS_URL = "nats://127.0.0.1:1"
     answer = await AsyncClient().get(URL, headers=headers)
