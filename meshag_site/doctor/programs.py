@@ -67,7 +67,8 @@ def _role(role: str, beats: list[Beat]) -> Finding:
     if not beats:
         return say(name, Level.PROBLEM, "none", MORE.format(role=role))
     sessions, draining = sum(beat.sessions for beat in beats), sum(beat.draining for beat in beats)
-    seen = f"{len(beats)}, with {sessions} sessions" + (f"; {draining} of them about to leave" if draining else "")
+    held = f"{sessions} session{'' if sessions == 1 else 's'}"
+    seen = f"{len(beats)}, with {held}" + (f"; {draining} of them about to leave" if draining else "")
     if draining == len(beats):
         return say(name, Level.PROBLEM, seen, MORE.format(role=role))
     if len(beats) == 1 and role != "transport":

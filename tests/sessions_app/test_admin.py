@@ -171,5 +171,5 @@ def test_sessions_are_found_by_agent(operator: User, version: AgentVersion) -> N
 
 def test_a_list_without_rows_says_so(operator: User) -> None:
     client = signed_in(operator)
-    assert "There are no sessions yet." in client.get(SESSIONS).content.decode()
+    assert "No sessions yet." in client.get(SESSIONS).content.decode()
     assert "Nothing matches “lost”." in client.get(f"{SESSIONS}?q=lost").content.decode()

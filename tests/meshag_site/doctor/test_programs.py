@@ -44,6 +44,10 @@ async def test_workers_are_known_by_their_beats(healthy: Installation, beating: 
     assert found["Workers: tts"].level is Level.PROBLEM and "python -m workers tts" in found["Workers: tts"].fix
 
 
+def test_one_session_is_one() -> None:
+    assert programs._role("llm", [Beat(id="llm-1", role="llm", sessions=1)]).seen == "1, with 1 session"
+
+
 def test_workers_that_all_leave_are_a_problem() -> None:
     beats = [Beat(id=f"llm-{number}", role="llm", draining=True) for number in range(2)]
     assert programs._role("llm", beats).level is Level.PROBLEM
