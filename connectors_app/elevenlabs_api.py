@@ -1,6 +1,7 @@
 """What ElevenLabs' speech API takes and tells: options, voices, and audio with the times of its characters."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
 
@@ -8,6 +9,7 @@ import aiohttp
 import msgspec
 from pydantic import Field, model_validator
 
+from connectors_app import sse
 from connectors_app.base import Options, Spoken
 from connectors_app.samples import whole_samples
 from connectors_app.word_ends import WordEnds
@@ -189,10 +191,14 @@ class Said:
 
 async def lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """However long they are: aiohttp's own lines have a limit that a second of audio is over."""
-    rest = b""
-    async for piece in content.iter_any():
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in filter(bytes.strip, whole):
-            yield line
-    if rest.strip():
-        yield rest
+    async with aclosing(sse.lines(_ended(content.iter_any()))) as found:
+        async for line in found:
+            if line.strip():
+                yield line
+
+
+async def _ended(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """The last line needs no end."""
+    async for piece in pieces:
+        yield piece
+    yield b"\n"

@@ -1,16 +1,33 @@
-"""Reads server-sent events from the bytes of a response."""
+"""Reads lines, and server-sent events, from the bytes of a response."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+
+LONGEST_LINE = 16 * 1024**2
+"""Bytes. One without an end would take the memory and the time of all sessions."""
+
+
+async def lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Without their ends. One that the end cuts off is not yielded, and one that is too long is the end."""
+    parts: list[bytes] = []
+    length = 0
+    async for piece in pieces:
+        first, *others = piece.split(b"\n")
+        parts.append(first)
+        length += len(first)
+        for rest in others:
+            yield b"".join(parts)
+            parts, length = [rest], len(rest)
+        if length > LONGEST_LINE:
+            return
 
 
 async def events(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     """The data of each event, as it comes. An event that the end cuts off is not yielded."""
-    buffer = b""
     data: list[bytes] = []
-    async for piece in pieces:
-        *lines, buffer = (buffer + piece).split(b"\n")
-        for line in lines:
+    async with aclosing(lines(pieces)) as found:
+        async for line in found:
             line = line.rstrip(b"\r")
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))

@@ -27,7 +27,7 @@ from connectors_app.calls import made_up_id
 from connectors_app.clients import HTTP
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
 from connectors_app.openai_chat import functions
-from connectors_app.sse import drain
+from connectors_app.sse import drain, lines
 
 AFTERMATH_SECONDS = 0.5
 """How long the response's end may take after the answer is complete."""
@@ -126,11 +126,9 @@ _line = msgspec.json.Decoder(_Line)
 
 
 async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """One that the end cuts off is not yielded."""
-    buffer = b""
-    async for piece in pieces:
-        *lines, buffer = (buffer + piece).split(b"\n")
-        for line in lines:
+    """Those that say something."""
+    async with aclosing(lines(pieces)) as found:
+        async for line in found:
             if line.strip():
                 yield line
 
