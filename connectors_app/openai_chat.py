@@ -37,7 +37,7 @@ MODELS = [
     "gpt-3.5-turbo-16k",
 ]
 """Suggestions only: any name is sent as it is."""
-_REASONS = re.compile(r"(^|/)(o\d|gpt-([5-9]|\d\d)(?!.*chat))")
+_REASONS = re.compile(r"(^|/|^ft:)(o\d|gpt-([5-9]|\d\d)(?!.*chat))")
 """Models that reason take max_completion_tokens alone, and no temperature but their own."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]

@@ -7,7 +7,8 @@ from connectors_app.openai_chat import ChatOptions, reasons
 
 
 @pytest.mark.parametrize(
-    "model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.4-mini", "gpt-6-sol", "openai/gpt-5"]
+    "model",
+    ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.4-mini", "gpt-6-sol", "openai/gpt-5", "ft:o4-mini:us::1"],
 )
 def test_models_that_reason_get_their_own_limit(model: str) -> None:
     request = ChatOptions(model=model, max_tokens=300).request()
@@ -15,7 +16,8 @@ def test_models_that_reason_get_their_own_limit(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["gpt-4o", "gpt-4.1", "gpt-3.5-turbo", "gpt-5-chat-latest", "gpt-oss:20b", "llama-3", "foo3"]
+    "model",
+    ["gpt-4o", "gpt-4.1", "gpt-3.5-turbo", "gpt-5-chat-latest", "gpt-oss:20b", "llama-3", "foo3", "ft:gpt-4o:us:o1"],
 )
 def test_other_models_get_the_usual_limit(model: str) -> None:
     assert not reasons(model)
