@@ -16,20 +16,25 @@ ADMIN_THEME = (
 """The admin looks at the browser's theme once, when it is loaded; loading it again would lose what was typed there."""
 
 
-async def screenshot(page: Page, name: str, *, whole: bool = True) -> None:
-    """Four pictures in a folder that git ignores; the page is as wide as before afterwards.
+TOO_WIDE = "() => document.documentElement.scrollWidth > innerWidth"
+
+
+async def screenshot(page: Page, name: str, *, whole: bool = True) -> bool:
+    """Four pictures in a folder that git ignores; the page is as wide as before afterwards. False: it is too wide.
 
     `whole`: the page to its end, not only what a window shows of it.
     """
     FOLDER.mkdir(exist_ok=True)
     before = page.viewport_size
-    for theme in THEMES:
-        await page.emulate_media(color_scheme=theme)
-        await page.evaluate(ADMIN_THEME, theme)
-        for where, width in WIDTHS.items():
-            await page.set_viewport_size({"width": width, "height": HEIGHT})
+    for where, width in WIDTHS.items():
+        await page.set_viewport_size({"width": width, "height": HEIGHT})
+        for theme in THEMES:
+            await page.emulate_media(color_scheme=theme)
+            await page.evaluate(ADMIN_THEME, theme)
             await page.screenshot(path=FOLDER / f"{name}-{where}-{theme}.png", full_page=whole)
+    fits = not await page.evaluate(TOO_WIDE)
     await page.emulate_media(color_scheme=None)
     await page.evaluate(ADMIN_THEME, THEMES[0])
     if before:
         await page.set_viewport_size(before)
+    return fits
