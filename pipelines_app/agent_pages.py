@@ -40,6 +40,7 @@ from pipelines_app.comparing import Difference, compare
 from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
+from pipelines_app.naming import name_of
 from pipelines_app.providers import Keys, ProviderList, call_warnings
 
 DRAFT = "draft"
@@ -268,7 +269,7 @@ class AgentPages(WithinWorkspaces):
             return self.show(request, "restore", agent, "restore", **facts)
         self.log_change(request, agent, f"Restored version {version.number} into the draft.")
         messages.success(request, f"The draft is now as version {version.number}. Callers notice when you publish it.")
-        warn_of_keys(request, agent, agent.draft)
+        warn_of_calls(request, agent, agent.draft)
         return self.back_to("versions", agent)
 
     def withdraw_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -308,7 +309,7 @@ class AgentPages(WithinWorkspaces):
             )
         else:
             messages.success(request, f"Published. New calls of {agent.name} run version {version.number}.")
-        warn_of_keys(request, agent, version.config)
+        warn_of_calls(request, agent, version.config)
 
     def back_to(self, word: str, agent: Agent) -> HttpResponse:
         return redirect(reverse(f"admin:pipelines_app_agent_{word}", args=[agent.pk]))
@@ -323,12 +324,14 @@ def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
         messages.error(request, f"Not published: {agent.name}, version {number}: {told(error.problems)}")
     else:
         messages.success(request, f"Published. New calls of {agent.name} run version {newest.number}: {newest.note}.")
-        warn_of_keys(request, agent, newest.config)
+        warn_of_calls(request, agent, newest.config)
 
 
-def warn_of_keys(request: HttpRequest, agent: Agent, document: Any) -> None:
+def warn_of_calls(request: HttpRequest, agent: Agent, document: Any) -> None:
     for warning in call_warnings(document, agent.workspace_id):
         messages.warning(request, warning)
+    for problem in warnings(check_document(document, agent.workspace_id)):
+        messages.warning(request, f"Looks like a mistake: {name_of(problem.path)}: {problem.message}.")
 
 
 def tell_draft(request: HttpRequest, agent: Agent) -> None:
@@ -340,7 +343,8 @@ def tell_draft(request: HttpRequest, agent: Agent) -> None:
         return
     messages.success(request, "The draft is saved. Callers notice when you publish it.")
     for warning in warnings(config):
-        messages.warning(request, f"Looks like a mistake, but can be published: {warning}")
+        said = f"{name_of(warning.path)}: {warning.message}"
+        messages.warning(request, f"Looks like a mistake, but can be published: {said}.")
 
 
 def told(problems: tuple[Problem, ...]) -> str:

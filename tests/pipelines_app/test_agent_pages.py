@@ -99,6 +99,14 @@ def test_publishing_keeps_the_note(owner: User, agent: Agent) -> None:
     assert "New calls of shop run version 1." in page.content.decode()
 
 
+def test_publishing_tells_of_a_wrong_stream(owner: User, agent: Agent) -> None:
+    document = make_document()
+    document["pipeline"]["flow"][0]["stream"] = "text"
+    page = send(as_staff(owner), "publish", redraft(agent, document)).content.decode()
+    assert agent.published is not None
+    assert "Looks like a mistake: Step 1: carries: transport to stt carries audio." in page
+
+
 def test_publishing_twice_says_that_nothing_is_new(owner: User, version: AgentVersion) -> None:
     page = send(as_staff(owner), "publish", version.agent)
     assert "Nothing new to publish" in page.content.decode()
