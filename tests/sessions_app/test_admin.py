@@ -97,7 +97,7 @@ def test_a_session_has_a_tab_for_everything(operator: User, workspace: Workspace
     for word in ("Transcript", "Turns", "Incidents", "Usage", "Configuration", "Technical"):
         assert word in page
     assert "by the caller" in page  # broke in
-    assert "final 210 ms" in page
+    assert "transcript 210 ms" in page
 
 
 def test_a_session_leads_members_to_its_live_page(
