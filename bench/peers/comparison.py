@@ -18,7 +18,7 @@ SUMS = (
     "heard nothing",
     "words lost",
     "doubled",
-    "remembers what was not heard",
+    "history is not what was heard",
     "slowest response ms",
     "longest gap ms",
 )

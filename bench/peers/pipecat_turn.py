@@ -49,7 +49,7 @@ from pipecat.workers.runner import WorkerRunner
 FRAME_MS = 20
 AHEAD_SECONDS = 0.2
 """What a sound device takes before it plays."""
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 15.0
 """After so long without audio a reply is over: Pipecat does not tell."""
 
 
