@@ -1,6 +1,7 @@
 """OpenAI's Responses API: items in and out, how answers end, and thoughts that come back sealed."""
 
 import json
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import pytest
@@ -95,7 +96,7 @@ async def test_what_fails_midway_has_its_kind(piece: bytes, kind: ErrorKind) -> 
     assert caught.value.kind is kind
 
 
-async def sent_after(thought: dict[str, object]) -> list[dict[str, object]]:
+async def sent_after(thought: Mapping[str, object]) -> list[dict[str, object]]:
     """What goes back to a model that thought this before its call."""
     thinking = event("response.output_item.done", output_index=0, item=thought)
     environ = {"OPENAI_API_KEY": "k"}
