@@ -1,6 +1,6 @@
 """Replies and sentences that are cut at random points: what is lost, and what is said twice.
 
-    python -m bench.cuts --count 1000
+    python -m bench.cuts --count 1000 --into docs/failover.md
 
 Half of the cuts are in the reply of a random language model, half in a sentence of a random voice. The next model goes
 on exactly, begins anew, or repeats a sentence first, at random.
@@ -8,11 +8,12 @@ on exactly, begins anew, or repeats a sentence first, at random.
 
 import argparse
 import asyncio
-import json
 import random
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from bench.pages import line, table_of, write_between
 from bench.turn import QUESTION, RATE, REPLY, Log, brain, chain_of
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
@@ -113,13 +114,25 @@ async def _cut_sentence(pool: Pool, turn: Turn, cuts: Cuts) -> None:
     cuts.words_doubled += len(words.doubled)
 
 
+COLUMNS = ("cut in", "cuts", "switched", "sentences", "lost", "doubled", "words lost", "words doubled", "failed")
+
+
+def row(role: Role, cuts: Cuts) -> str:
+    what = {Role.LLM: "the reply of a model", Role.TTS: "the sentence of a voice"}[role]
+    counts = (cuts.cuts, cuts.switched, cuts.sentences, cuts.lost, cuts.doubled, cuts.words_lost, cuts.words_doubled)
+    return line(what, *counts, len(cuts.failed))
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description="Replies that are cut at random points")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--into", type=Path, help="a document, between whose marks the table is written")
     asked = parser.parse_args()
-    for role, found in (await cut(asked.count, asked.seed)).items():
-        print(json.dumps({"role": role, **asdict(found)}, indent=1))
+    table = table_of(COLUMNS, [row(*found) for found in (await cut(asked.count, asked.seed)).items()])
+    print(*table, sep="\n")
+    if asked.into:
+        write_between(asked.into, "cuts", table)
 
 
 if __name__ == "__main__":
