@@ -12,6 +12,8 @@ from mesh.bus.client import Bus
 from mesh.events import (
     Event,
     Interrupted,
+    ProviderFailed,
+    ProviderSwitched,
     ReplyDone,
     ReplySentence,
     SessionEnded,
@@ -70,6 +72,21 @@ async def test_words_begun_anew_say_so(bus: Bus, valkey: Valkey) -> None:
         told = [msgspec.json.decode(await asyncio.wait_for(deltas.get(), SECONDS)) for _ in range(2)]
     assert [one["text"] for one in told] == ["It is late. I w", "Good night. "]
     assert "anew" not in told[0] and (told[1]["anew"], told[1]["sentence"]) == (True, 1)
+
+
+async def test_a_break_in_the_middle_is_told_and_counted(bus: Bus, valkey: Valkey) -> None:
+    models = (
+        ScriptedModel("one", "It is late. I w", failing(ErrorKind.BROKEN)),
+        ScriptedModel("other", "Good night.", Finished()),
+    )
+    async with played(bus, valkey, Stage.LLM, Answering, *models) as stage:
+        await stage.say(TURN)
+        failed, switched = await stage.hear(ProviderFailed), await stage.hear(ProviderSwitched)
+        done = await stage.hear(ReplyDone)
+        count = stage.host._metrics.provider_failures.labels("one", ErrorKind.BROKEN)._value.get()
+    assert (failed.provider, failed.kind, failed.turn) == ("one", ErrorKind.BROKEN, 1)
+    assert (switched.before, switched.after) == ("one", "other")
+    assert (done.sentences, done.provider, count) == (2, "other", 1)
 
 
 async def test_tokens_name_their_writers_epoch(bus: Bus, valkey: Valkey) -> None:
