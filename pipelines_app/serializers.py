@@ -82,6 +82,9 @@ class AgentAnswer(serializers.ModelSerializer[Agent]):
         read_only_fields = fields
 
 
+KEPT_ONLY = "Kept with the agent and its versions. No session uses it yet."
+
+
 class AgentChange(Strict):
     name = Line(max_length=120, required=False)
     description = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True)
@@ -97,8 +100,8 @@ class AgentChange(Strict):
     )
     capabilities = Words(required=False, max_length=100)
     draft = CheckedDocument(required=False)
-    user_template = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True)
-    context_instructions = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True)
+    user_template = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True, help_text=KEPT_ONLY)
+    context_instructions = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True, help_text=KEPT_ONLY)
 
 
 class NewAgent(AgentChange):
