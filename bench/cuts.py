@@ -17,7 +17,8 @@ from bench.pages import line, table_of, write_between
 from bench.turn import QUESTION, RATE, REPLY, Log, brain, chain_of
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import Message, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.language_model import Message
 from connectors_app.breaker import Breakers
 from connectors_app.pool import AllFailed, Pool
 from connectors_app.speaking import Speaking

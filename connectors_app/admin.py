@@ -23,7 +23,7 @@ from accounts_app.models import Right, User
 from accounts_app.scoping import WORKSPACE_FILTER
 from connectors_app import registry
 from connectors_app.actions import keep_credential
-from connectors_app.base import Connector, Setting
+from connectors_app.base.connector import Connector, Setting
 from connectors_app.models import Credential
 from connectors_app.trial_pages import TriedCredentials, in_environment
 

@@ -13,16 +13,8 @@ from functools import partial
 from math import inf
 
 from connectors_app.asking import Deadlines, Pace, TooSlow, Turns, in_time
-from connectors_app.base import (
-    ErrorKind,
-    Finished,
-    LanguageModel,
-    Message,
-    ProviderError,
-    Said,
-    Tool,
-    ToolCall,
-)
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall
 from connectors_app.continuing import Continuation
 from connectors_app.pool import AllFailed, Chain, Report
 from mesh.sentences import Sentences

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from connectors_app.base import Connector, ErrorKind, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import unexpected
 
 CLOSING_SECONDS = 0.05

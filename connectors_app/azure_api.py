@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from connectors_app.base import Connector, Credentials, Setting
+from connectors_app.base.connector import Connector, Credentials, Setting
 from connectors_app.clients import HTTP
 
 

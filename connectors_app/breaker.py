@@ -16,7 +16,8 @@ from typing import Self
 
 import msgspec
 
-from connectors_app.base import Connector, ErrorKind, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
 
 AT_ONCE = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED}
 """No next turn mends these."""

@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import msgspec
 
-from connectors_app.base import Connector, ErrorKind, ProviderError, ToolCall
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import ToolCall
 
 _arguments = msgspec.json.Decoder(dict[str, object])
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from connectors_app.base import Connector, Credentials
+from connectors_app.base.connector import Connector, Credentials
 from connectors_app.failures import expect_key
 
 T = TypeVar("T")

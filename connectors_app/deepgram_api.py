@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from connectors_app.base import Connector
+from connectors_app.base.connector import Connector
 from connectors_app.clients import HTTP, query_of, socket_url
 from connectors_app.failures import expect_ok, told_by_http
 from connectors_app.line import Socket, dial

@@ -10,7 +10,8 @@ import msgspec
 from pydantic import Field, model_validator
 
 from connectors_app import sse
-from connectors_app.base import Options, Spoken
+from connectors_app.base.connector import Options
+from connectors_app.base.voice import Spoken
 from connectors_app.samples import whole_samples
 from connectors_app.word_ends import WordEnds
 

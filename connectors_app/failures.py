@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from connectors_app.base import Connector, ErrorKind, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
 
 QUOTA_CODES = {
     "insufficient_quota",

@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from math import inf
 
-from connectors_app.base import Connector, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ProviderError
 from connectors_app.line import Line, Socket
 
 

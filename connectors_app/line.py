@@ -8,7 +8,8 @@ from typing import Literal
 
 import aiohttp
 
-from connectors_app.base import Connector, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ProviderError
 from connectors_app.failures import closed, cut, told_by_http
 from connectors_app.pool import unexpected
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from connectors_app.base import ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.failures import garbage
 from connectors_app.line import Line, Socket
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts_app.models import OwnedQuerySet, User, Workspace, validate_slug
 from connectors_app import registry
-from connectors_app.base import Connector
+from connectors_app.base.connector import Connector
 from connectors_app.sealing import CannotOpen, Sealing
 
 HINT = 4

@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import (
-    Connector,
-    Credentials,
-    ErrorKind,
-    Options,
-    ProviderError,
-    Recognition,
-    Recognizer,
-    Speech,
-    Transcript,
-    Voice,
-)
+from connectors_app.base.connector import Connector, Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
+from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import expect_samples, garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples

@@ -9,16 +9,9 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import (
-    Finished,
-    LanguageModel,
-    Message,
-    Options,
-    ProviderError,
-    Said,
-    Tool,
-    as_asked,
-)
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, as_asked
 from connectors_app.calls import Drafts, written
 from connectors_app.failures import cut, garbage, in_stream, told_by_sdk
 from connectors_app.openai_api import CLIENTS, OpenAIConnector

@@ -5,7 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from connectors_app.base import Connector, ProviderError, Recognition, Speech
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.recognizer import Recognition
+from connectors_app.base.voice import Speech
 from connectors_app.pool import unexpected
 
 log = logging.getLogger(__name__)

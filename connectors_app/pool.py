@@ -13,19 +13,12 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import (
-    Connector,
-    Credentials,
-    Door,
-    ErrorKind,
-    LanguageModel,
-    ProviderError,
-    Recognizer,
-    Role,
-    RoomService,
-    Sealed,
-    Voice,
-)
+from connectors_app.base.connector import Connector, Credentials, Door, Role, Sealed
+from connectors_app.base.doors import RoomService
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import LanguageModel
+from connectors_app.base.recognizer import Recognizer
+from connectors_app.base.voice import Voice
 from connectors_app.breaker import Breaker, Breakers, Target
 from connectors_app.sealing import CannotOpen, Sealing
 

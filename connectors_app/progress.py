@@ -9,7 +9,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from connectors_app.base import ErrorKind, ProviderError, Spoken
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Spoken
 
 SLOW, FAST = 0.16, 0.02
 """Seconds a letter, before a voice is known: hardly one is slower or faster."""

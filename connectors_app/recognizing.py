@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.opening import Opening
 from connectors_app.pool import AllFailed, Attempt, Chain, Report, unexpected
 

@@ -13,7 +13,7 @@ from typing import Any, get_origin
 from pydantic import ValidationError
 
 from connectors_app import providers
-from connectors_app.base import Connector, Door, Options, Role
+from connectors_app.base.connector import Connector, Door, Options, Role
 from connectors_app.token_limits import too_long
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from connectors_app.asking import Deadlines, Pace, Turns, in_time
-from connectors_app.base import ErrorKind, ProviderError, Speech, Spoken, Voice
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Speech, Spoken, Voice
 from connectors_app.opening import Opening
 from connectors_app.pool import AllFailed, Attempt, Chain, Report
 from connectors_app.progress import Progress, Speed

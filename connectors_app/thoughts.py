@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from connectors_app.base import ToolCall
+from connectors_app.base.language_model import ToolCall
 
 KEPT = 2_000
 """Calls whose thoughts are kept; a call is answered within seconds, and a process has some hundred sessions."""

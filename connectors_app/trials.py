@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import Connector, Credentials, Door, ErrorKind, Options, ProviderError, Role
+from connectors_app.base.connector import Connector, Credentials, Door, Options, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.failures import late
 from connectors_app.pool import unexpected
 

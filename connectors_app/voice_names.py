@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-from connectors_app.base import Connector, ErrorKind, ProviderError
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
 
 NEAR = 0.8
 """How alike two names are before one is suggested for the other; 1 is the same."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from connectors_app.base import Spoken
+from connectors_app.base.voice import Spoken
 
 SLACK_SECONDS = 0.1
 """How far the last character may reach beyond the audio: times are rounded, and samples cut."""

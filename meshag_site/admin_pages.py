@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts_app.models import Right
 from accounts_app.scoping import allows, own_rows
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from pipelines_app import drafts
 from pipelines_app.agent_pages import enterable_credentials
 from pipelines_app.chosen_credentials import kept_by, serving

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from pipelines_app.flows import VOICE_LOOP, Flow, FlowStep
 
 Document = dict[str, Any]

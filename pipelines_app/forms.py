@@ -17,7 +17,7 @@ from unfold.widgets import (
 )
 
 from accounts_app.models import Workspace
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.option_forms import OptionForm, TextField, option_form
 from mesh.config.document import AgentConfig
 from mesh.config.json_text import revision

@@ -7,7 +7,7 @@ from django.forms import Field
 from django.forms.utils import pretty_name
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from pipelines_app.chosen_credentials import TITLE as CREDENTIALS
 from pipelines_app.forms import SECTIONS, TITLES, AgentForm
 from pipelines_app.providers import TITLES as ROLES

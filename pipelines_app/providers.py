@@ -10,7 +10,7 @@ from django.http import QueryDict
 from pydantic import JsonValue
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.option_forms import OptionForm, option_form
 from pipelines_app import drafts
 from pipelines_app.chosen_credentials import credential_warnings, kept_by, serving

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts_app.models import Right
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from pipelines_app import drafts
 from pipelines_app.chosen_credentials import Kept, kept_by, serving
 from pipelines_app.models import Agent

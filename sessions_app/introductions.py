@@ -4,7 +4,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from connectors_app import registry
-from connectors_app.base import Recognizer, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.recognizer import Recognizer
 from mesh.config.document import AgentConfig
 from mesh.config.reading import read
 from pipelines_app.models import AgentVersion

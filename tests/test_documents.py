@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from mesh.environment import INTERNAL
 from meshag_site.ports import DOCUMENTED, TRANSPORT
 from meshag_site.processes import plan

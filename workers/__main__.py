@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import logs

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 
-from connectors_app.base import Sealed
+from connectors_app.base.connector import Sealed
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Fenced, Refused

@@ -10,7 +10,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import Field, JsonValue
 
-from connectors_app.base import ProviderError
+from connectors_app.base.errors import ProviderError
 from mesh.asking import JOIN_SECONDS
 from mesh.config.json_text import revision
 from mesh.config.problems import Problem

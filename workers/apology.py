@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, ProviderError, Sealed, Voice
+from connectors_app.base.connector import Sealed
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Voice
 from connectors_app.pool import AllFailed, Chain, Pool, Report
 from connectors_app.speaking import Speaking
 from mesh.sentences import sentences_of

@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import ProviderError
+from connectors_app.base.errors import ProviderError
 from mesh import asking
 from mesh.asking import Changed, Declined, Done, Opened, Person, Presence
 from mesh.sessions import Record

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-from connectors_app.base import Sealed
+from connectors_app.base.connector import Sealed
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError

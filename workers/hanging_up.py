@@ -4,7 +4,9 @@ import asyncio
 import logging
 from typing import Final
 
-from connectors_app.base import CallService, ErrorKind, Options, ProviderError
+from connectors_app.base.connector import Options
+from connectors_app.base.doors import CallService
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.twilio import TwilioCalls, TwilioCredentials
 from workers.settings import Settings
 

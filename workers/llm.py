@@ -8,7 +8,7 @@ from contextlib import aclosing
 import msgspec
 
 from connectors_app.answering import Piece, Sentence, Withdrawn, answer
-from connectors_app.base import LanguageModel, Message
+from connectors_app.base.language_model import LanguageModel, Message
 from connectors_app.pool import AllFailed, Chain
 from mesh import subjects
 from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded

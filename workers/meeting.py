@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Final
 
-from connectors_app.base import ErrorKind, Present, ProviderError, RoomWishes, Sealed
+from connectors_app.base.connector import Sealed
+from connectors_app.base.doors import Present, RoomWishes
+from connectors_app.base.errors import ErrorKind, ProviderError
 from mesh.config.problems import ConfigError, Problem
 from mesh.sessions import Record
 from mesh.store import StoreUnavailable

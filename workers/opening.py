@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from connectors_app import registry
-from connectors_app.base import Door, Role
+from connectors_app.base.connector import Door, Role
 from mesh.config.document import AgentConfig
 from mesh.config.problems import ConfigError, Problem
 from mesh.config.reading import parse

@@ -14,7 +14,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors_app import registry
-from connectors_app.base import ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ProviderError
 from connectors_app.breaker import Breaker
 from connectors_app.pool import Chain, Pool
 from mesh.bus.client import Bus

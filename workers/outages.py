@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import msgspec
 
-from connectors_app.base import Connector, ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Connector, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.breaker import NOT_ITS_FAULT, Breaker, Entry, Rules
 from connectors_app.pool import Pool, unexpected
 from mesh import subjects

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from connectors_app.base import ErrorKind, Present, ProviderError, Room, RoomService, RoomWishes, Sealed
+from connectors_app.base.connector import Sealed
+from connectors_app.base.doors import Present, Room, RoomService, RoomWishes
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
 
 log = logging.getLogger(__name__)

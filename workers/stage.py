@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ProviderError, Sealed
+from connectors_app.base.connector import Sealed
+from connectors_app.base.errors import ProviderError
 from connectors_app.pool import AllFailed, Attempt, Pool
 from mesh import subjects
 from mesh.bus.client import Bus

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors_app.base import Door, Role
+from connectors_app.base.connector import Door, Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import subjects

@@ -31,7 +31,7 @@ from bench.turn import (
     set_scene,
 )
 from connectors_app.asking import Deadlines
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.pool import AllFailed, Pool
 from mesh.playout import Playout
 from tests import speech

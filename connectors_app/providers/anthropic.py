@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import (
-    AnyOptions,
-    Credentials,
-    Finished,
-    LanguageModel,
-    Message,
-    Options,
-    ProviderError,
-    Said,
-    Tool,
-    ToolCall,
-    as_asked,
-)
+from connectors_app.base.connector import AnyOptions, Credentials, Options
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import Drafts
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, from_code, garbage, told_by_sdk

@@ -10,7 +10,9 @@ import msgspec
 from pydantic import Field, model_validator
 
 from connectors_app.azure_api import AzureConnector
-from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import HTTP
 from connectors_app.failures import expect_ok, expect_samples, garbage, told_by_http
 from connectors_app.samples import whole_samples

@@ -17,7 +17,9 @@ from pydantic import Field
 from connectors_app import azure_messages
 from connectors_app.azure_api import AzureConnector
 from connectors_app.azure_messages import LARGEST_AUDIO
-from connectors_app.base import ErrorKind, Options, ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import garbage, told_by_http
 from connectors_app.lasting import LastingLine

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from connectors_app.base import Connector, Options
+from connectors_app.base.connector import Connector, Options
 from connectors_app.openai_api import SpeechModel, SpeechOptions, TranscriptionModel, TranscriptionOptions
 from connectors_app.openai_chat import ChatModel, ChatOptions
 

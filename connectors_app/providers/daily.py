@@ -10,8 +10,9 @@ import msgspec
 from aiohttp import ClientResponse
 from pydantic import Field
 
-from connectors_app import base
-from connectors_app.base import Credentials, ErrorKind, Present, ProviderError, Room, RoomWishes, Setting
+from connectors_app.base.connector import AnyOptions, Credentials, Setting
+from connectors_app.base.doors import Present, Room, RoomService, RoomWishes
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.clients import HTTP
 from connectors_app.failures import expect_ok, garbage, told_by_http
 
@@ -25,7 +26,7 @@ Switch = bool | None
 """None: as the domain has it."""
 
 
-class DailyOptions(base.Options):
+class DailyOptions(AnyOptions):
     privacy: Literal["private", "public"] = Field("private", description="Private: nobody enters without a token")
     recording: Literal["cloud", "cloud-audio-only", "raw-tracks", "local"] = Field(
         "cloud", description="What may be recorded, in sessions that ask for a recording; needs a paid plan"
@@ -58,7 +59,7 @@ class DailyCredentials(Credentials):
     """What stands before `.daily.co`. A key belongs to one domain."""
 
 
-class DailyRooms(base.RoomService):
+class DailyRooms(RoomService):
     slug = "daily"
     label = "Daily"
     key_setting = "DAILY_API_KEY"
@@ -72,7 +73,7 @@ class DailyRooms(base.RoomService):
             "What stands before .daily.co in the addresses of your rooms.",
         ),
     )
-    Options: ClassVar[type[base.Options]] = DailyOptions
+    Options: ClassVar[type[AnyOptions]] = DailyOptions
     options: DailyOptions
     credentials: DailyCredentials
 

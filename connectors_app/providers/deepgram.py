@@ -11,7 +11,8 @@ from typing import Literal, Self
 import msgspec
 from pydantic import Field, model_validator
 
-from connectors_app.base import Options, Recognition, Recognizer, Transcript
+from connectors_app.base.connector import Options
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.deepgram_api import MOST_KEYTERMS, DeepgramConnector
 from connectors_app.failures import from_code
 from connectors_app.line import Socket

@@ -18,7 +18,9 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import ErrorKind, Options, ProviderError, Speech, Voice
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import HTTP
 from connectors_app.deepgram_api import DeepgramConnector
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http

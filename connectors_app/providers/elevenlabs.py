@@ -18,7 +18,8 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from connectors_app.base import ErrorKind, ProviderError, Speech, Spoken, Voice
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Speech, Spoken, Voice
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.elevenlabs_api import (
     ElevenLabsOptions,

@@ -13,7 +13,9 @@ from typing import Annotated, Any, Self
 import msgspec
 from pydantic import Field, StringConstraints, model_validator
 
-from connectors_app.base import ErrorKind, Options, ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, query_of, socket_url
 from connectors_app.failures import cut, from_code, garbage, told_by_http
 from connectors_app.line import Socket, dial

@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import AnyOptions, Recognition, Transcript
+from connectors_app.base.connector import AnyOptions
+from connectors_app.base.recognizer import Recognition, Transcript
 from connectors_app.providers.offline import whisper_program
 from connectors_app.providers.offline.local_model import MODEL_RATE, LocalModelOptions, LocalRecognizer
 from connectors_app.providers.offline.whisper_program import REQUEST

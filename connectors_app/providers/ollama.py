@@ -9,20 +9,9 @@ import aiohttp
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import (
-    AnyOptions,
-    Credentials,
-    ErrorKind,
-    Finished,
-    LanguageModel,
-    Message,
-    Options,
-    ProviderError,
-    Said,
-    Tool,
-    ToolCall,
-    as_asked,
-)
+from connectors_app.base.connector import AnyOptions, Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import made_up_id
 from connectors_app.clients import HTTP
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http

@@ -14,7 +14,9 @@ import aiohttp
 import msgspec
 from pydantic import Field, model_validator
 
-from connectors_app.base import ErrorKind, Options, ProviderError, Recognition, Recognizer, Transcript
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
 from connectors_app.lasting import LastingLine

@@ -7,19 +7,9 @@ from typing import Any, Literal
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import (
-    AnyOptions,
-    Credentials,
-    Finished,
-    LanguageModel,
-    Message,
-    Options,
-    ProviderError,
-    Said,
-    Tool,
-    ToolCall,
-    as_asked,
-)
+from connectors_app.base.connector import AnyOptions, Credentials, Options
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import unfinished, whole, written
 from connectors_app.failures import cut, garbage, in_stream, told_by_sdk
 from connectors_app.openai_api import CLIENTS, OpenAIConnector

@@ -15,7 +15,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors_app.base import Credentials, ErrorKind, Options, ProviderError, Speech, Voice
+from connectors_app.base.connector import Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import piper_program
 from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused, asked

@@ -13,16 +13,9 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from connectors_app.base import (
-    AnyOptions,
-    Credentials,
-    ErrorKind,
-    Options,
-    ProviderError,
-    Recognition,
-    Recognizer,
-    Transcript,
-)
+from connectors_app.base.connector import AnyOptions, Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import dictionary, jsgf, sphinx_program
 from connectors_app.providers.offline.appointment import GRAMMAR

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors_app.base import Finished, LanguageModel, Message, Options, Said, Tool
+from connectors_app.base.connector import Options
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool
 from connectors_app.providers.offline.appointment import answer
 
 _TOKEN = re.compile(r"\S+\s*")

@@ -7,7 +7,8 @@ from typing import ClassVar
 import msgspec
 from aiohttp import ClientResponse, encode_basic_auth
 
-from connectors_app.base import CallService, Credentials, Options, Setting
+from connectors_app.base.connector import Credentials, Options, Setting
+from connectors_app.base.doors import CallService
 from connectors_app.clients import HTTP
 from connectors_app.failures import expect_ok, told_by_http
 

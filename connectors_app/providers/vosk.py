@@ -6,7 +6,9 @@ from collections.abc import Callable
 import msgspec
 from pydantic import Field
 
-from connectors_app.base import AnyOptions, ErrorKind, ProviderError, Recognition, Transcript
+from connectors_app.base.connector import AnyOptions
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognition, Transcript
 from connectors_app.providers.offline import vosk_program
 from connectors_app.providers.offline.local_model import MODEL_RATE, LocalModelOptions, LocalRecognizer
 from connectors_app.providers.offline.vosk_program import REQUEST, Do

@@ -7,7 +7,7 @@ from typing import Final
 from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
-from connectors_app.base import ErrorKind
+from connectors_app.base.errors import ErrorKind
 from meshag_site.doctor.findings import Area, Finding, Level, of_area
 from sessions_app.models import Incident
 

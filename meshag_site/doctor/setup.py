@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from connectors_app import registry
-from connectors_app.base import Door, Role
+from connectors_app.base.connector import Door, Role
 from connectors_app.models import Credential
 from mesh.openness import is_loopback
 from meshag_site.doctor.findings import Area, Finding, Installation, Level, of_area

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.connectors_app.turns import is_local
 from tests.providers.found import turns
 from tests.providers.routes import Case, Turn

@@ -7,22 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import (
-    Connector,
-    Credentials,
-    ErrorKind,
-    LanguageModel,
-    Message,
-    Options,
-    ProviderError,
-    Recognition,
-    Recognizer,
-    Said,
-    Speech,
-    Tool,
-    Transcript,
-    Voice,
-)
+from connectors_app.base.connector import Connector, Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import LanguageModel, Message, Said, Tool
+from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
+from connectors_app.base.voice import Speech, Voice
 from connectors_app.breaker import Breakers, Rules
 from connectors_app.pool import Attempt, Chain, Pool
 

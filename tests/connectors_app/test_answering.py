@@ -11,7 +11,8 @@ import pytest
 from connectors_app.answering import Piece, Sentence, Withdrawn
 from connectors_app.answering import answer as ask
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, Finished, Message, Said, Tool, ToolCall
+from connectors_app.base.errors import ErrorKind
+from connectors_app.base.language_model import Finished, Message, Said, Tool, ToolCall
 from connectors_app.breaker import Breakers, Rules
 from connectors_app.pool import AllFailed, Attempt, Chain
 from tests.connectors_app.fakes import HASTY, NEVER, ScriptedModel, Told, chain_of, failing

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from connectors_app.asking import Pace, in_time
-from connectors_app.base import ErrorKind, ProviderError
+from connectors_app.base.errors import ErrorKind, ProviderError
 
 PACE = Pace("piece", first=5, stall=0.4)
 

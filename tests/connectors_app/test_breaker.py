@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import Credentials, ErrorKind, ProviderError
+from connectors_app.base.connector import Credentials
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.breaker import Breaker, Entry, Rules, Target
 from connectors_app.providers.custom import CustomChat
 from tests.connectors_app.fakes import ScriptedModel, failing

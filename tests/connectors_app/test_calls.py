@@ -2,7 +2,9 @@
 
 import pytest
 
-from connectors_app.base import Credentials, ErrorKind, ProviderError, ToolCall
+from connectors_app.base.connector import Credentials
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import ToolCall
 from connectors_app.calls import Drafts
 from connectors_app.openai_chat import ChatOptions
 from connectors_app.providers.openai import OpenAIChat

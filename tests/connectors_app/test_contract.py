@@ -6,7 +6,11 @@ from contextlib import aclosing
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, Finished, ProviderError, Role, Spoken, Transcript
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished
+from connectors_app.base.recognizer import Transcript
+from connectors_app.base.voice import Spoken
 from tests.connectors_app.cases import (
     ALL,
     MODELS,

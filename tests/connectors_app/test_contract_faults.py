@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from tests.connectors_app.cases import WIRED, WIRED_MODELS, WIRED_RECOGNIZERS, on_wire
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import HELLO, ready, speech_of, transcript_of, used

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import Options, ProviderError
+from connectors_app.base.connector import Options
+from connectors_app.base.errors import ProviderError
 from tests.connectors_app.cases import WIRED
 from tests.connectors_app.turns import made_with, used
 from tests.providers.routes import Turn

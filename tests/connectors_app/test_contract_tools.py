@@ -5,7 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Role, Said, Tool, ToolCall
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, Message, Said, Tool, ToolCall
 from tests.connectors_app.cases import on_wire
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import ready

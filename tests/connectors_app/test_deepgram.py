@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app import line
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.providers import deepgram
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.providers.scripted_socket import saying

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Connector, Credentials, ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Connector, Credentials, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.failures import error_code, from_code, from_status, retry_after
 
 BODIES: list[tuple[Any, str]] = [

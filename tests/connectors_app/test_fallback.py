@@ -8,7 +8,8 @@ import pytest
 
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind
 from connectors_app.pool import AllFailed, Pool
 from connectors_app.recognizing import Heard, Recognizing
 from connectors_app.speaking import Speaking

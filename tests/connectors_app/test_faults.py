@@ -9,7 +9,8 @@ from bench.turn import chain_of
 from connectors_app import registry
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import Message, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.language_model import Message
 from connectors_app.pool import Pool
 from connectors_app.recognizing import Recognizing
 from connectors_app.speaking import Speaking

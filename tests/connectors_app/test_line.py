@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from connectors_app import line
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from tests.connectors_app.fakes import ScriptedModel
 from tests.connectors_app.providers.scripted_socket import saying
 from tests.connectors_app.turns import made

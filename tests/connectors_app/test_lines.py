@@ -9,7 +9,8 @@ import pytest
 from connectors_app import asking
 from connectors_app.answering import answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import LanguageModel, Message, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.language_model import LanguageModel, Message
 from connectors_app.pool import Chain, Pool
 from tests.connectors_app.cases import on_wire
 from tests.connectors_app.conftest import QUESTION

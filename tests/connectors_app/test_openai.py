@@ -5,7 +5,9 @@ import json
 import pytest
 
 from connectors_app import openai_chat
-from connectors_app.base import ErrorKind, Finished, ProviderError, Role, Said, ToolCall
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, Said, ToolCall
 from tests.connectors_app.raw import answering
 from tests.connectors_app.turns import made, reply_of
 

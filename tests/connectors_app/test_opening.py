@@ -8,7 +8,8 @@ from typing import Self, cast
 import pytest
 
 from connectors_app import opening
-from connectors_app.base import Recognition, Speech
+from connectors_app.base.recognizer import Recognition
+from connectors_app.base.voice import Speech
 from connectors_app.opening import Opening
 from connectors_app.recognizing import Recognizing
 from connectors_app.speaking import Speaking

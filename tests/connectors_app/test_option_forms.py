@@ -8,7 +8,7 @@ from django.http import QueryDict
 from pydantic import BaseModel, Field, JsonValue, SecretStr
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.option_forms import NOTHING, OptionForm, option_form
 
 

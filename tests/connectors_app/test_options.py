@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, Finished, Message, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, Message
 from connectors_app.providers.openai import OpenAITranscriptionOptions
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import made_with, reply_of, speech_of, transcript_of

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from connectors_app.answering import answer
-from connectors_app.base import Credentials, ErrorKind, Role, Sealed
+from connectors_app.base.connector import Credentials, Role, Sealed
+from connectors_app.base.errors import ErrorKind
 from connectors_app.pool import AllFailed, Chain, Pool
 from connectors_app.recognizing import Recognizing
 from connectors_app.sealing import Sealing, draw_key

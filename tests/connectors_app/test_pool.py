@@ -8,7 +8,8 @@ import pytest
 
 from connectors_app.answering import answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, Message, ProviderError
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Message
 from connectors_app.pool import Pool
 from tests.connectors_app.fakes import Told
 from tests.providers.anthropic import ANTHROPIC_MODELS

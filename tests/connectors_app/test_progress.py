@@ -2,7 +2,8 @@
 
 import pytest
 
-from connectors_app.base import ProviderError, Spoken
+from connectors_app.base.errors import ProviderError
+from connectors_app.base.voice import Spoken
 from connectors_app.progress import SLOW, Progress, Speed, weight
 
 TEXT = "Your flight leaves at nine tonight from gate four."

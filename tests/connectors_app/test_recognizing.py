@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectors_app.base import ErrorKind, Recognition, Transcript
+from connectors_app.base.errors import ErrorKind
+from connectors_app.base.recognizer import Recognition, Transcript
 from connectors_app.pool import AllFailed, Chain
 from connectors_app.recognizing import Heard, Recognizing
 from tests.connectors_app.fakes import HASTY, NEVER, ScriptedRecognition, ScriptedRecognizer, Told, chain_of, failing

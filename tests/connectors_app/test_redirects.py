@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, ProviderError
+from connectors_app.base.errors import ErrorKind, ProviderError
 from tests.connectors_app.cases import WIRED
 from tests.connectors_app.turns import made_with
 from tests.providers.routes import Turn

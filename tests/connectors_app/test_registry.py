@@ -14,18 +14,10 @@ from pydantic import Field
 from connectors_app import providers, registry
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
-from connectors_app.base import (
-    Credentials,
-    Finished,
-    LanguageModel,
-    Message,
-    Options,
-    Recognizer,
-    Role,
-    Said,
-    Tool,
-    Voice,
-)
+from connectors_app.base.connector import Credentials, Options, Role
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool
+from connectors_app.base.recognizer import Recognizer
+from connectors_app.base.voice import Voice
 from connectors_app.pool import Pool
 from connectors_app.registry import DuplicateConnector, check_connectors, options_by_provider
 from tests.connectors_app.fakes import Told
@@ -119,7 +111,7 @@ def test_a_broken_file_leaves_the_others(tmp_path: Path, monkeypatch: pytest.Mon
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def half(:", "SyntaxError in line 1"),
         (
-            "from connectors_app.base import Voice\nclass Half(Voice):\n    slug = 'half'\n"
+            "from connectors_app.base.voice import Voice\nclass Half(Voice):\n    slug = 'half'\n"
             "    async def check(self): ...\n    def open(self, rate): ...",
             "Half declares no label and no Options",
         ),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors_app.base import ErrorKind, Spoken
+from connectors_app.base.errors import ErrorKind
+from connectors_app.base.voice import Spoken
 from connectors_app.pool import AllFailed, Chain
 from connectors_app.speaking import Speaking
 from tests.connectors_app.fakes import HASTY, NEVER, ScriptedVoice, Told, chain_of, failing

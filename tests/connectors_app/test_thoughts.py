@@ -3,7 +3,7 @@
 import pytest
 
 from connectors_app import thoughts
-from connectors_app.base import ToolCall
+from connectors_app.base.language_model import ToolCall
 from connectors_app.thoughts import Thoughts
 
 

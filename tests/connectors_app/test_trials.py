@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.trials import Outcome, try_provider
 from tests.providers.azure import AZURE_VOICES
 from tests.providers.deepgram import DEEPGRAM_PROJECTS

@@ -11,7 +11,7 @@ from tests import speech
 from tests.connectors_app.cases import on_wire
 from tests.connectors_app.turns import ready, used
 from tests.providers.standins import StandIns
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 
 async def main():
     question = speech.speak(speech.UTTERANCES[0], 8000)

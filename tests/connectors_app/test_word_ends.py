@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors_app.base import Spoken
+from connectors_app.base.voice import Spoken
 from connectors_app.word_ends import WordEnds
 
 TEXT = "Your flight leaves at nine."

@@ -8,19 +8,11 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import (
-    Connector,
-    ErrorKind,
-    LanguageModel,
-    Message,
-    ProviderError,
-    Recognizer,
-    Role,
-    Said,
-    Spoken,
-    Transcript,
-    Voice,
-)
+from connectors_app.base.connector import Connector, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import LanguageModel, Message, Said
+from connectors_app.base.recognizer import Recognizer, Transcript
+from connectors_app.base.voice import Spoken, Voice
 from tests.connectors_app.conftest import QUESTION
 from tests.providers.found import turns
 from tests.providers.routes import Case, Route

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.config.reading import parse

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from mesh.config.rules import warnings
 from pipelines_app import drafts
 from pipelines_app.actions import check_document

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import Answer, bearer, enter, json_answer, received, send, sse
 from tests.providers.brain import Call, Function, Thought, content_text, last_user_text, tokens
 from tests.providers.paths import add_shared, has_header

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import Answer, chunks, enter, json_answer, received, send
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn

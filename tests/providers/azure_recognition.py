@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.azure import complaint
 from tests.providers.backstage import Backstage, Outcome, Recorded, break_socket, open_socket, received, send_text
 from tests.providers.deepgram import trailing_silence_ms

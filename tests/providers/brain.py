@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from connectors_app.base import CONTINUE
+from connectors_app.base.language_model import CONTINUE
 
 Messages = Sequence[Mapping[str, Any]]
 """In the form of OpenAI's chat, which has a role of its own for the results of tools."""

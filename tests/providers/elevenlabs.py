@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import (
     CHUNK_MS,
     Answer,

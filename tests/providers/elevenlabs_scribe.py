@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from aiohttp import WSMsgType, web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import Backstage, Outcome, Recorded, open_socket, parsed, received
 from tests.providers.elevenlabs import complaint
 from tests.providers.outbox import Outbox

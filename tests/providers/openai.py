@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import Answer, bearer, chunks, enter, json_answer, received, send, sse
 from tests.providers.brain import Call, Thought, last_user_text, tokens
 from tests.providers.chat_messages import check_messages, functions_of

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from aiohttp import WSMsgType, web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.backstage import (
     Backstage,
     Outcome,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 
 Form = Callable[[int, str, str | None], tuple[object, Mapping[str, str]]]
 """Of a status, a message and the parameter that it is about, if any: the body and the headers of a refusal."""

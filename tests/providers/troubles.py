@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from tests.providers.nowhere import NO_NAME, NO_PORT
 from tests.providers.routes import Kind, Route, Turn
 from tests.providers.steering import Behaviour, Fault

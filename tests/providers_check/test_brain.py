@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors_app.base import CONTINUE
+from connectors_app.base.language_model import CONTINUE
 from tests.providers.brain import GoingOn, answer_last_user, last_user_text, reply_for, reply_with, think
 
 ASKED = {"role": "user", "content": "Where is the harbour?"}

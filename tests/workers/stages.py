@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import Connector, Sealed
+from connectors_app.base.connector import Connector, Sealed
 from connectors_app.pool import Chain, Pool
 from mesh.bus.client import Bus
 from mesh.bus.writer import Writer

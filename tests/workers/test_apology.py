@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors_app.base import Connector, ErrorKind, Sealed, Voice
+from connectors_app.base.connector import Connector, Sealed
+from connectors_app.base.errors import ErrorKind
+from connectors_app.base.voice import Voice
 from connectors_app.pool import NONE, AllFailed, Chain, Pool
 from mesh import audio, subjects
 from mesh.bus.client import Bus

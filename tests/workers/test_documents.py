@@ -1,6 +1,6 @@
 import json
 
-from connectors_app.base import Sealed
+from connectors_app.base.connector import Sealed
 from mesh.config.document import dump
 from mesh.config.reading import parse
 from mesh.events import SessionUpdated

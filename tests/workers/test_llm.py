@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors_app.base import ErrorKind, Finished
+from connectors_app.base.errors import ErrorKind
+from connectors_app.base.language_model import Finished
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.events import (

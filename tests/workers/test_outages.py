@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from connectors_app.base import ErrorKind, LanguageModel, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import LanguageModel
 from connectors_app.breaker import Breaker, Breakers, Rules, Target
 from connectors_app.pool import Chain, Pool
 from mesh import bucket as bucket_module

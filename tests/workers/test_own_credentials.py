@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors_app.base import Sealed
+from connectors_app.base.connector import Sealed
 from mesh import asking, subjects
 from mesh.events import SessionCreated, SessionUpdated
 from mesh.roster import Beat

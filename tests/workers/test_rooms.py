@@ -11,7 +11,8 @@ import pytest
 from aiohttp import ClientSession, web
 from cryptography.fernet import Fernet
 
-from connectors_app.base import ErrorKind, ProviderError, Sealed
+from connectors_app.base.connector import Sealed
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import asking, subjects

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors_app.base import Recognition, Transcript
+from connectors_app.base.recognizer import Recognition, Transcript
 from mesh import subjects
 from mesh.audio import Chunk
 from mesh.bus.client import Bus

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import pytest
 
-from connectors_app.base import Speech
+from connectors_app.base.voice import Speech
 from mesh.bus.client import Bus
 from mesh.events import Interrupted, ReplySentence, SentenceFailed, SessionUpdated, TurnEnded, Usage
 from mesh.store import Valkey

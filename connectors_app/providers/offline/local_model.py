@@ -13,7 +13,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors_app.base import AnyOptions, Credentials, ErrorKind, Options, ProviderError, Recognizer
+from connectors_app.base.connector import AnyOptions, Credentials, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.recognizer import Recognizer
 from connectors_app.clients import Shared
 from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from connectors_app.base import CONTINUE, Credentials, ErrorKind, Finished, Message, ProviderError, Role, Said, ToolCall
+from connectors_app.base.connector import Credentials, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import CONTINUE, Finished, Message, Said, ToolCall
 from connectors_app.providers.anthropic import AnthropicOptions, Claude
 from tests.connectors_app.raw import answering
 from tests.connectors_app.turns import made_with

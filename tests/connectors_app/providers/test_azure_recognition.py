@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connectors_app import azure_messages, line
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers import azure_recognition
 from connectors_app.providers.azure_recognition import AzureRecognition
 from tests import speech

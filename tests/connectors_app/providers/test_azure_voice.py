@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.azure import AzureOptions, AzureVoice
 from tests.connectors_app.turns import made_with, speech_of
 from tests.providers.azure import AZURE_SPEECH, AZURE_VOICES

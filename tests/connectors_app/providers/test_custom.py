@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app import registry
-from connectors_app.base import Role
+from connectors_app.base.connector import Role
 from connectors_app.providers.custom import CustomChatOptions
 from tests.connectors_app.turns import made_with, used
 from tests.providers.openai import OPENAI_CHAT, OPENAI_MODELS, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Door, ErrorKind, ProviderError, RoomWishes
+from connectors_app.base.connector import Door
+from connectors_app.base.doors import RoomWishes
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.daily import DailyRooms
 from tests.providers.daily import (
     DAILY_CREATE,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers import deepgram_aura
 from tests.connectors_app.turns import made_with, sockets, speech_of
 from tests.providers.deepgram_aura import AURA_CONNECT, AURA_MODELS, AURA_SPEAK, LONGEST_TEXT

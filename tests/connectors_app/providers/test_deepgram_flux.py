@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app import line
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.deepgram_flux import FluxOptions
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.providers.scripted_socket import saying

@@ -9,7 +9,9 @@ import pytest
 from aiohttp import web
 
 from connectors_app import elevenlabs_api, line
-from connectors_app.base import ErrorKind, ProviderError, Role, Spoken
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Spoken
 from tests.connectors_app.turns import break_connections, made_with, sockets
 from tests.providers.elevenlabs import ELEVENLABS_CONNECT, ELEVENLABS_SPEAK, RACHEL
 from tests.providers.standins import StandIns

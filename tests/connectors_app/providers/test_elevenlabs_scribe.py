@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers import elevenlabs_scribe
 from connectors_app.providers.elevenlabs_scribe import ScribeOptions
 from tests.connectors_app.conftest import QUESTION

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, ProviderError, Role, Spoken
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Spoken
 from connectors_app.elevenlabs_api import ElevenLabsOptions, Message, Said, read_message, read_piece
 from connectors_app.speaking import Speaking
 from tests.connectors_app.conftest import QUESTION

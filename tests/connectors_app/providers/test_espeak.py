@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import Credentials, ErrorKind, ProviderError, Spoken
+from connectors_app.base.connector import Credentials
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Spoken
 from connectors_app.providers.espeak import CHILD, Espeak, EspeakOptions
 from connectors_app.providers.offline.child import Child
 
@@ -23,7 +25,7 @@ LONG = "The sea was calm, and nobody on the shore had anything to do. " * 40
 
 PARENT = """
 import asyncio
-from connectors_app.base import Credentials
+from connectors_app.base.connector import Credentials
 from connectors_app.providers.espeak import Espeak, EspeakOptions
 
 async def main():

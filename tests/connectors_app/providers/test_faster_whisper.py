@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
 from connectors_app.providers.offline import local_model
 from connectors_app.providers.offline.local_model import MODELS

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import Credentials, ErrorKind, Finished, Message, ProviderError, Role, Said, Tool, ToolCall
+from connectors_app.base.connector import Credentials, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.language_model import Finished, Message, Said, Tool, ToolCall
 from connectors_app.providers.google import UNSIGNED, Gemini, GoogleOptions
 from tests.connectors_app.raw import answering
 from tests.connectors_app.turns import made_with, reply_of

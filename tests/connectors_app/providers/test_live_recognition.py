@@ -8,7 +8,8 @@ import pytest
 
 from connectors_app import line, registry
 from connectors_app.asking import Deadlines
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.recognizing import Recognizing
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.fakes import ScriptedRecognizer, Told, chain_of

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from connectors_app import line
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers import openai_realtime
 from connectors_app.providers.openai_realtime import OpenAIRealtimeOptions
 from tests.connectors_app.conftest import QUESTION

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import ErrorKind, ProviderError, Role
+from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.openai import OpenAISpeechOptions
 from tests.connectors_app.turns import made_with, speech_of
 from tests.providers.openai import OPENAI_SPEECH

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Credentials, Recognizer, Role, Transcript
+from connectors_app.base.connector import Credentials, Role
+from connectors_app.base.recognizer import Recognizer, Transcript
 from tests.connectors_app.raw import answering
 
 PCM = bytes(16_000)

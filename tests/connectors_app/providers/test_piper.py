@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import ErrorKind, ProviderError, Spoken
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.base.voice import Spoken
 from connectors_app.providers.piper import CHILD, FOLDER, Piper, PiperOptions
 from tests.providers.tones import decode, is_exact
 

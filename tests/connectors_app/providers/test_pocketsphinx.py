@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from connectors_app.base import Credentials, ErrorKind, ProviderError
+from connectors_app.base.connector import Credentials
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.offline.appointment import GRAMMAR, Intent, understand
 from connectors_app.providers.offline.jsgf import parse
 from connectors_app.providers.pocketsphinx import POOL, PROCESSES, STORY, PocketSphinx, PocketSphinxOptions

@@ -2,7 +2,8 @@
 
 import pytest
 
-from connectors_app.base import Credentials, Finished, Message, Said
+from connectors_app.base.connector import Credentials
+from connectors_app.base.language_model import Finished, Message, Said
 from connectors_app.providers.offline import jsgf
 from connectors_app.providers.offline.appointment import GRAMMAR, Heard, Intent, answer, understand
 from connectors_app.providers.script import Script, ScriptOptions

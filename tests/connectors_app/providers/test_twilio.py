@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from connectors_app import registry
-from connectors_app.base import Door, ErrorKind, Options, ProviderError
+from connectors_app.base.connector import Door, Options
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.twilio import TwilioCalls
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts_app.models import Workspace
-from connectors_app.base import ErrorKind
+from connectors_app.base.errors import ErrorKind
 from meshag_site.doctor.failures import FIXES, OTHERWISE, check_failures
 from meshag_site.doctor.findings import Level
 from sessions_app.models import Incident, Session
