@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from connectors_app.base.connector import Connector, Credentials, Setting
-from connectors_app.clients import HTTP
+from connectors_app.base.connector import Credentials, Setting
+from connectors_app.http_api import HttpConnector
 
 
-class AzureConnector(Connector):
+class AzureConnector(HttpConnector):
     slug = "azure"
     label = "Azure Speech"
     key_setting = "AZURE_SPEECH_KEY"
@@ -29,9 +29,6 @@ class AzureConnector(Connector):
         region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
         base_url = environ.get("AZURE_SPEECH_BASE_URL") or cls._address(region.strip())
         return Credentials(key.strip(), base_url.strip().rstrip("/"))
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
 
     def headers(self) -> dict[str, str]:
         return {"Ocp-Apim-Subscription-Key": self.credentials.api_key, "User-Agent": "MeshAG"}

@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 from connectors_app.base.connector import Connector
 from connectors_app.base.errors import ErrorKind, ProviderError
+
+T = TypeVar("T")
 
 QUOTA_CODES = {
     "insufficient_quota",
@@ -79,6 +81,14 @@ def closed(by: Connector, code: int | None) -> ProviderError:
 
 def garbage(by: Connector) -> ProviderError:
     return ProviderError(ErrorKind.BROKEN, f"{by.label} sent something that its protocol does not have")
+
+
+def decoded(by: Connector, decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    """Raises what the protocol does not have."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise garbage(by) from None
 
 
 def from_code(by: Connector, code: str) -> ProviderError:

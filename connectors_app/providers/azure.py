@@ -13,8 +13,7 @@ from connectors_app.azure_api import AzureConnector
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
-from connectors_app.clients import HTTP
-from connectors_app.failures import expect_ok, expect_samples, garbage, told_by_http
+from connectors_app.failures import expect_samples
 from connectors_app.samples import whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -140,31 +139,18 @@ class AzureVoice(AzureConnector, Voice):
         return min(found, key=lambda voice: (voice.locale != "en-US", not voice.locale.startswith("en-"))).short_name
 
     async def _list_voices(self) -> Sequence[_KnownVoice]:
-        client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/cognitiveservices/voices/list"
-        with told_by_http(self):
-            async with client.get(url, headers=self.headers()) as response:
-                await expect_ok(self, response)
-                body = await response.read()
-        try:
-            return _voices.decode(body)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        return await self.asked("GET", "/cognitiveservices/voices/list", _voices)
 
     def open(self, rate: int) -> Speech:
         return _HttpSpeech(self, min((r for r in FORMATS if r >= rate), default=max(FORMATS)))
 
     async def stream(self, text: str, rate: int) -> AsyncGenerator[bytes, None]:
         ssml = self.options.ssml(text, await self.full_name())
-        client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/cognitiveservices/v1"
-        headers = {**self.headers(), "Content-Type": "application/ssml+xml", "X-Microsoft-OutputFormat": FORMATS[rate]}
-        with told_by_http(self):
-            async with client.post(url, data=ssml.encode(), headers=headers) as response:
-                await expect_ok(self, response)
-                expect_samples(self, response.headers)
-                async for piece in response.content.iter_any():
-                    yield piece
+        headers = {"Content-Type": "application/ssml+xml", "X-Microsoft-OutputFormat": FORMATS[rate]}
+        async with self.asking("POST", "/cognitiveservices/v1", data=ssml.encode(), headers=headers) as response:
+            expect_samples(self, response.headers)
+            async for piece in response.content.iter_any():
+                yield piece
 
 
 class _HttpSpeech(Speech):

@@ -20,10 +20,9 @@ from connectors_app.azure_messages import LARGEST_AUDIO
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
-from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import garbage, told_by_http
 from connectors_app.lasting import LastingLine
-from connectors_app.line import Socket, dial
+from connectors_app.line import Socket
 from connectors_app.resampling import Resampler
 
 RATES = (8000, 16_000)
@@ -88,9 +87,6 @@ class AzureRecognition(AzureConnector, Recognizer):
     Options = AzureRecognitionOptions
     options: AzureRecognitionOptions
 
-    async def warm(self) -> None:
-        await self.check()
-
     async def check(self) -> None:
         """A connection is the cheapest thing that needs a key at the recognition's host."""
         with told_by_http(self):
@@ -100,9 +96,8 @@ class AzureRecognition(AzureConnector, Recognizer):
         return _LiveRecognition(self, rate, on_interim)
 
     async def connect(self) -> Socket:
-        client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}{PATH}?{urlencode(self.options.query())}"
-        socket = await dial(client, url, {**self.headers(), "X-ConnectionId": uuid4().hex})
+        path = f"{PATH}?{urlencode(self.options.query())}"
+        socket = await self.open_socket(path, {"X-ConnectionId": uuid4().hex})
         await socket.send_str(azure_messages.text("speech.config", uuid4().hex, _CONFIG))
         return socket
 

@@ -21,9 +21,8 @@ from pydantic import Field
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
-from connectors_app.clients import HTTP
 from connectors_app.deepgram_api import DeepgramConnector
-from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
+from connectors_app.failures import cut, from_code, garbage
 from connectors_app.line import Line, Socket
 from connectors_app.samples import whole_samples
 from connectors_app.voice_names import no_such_voice
@@ -109,15 +108,7 @@ class DeepgramAura(DeepgramConnector, Voice):
         return max(found, key=lambda name: name.startswith(NEWEST))
 
     async def _list_voices(self) -> Sequence[_KnownVoice]:
-        client = await HTTP.take(self)
-        with told_by_http(self):
-            async with client.get(f"{self.credentials.base_url}/v1/models", headers=self.headers()) as response:
-                await expect_ok(self, response)
-                body = await response.read()
-        try:
-            return _models.decode(body).tts
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        return (await self.asked("GET", "/v1/models", _models)).tts
 
 
 class _Told(msgspec.Struct):

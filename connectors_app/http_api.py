@@ -1,0 +1,55 @@
+"""What providers have in common that are spoken to without an SDK: the client of their credential, and its words."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from connectors_app.base.connector import Connector
+from connectors_app.clients import HTTP, socket_url
+from connectors_app.failures import decoded, expect_ok, told_by_http
+from connectors_app.line import Socket, dial
+
+T = TypeVar("T")
+
+
+class HttpConnector(Connector):
+    async def warm(self) -> None:
+        await self.check()
+
+    async def close(self) -> None:
+        await HTTP.leave(self)
+
+    def headers(self) -> Mapping[str, str]:
+        """What every request has: whose it is."""
+        return {}
+
+    async def expect_ok(self, response: aiohttp.ClientResponse) -> None:
+        """Raises what an answer refuses."""
+        await expect_ok(self, response)
+
+    @asynccontextmanager
+    async def asking(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **request: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer that is no refusal. What happens to it while it is read is told as a ProviderError too."""
+        client = await HTTP.take(self)
+        url = self.credentials.base_url + path
+        with told_by_http(self):
+            async with client.request(method, url, headers={**self.headers(), **(headers or {})}, **request) as answer:
+                await self.expect_ok(answer)
+                yield answer
+
+    async def asked(self, method: str, path: str, decoder: msgspec.json.Decoder[T], **request: Any) -> T:
+        """The whole answer."""
+        async with self.asking(method, path, **request) as answer:
+            body = await answer.read()
+        return decoded(self, decoder, body)
+
+    async def open_socket(self, path: str, headers: Mapping[str, str] | None = None) -> Socket:
+        """`path` with its query. Raises what `Line` tells as a ProviderError."""
+        client = await HTTP.take(self)
+        url = socket_url(self.credentials.base_url) + path
+        return await dial(client, url, {**self.headers(), **(headers or {})})
