@@ -13,6 +13,7 @@ from connectors_app.pool import AllFailed, Chain
 from mesh import subjects
 from mesh.events import Interrupted, ReplyDone, ReplyFailed, ReplySentence, Stored, TurnDiscarded, TurnEnded
 from mesh.history import History, Pending
+from mesh.prompts import prompt
 from workers.stage import Reporting, Seat, StageActor, explain
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,8 @@ class Answering(StageActor):
             self._reply.cancel()
 
     def _messages(self) -> list[Message]:
-        messages = [Message("system", self.config.system_prompt)] if self.config.system_prompt else []
-        messages += [Message(line.role, line.text) for line in self._history.lines()]
-        return messages
+        lines = prompt(self.config, self.session, self._history.lines())
+        return [Message(line.role, line.text) for line in lines]
 
     async def _run(self, pending: Pending, *, anew: bool) -> None:
         reply = _Reply(self, pending, anew=anew)

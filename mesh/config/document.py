@@ -13,6 +13,8 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+Template = Annotated[str, Field(max_length=100_000)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 ServiceName = Annotated[str, Field(json_schema_extra={"enum": list(SERVICES)})]
 
 
@@ -88,6 +90,19 @@ class Limits(Document):
 
 class AgentConfig(Document):
     system_prompt: str = Field(max_length=100_000)
+    context_instructions: Template = Field(
+        default="",
+        description="Sent below the system prompt. `{input_data}` is what the caller said last, `{session_id}` the "
+        "session, any other `{name}` one of the variables.",
+    )
+    user_template: Template = Field(
+        default="",
+        description="How the model gets what the caller says, such as `Customer: {input_data}`; the same names. "
+        "Without `{input_data}` the words follow below it. Empty: the words alone.",
+    )
+    variables: dict[VariableName, JsonValue] = Field(
+        default={}, description="Values for the names in the two templates. A text is filled in as it is, else as JSON."
+    )
     pipeline: Pipeline
     connectors: dict[ServiceName, ServiceConnectors]
     credentials: dict[str, Annotated[str, Field(min_length=1, max_length=120)]] = Field(

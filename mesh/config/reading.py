@@ -50,10 +50,16 @@ def read(document: object) -> AgentConfig:
         raise ConfigError(map(_explain, error.errors(include_url=False))) from None
 
 
+KEY = "[key]"
+"""Pydantic's last part of a place where the name itself is wrong."""
+
+
 def _path(location: Iterable[int | str]) -> str:
     """`pipeline.flow[2].to`; parts that the sender chose are cut, since paths end up in answers and logs."""
     path = ""
     for part in location:
+        if part == KEY:
+            continue
         path = f"{path}[{part}]" if isinstance(part, int) else join(path, part[:64])
     return path
 
@@ -67,6 +73,8 @@ def _message(error: ErrorDetails, location: tuple[int | str, ...]) -> str:
     kind = error["type"]
     if kind == "missing":
         return "is missing"
+    if kind in ("string_pattern_mismatch", "string_too_long") and location[-1:] == (KEY,):
+        return "is no name: take up to 64 letters, digits and _, and no digit first"
     if kind == "extra_forbidden":
         model = _model_at(location[:-1])
         return f"is not a key of this object; allowed: {', '.join(_keys(model))}"

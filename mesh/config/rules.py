@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from mesh.config.document import SERVICES, AgentConfig, Step
 from mesh.config.problems import ConfigError, Problem, join
+from mesh.config.templates import GIVEN, LONGEST, filled_length, placeholders, templates
 
 STREAMS = ("audio", "text")
 CARRIED = {
@@ -27,7 +28,7 @@ ConnectorCheck = Callable[[str, str, Mapping[str, JsonValue]], Iterable[Problem]
 
 def check(config: AgentConfig, check_connectors: ConnectorCheck | None = None) -> None:
     """The rules that need the whole document; raises ConfigError."""
-    problems = [*_flow_problems(config), *_connector_problems(config)]
+    problems = [*_flow_problems(config), *_connector_problems(config), *_variable_problems(config)]
     if check_connectors and not problems:
         problems.extend(_provider_problems(config, check_connectors))
     if problems:
@@ -36,7 +37,7 @@ def check(config: AgentConfig, check_connectors: ConnectorCheck | None = None) -
 
 def warnings(config: AgentConfig) -> tuple[Problem, ...]:
     """What is allowed but looks like a mistake."""
-    return (*_odd_streams(config), *_dead_ends(config), *_unused_connectors(config))
+    return (*_odd_streams(config), *_dead_ends(config), *_unused_connectors(config), *_unknown_placeholders(config))
 
 
 # -- what is refused -------------------------------------------------------------------------------------
@@ -94,6 +95,15 @@ def _provider_problems(config: AgentConfig, check_connectors: ConnectorCheck) ->
                 yield Problem(join(section, problem.path) if problem.path else place, problem.message)
 
 
+def _variable_problems(config: AgentConfig) -> Iterator[Problem]:
+    for name in GIVEN:
+        if name in config.variables:
+            yield Problem(f"variables.{name}", "is filled by every session itself; choose another name")
+    for path, template in templates(config).items():
+        if filled_length(template, config.variables) > LONGEST:
+            yield Problem(path, f"is longer than {LONGEST} characters with its names filled in")
+
+
 # -- warnings --------------------------------------------------------------------------------------------
 
 
@@ -132,3 +142,11 @@ def _unused_connectors(config: AgentConfig) -> Iterator[Problem]:
         for name in () if entry.is_flat else entry.config:
             if name not in entry.chain:
                 yield Problem(f"{path}.config.{name}", f"is not used while {name} is neither primary nor fallback")
+
+
+def _unknown_placeholders(config: AgentConfig) -> Iterator[Problem]:
+    known = {*GIVEN, *config.variables}
+    for path, template in templates(config).items():
+        if unknown := [name for name in placeholders(template) if name not in known]:
+            names = ", ".join(f"{{{name[:64]}}}" for name in unknown[:10])
+            yield Problem(path, f"{names} stays empty while a session brings no variable of that name")

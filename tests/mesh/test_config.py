@@ -205,7 +205,11 @@ def test_the_document_needs_no_addresses() -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        (("tools",), "system_prompt, pipeline, connectors, credentials, greeting, apology, turn, limits"),
+        (
+            ("tools",),
+            "system_prompt, context_instructions, user_template, variables, pipeline, connectors, credentials, "
+            "greeting, apology, turn, limits",
+        ),
         (("pipeline", "mode"), "name, flow"),
         (("pipeline", "flow", 0, "codec"), "from, to, stream"),
         (("turn",), "stop_ms, interrupt_ms, threshold, min_speech_ms, not_understood"),
@@ -230,6 +234,32 @@ def test_unknown_keys_are_refused_with_the_allowed(path: tuple[str | int, ...], 
 )
 def test_a_range_is_told(section: str, key: str, value: object, words: str) -> None:
     assert refusal(changed(put(section, value={key: value}))) == [f"{section}.{key}: {words}"]
+
+
+@pytest.mark.parametrize("name", ["", "1st", "opening hours", "a-b", "{a}", "a" * 65])
+def test_variables_have_plain_names(name: str) -> None:
+    (problem,) = refusal(changed(put("variables", value={name: "x"})))
+    assert problem.startswith("variables") and problem.endswith("letters, digits and _, and no digit first")
+
+
+@pytest.mark.parametrize("name", ["input_data", "session_id"])
+def test_what_a_session_fills_is_no_variable(name: str) -> None:
+    (problem,) = refusal(changed(put("variables", value={name: "x"})))
+    assert problem.startswith(f"variables.{name}: is filled by every session itself")
+
+
+@pytest.mark.parametrize("template", ["{a}" * 3, "{input_data}" * 51])
+def test_a_template_stays_short_when_it_is_filled(template: str) -> None:
+    document = example() | {"user_template": template, "variables": {"a": "x" * 70_000}}
+    assert refusal(document) == ["user_template: is longer than 200000 characters with its names filled in"]
+
+
+@pytest.mark.accepts("C39", "C40")
+@pytest.mark.parametrize("key", ["user_template", "context_instructions"])
+def test_names_without_a_value_are_warned_of(key: str) -> None:
+    document = example() | {key: 'For {input_data} {session_id} {city} {team} {"a": 1}', "variables": {"city": "Ulm"}}
+    (problem,) = warnings(parse(document))
+    assert (problem.path, problem.message.partition(" ")[0]) == (key, "{team}")
 
 
 def test_an_agent_greets_only_when_told() -> None:

@@ -152,3 +152,26 @@ async def test_another_prompt_leaves_the_models(bus: Bus, valkey: Valkey) -> Non
         await stage.say(TURN)
         await stage.hear(ReplyDone)
         assert stage.host._pool._users == {model: 1} and model.asked[0][0].content == "Be brief."
+
+
+# -- prompts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.accepts("C38", "C39", "C40")
+async def test_the_model_is_told_by_templates(bus: Bus, valkey: Valkey) -> None:
+    """A changed one holds from the next turn on, for what was said before as well; history keeps the words."""
+    model = ScriptedModel("model", "Late.", Finished())
+    changed = document(system_prompt="Be kind.", user_template="{mood}: {input_data}", variables={"mood": "Sad"})
+    session = await begin_session(bus, context_instructions="In {session_id}.")
+    async with played(bus, valkey, Stage.LLM, Answering, model, session=session) as stage:
+        await stage.say(TURN)
+        await stage.hear(ReplyDone)
+        await stage.say(SessionUpdated(config=changed, revision="2"))
+        await stage.say(TurnEnded(turn=2, generation=2, text="Why?", cause="speech"))
+        await stage.hear(ReplyDone)
+    told = [[(message.role, message.content) for message in asked] for asked in model.asked]
+    assert told[0] == [
+        ("system", f"You are a helpful voice assistant.\n\nIn {session}."),
+        ("user", "What time is it?"),
+    ]
+    assert told[1] == [("system", "Be kind."), ("user", "Sad: What time is it? Why?")]
