@@ -1,6 +1,6 @@
-"""What ElevenLabs' speech API takes and tells: options, voices, and audio with the times of its characters."""
+"""What all of ElevenLabs' APIs share, and what its voices take and tell: audio with the times of its characters."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from connectors_app import sse
 from connectors_app.base.connector import Options
 from connectors_app.base.voice import Spoken
+from connectors_app.http_api import HttpConnector
 from connectors_app.samples import whole_samples
 from connectors_app.word_ends import WordEnds
 
@@ -19,6 +20,17 @@ INACTIVITY_SECONDS = 180
 """The longest that the server allows."""
 VOICE_SETTINGS = {"stability", "similarity_boost", "style", "use_speaker_boost", "speed"}
 WITHOUT_SOCKET = ("eleven_v3",)
+
+
+class ElevenLabsConnector(HttpConnector):
+    slug = "elevenlabs"
+    label = "ElevenLabs"
+    key_setting = "ELEVENLABS_API_KEY"
+    base_url_setting = "ELEVENLABS_BASE_URL"
+    default_base_url = "https://api.elevenlabs.io"
+
+    def headers(self) -> Mapping[str, str]:
+        return {"xi-api-key": self.credentials.api_key}
 
 
 class ElevenLabsOptions(Options):
@@ -102,7 +114,7 @@ class Voices(msgspec.Struct):
     next_page_token: str | None = None
 
 
-read_voices = msgspec.json.Decoder(Voices).decode
+VOICES = msgspec.json.Decoder(Voices)
 """Raises MsgspecError."""
 
 

@@ -20,8 +20,9 @@ import msgspec
 
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Spoken, Voice
-from connectors_app.clients import HTTP, socket_url
 from connectors_app.elevenlabs_api import (
+    VOICES,
+    ElevenLabsConnector,
     ElevenLabsOptions,
     KnownVoice,
     Message,
@@ -30,10 +31,9 @@ from connectors_app.elevenlabs_api import (
     lines,
     read_message,
     read_piece,
-    read_voices,
 )
-from connectors_app.failures import cut, expect_ok, expect_samples, from_code, garbage, told_by_http
-from connectors_app.line import Line, Socket, dial
+from connectors_app.failures import cut, expect_samples, from_code, garbage
+from connectors_app.line import Line, Socket
 from connectors_app.voice_names import no_such_voice
 
 RATES = (8000, 16000, 22050, 24000, 44100)
@@ -45,12 +45,7 @@ VOICE_ID = re.compile(r"[A-Za-z0-9]{20}")
 NO_AUDIO = "ElevenLabs sent no audio; is the quota used up?"
 
 
-class ElevenLabsVoice(Voice):
-    slug = "elevenlabs"
-    label = "ElevenLabs"
-    key_setting = "ELEVENLABS_API_KEY"
-    base_url_setting = "ELEVENLABS_BASE_URL"
-    default_base_url = "https://api.elevenlabs.io"
+class ElevenLabsVoice(ElevenLabsConnector, Voice):
     Options = ElevenLabsOptions
     options: ElevenLabsOptions
     _voice_id = ""
@@ -63,32 +58,23 @@ class ElevenLabsVoice(Voice):
     async def check(self) -> None:
         await self._voice_page({"page_size": "1"})
 
-    async def close(self) -> None:
-        await HTTP.leave(self)
-
     def open(self, rate: int) -> Speech:
         own_rate = min((r for r in RATES if r >= rate), default=RATES[-1])
         return _SocketSpeech(self, own_rate) if self.options.transport == "websocket" else _HttpSpeech(self, own_rate)
 
     async def connect(self, rate: int) -> Socket:
         voice = quote(await self.voice_id(), safe="")
-        client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}/v1/text-to-speech/{voice}/multi-stream-input"
-        return await dial(client, f"{url}?{self.options.query(rate)}", self._headers())
+        return await self.open_socket(f"/v1/text-to-speech/{voice}/multi-stream-input?{self.options.query(rate)}")
 
     @asynccontextmanager
-    async def asked(self, text: str, rate: int) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def spoken(self, text: str, rate: int) -> AsyncIterator[aiohttp.ClientResponse]:
         """One sentence over HTTP."""
         voice = quote(await self.voice_id(), safe="")
-        client = await HTTP.take(self)
-        path = "stream/with-timestamps" if self.options.sync_alignment else "stream"
-        url = f"{self.credentials.base_url}/v1/text-to-speech/{voice}/{path}"
+        way = "stream/with-timestamps" if self.options.sync_alignment else "stream"
         query = {"output_format": f"pcm_{rate}", "enable_logging": str(self.options.enable_logging).lower()}
         body = self.options.request(text)
-        with told_by_http(self):
-            async with client.post(url, params=query, json=body, headers=self._headers()) as response:
-                await expect_ok(self, response)
-                yield response
+        async with self.asking("POST", f"/v1/text-to-speech/{voice}/{way}", params=query, json=body) as response:
+            yield response
 
     async def voice_id(self) -> str:
         """The id of the voice that the options name; ids pass through."""
@@ -115,19 +101,7 @@ class ElevenLabsVoice(Voice):
             token = (page.next_page_token or None) if page.has_more else None
 
     async def _voice_page(self, query: Mapping[str, str]) -> Voices:
-        client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/v2/voices"
-        with told_by_http(self):
-            async with client.get(url, params=query, headers=self._headers()) as response:
-                await expect_ok(self, response)
-                body = await response.read()
-        try:
-            return read_voices(body)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
-
-    def _headers(self) -> Mapping[str, str]:
-        return {"xi-api-key": self.credentials.api_key}
+        return await self.asked("GET", "/v2/voices", VOICES, params=query)
 
 
 def _goes_by(name: str, wanted: str) -> bool:
@@ -145,7 +119,7 @@ class _HttpSpeech(Speech):
 
     async def speak(self, text: str) -> AsyncIterator[bytes | Spoken]:
         said = Said(text, self.rate)
-        async with self._by.asked(text, self.rate) as response, aclosing(self._pieces(response, said)) as pieces:
+        async with self._by.spoken(text, self.rate) as response, aclosing(self._pieces(response, said)) as pieces:
             async for piece in pieces:
                 yield piece
         if not said.samples:
@@ -288,5 +262,5 @@ class _SocketSpeech(Speech):
     def _end(self, error: ProviderError) -> None:
         """The socket, and with it every context, is over."""
         for sentence in list(self._sentences.values()):
-            sentence.pieces.put_nowait(error if not sentence.heard else cut(self._by))
+            sentence.pieces.put_nowait(error)
             self._drop(sentence)

@@ -16,9 +16,10 @@ from pydantic import Field, StringConstraints, model_validator
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
-from connectors_app.clients import HTTP, query_of, socket_url
-from connectors_app.failures import cut, from_code, garbage, told_by_http
-from connectors_app.line import Socket, dial
+from connectors_app.clients import query_of
+from connectors_app.elevenlabs_api import ElevenLabsConnector
+from connectors_app.failures import cut, decoded, from_code, told_by_http
+from connectors_app.line import Socket
 from connectors_app.live_recognition import LiveRecognition
 
 RATES = (8000, 16000, 22050, 24000, 44100, 48000)
@@ -65,17 +66,9 @@ class ScribeOptions(Options):
         return query_of(session | told)
 
 
-class ElevenLabsScribe(Recognizer):
-    slug = "elevenlabs"
-    label = "ElevenLabs"
-    key_setting = "ELEVENLABS_API_KEY"
-    base_url_setting = "ELEVENLABS_BASE_URL"
-    default_base_url = "https://api.elevenlabs.io"
+class ElevenLabsScribe(ElevenLabsConnector, Recognizer):
     Options = ScribeOptions
     options: ScribeOptions
-
-    async def warm(self) -> None:
-        await self.check()
 
     async def check(self) -> None:
         """A session costs nothing without audio, and begins for a key that may transcribe with this model."""
@@ -94,15 +87,9 @@ class ElevenLabsScribe(Recognizer):
             message = await socket.receive(timeout=5)
             if not isinstance(message.data, bytes):
                 raise cut(self)
-            try:
-                told = _told.decode(message.data)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                raise garbage(self) from None
+            told = decoded(self, _told, message.data)
             if told.message_type != "warning":
                 return told.message_type
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         if rate not in RATES:
@@ -110,9 +97,7 @@ class ElevenLabsScribe(Recognizer):
         return _Scribing(self, rate, on_interim)
 
     async def dial(self, rate: int) -> Socket:
-        client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}/v1/speech-to-text/realtime?{self.options.query(rate)}"
-        return await dial(client, url, {"xi-api-key": self.credentials.api_key})
+        return await self.open_socket(f"/v1/speech-to-text/realtime?{self.options.query(rate)}")
 
 
 class _Told(msgspec.Struct):
