@@ -13,8 +13,7 @@ from pydantic import Field
 from connectors_app.base.connector import AnyOptions, Credentials, Setting
 from connectors_app.base.doors import Present, Room, RoomService, RoomWishes
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.clients import HTTP
-from connectors_app.failures import expect_ok, garbage, told_by_http
+from connectors_app.http_api import HttpConnector
 
 HOST = ".daily.co"
 LONGEST_INFO = 200
@@ -59,7 +58,7 @@ class DailyCredentials(Credentials):
     """What stands before `.daily.co`. A key belongs to one domain."""
 
 
-class DailyRooms(RoomService):
+class DailyRooms(HttpConnector, RoomService):
     slug = "daily"
     label = "Daily"
     key_setting = "DAILY_API_KEY"
@@ -86,16 +85,10 @@ class DailyRooms(RoomService):
         plain = super().credentials_from(environ)
         return DailyCredentials(plain.api_key, plain.base_url, domain=_domain(environ.get("DAILY_DOMAIN", "")))
 
-    async def warm(self) -> None:
-        await self.check()
-
     async def check(self) -> None:
         """The domain that the key belongs to."""
         found = await self._ask("GET", "/", _Domain)
         self._check_domain(found.domain_name)
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
 
     async def create_room(self, name: str, wishes: RoomWishes) -> Room:
         body = {"name": name, "privacy": self.options.privacy, "properties": self.options.properties(wishes)}
@@ -143,22 +136,15 @@ class DailyRooms(RoomService):
     # -- the wire -----------------------------------------------------------------------------------------
 
     async def _ask(self, method: str, path: str, kind: type[T], body: Mapping[str, Any] | None = None) -> T:
-        client = await HTTP.take(self)
-        headers = {"Authorization": f"Bearer {self.credentials.api_key}"}
-        url = self.credentials.base_url + path
-        with told_by_http(self):
-            async with client.request(method, url, json=body, headers=headers) as response:
-                await self._expect_ok(response)
-                answer = await response.read()
-        try:
-            return msgspec.json.decode(answer, type=kind)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        return await self.asked(method, path, msgspec.json.Decoder(kind), json=body)
 
-    async def _expect_ok(self, response: ClientResponse) -> None:
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.credentials.api_key}"}
+
+    async def expect_ok(self, response: ClientResponse) -> None:
         """A refused request has its reason in `info`: a plan without recordings is told nowhere else."""
         try:
-            await expect_ok(self, response)
+            await super().expect_ok(response)
         except ProviderError as error:
             if error.kind is ErrorKind.REQUEST and (info := _info(await response.read())):
                 raise ProviderError(error.kind, f"{error.message}: {info}", status=error.status) from None

@@ -13,8 +13,8 @@ from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import made_up_id
-from connectors_app.clients import HTTP
-from connectors_app.failures import cut, from_status, garbage, told_by_http
+from connectors_app.failures import cut, decoded, from_status, garbage, told_by_http
+from connectors_app.http_api import HttpConnector
 from connectors_app.sse import drain, events
 from connectors_app.thoughts import Thoughts
 
@@ -180,7 +180,7 @@ class _Answer:
         )
 
 
-class Gemini(LanguageModel):
+class Gemini(HttpConnector, LanguageModel):
     slug = "google"
     label = "Google Gemini"
     key_setting = "GOOGLE_API_KEY"
@@ -193,18 +193,9 @@ class Gemini(LanguageModel):
         super().__init__(options, credentials)
         self._signatures = Thoughts()
 
-    async def warm(self) -> None:
-        await self.check()
-
     async def check(self) -> None:
-        client = await HTTP.take(self)
-        url = f"{self.credentials.base_url}/v1beta/models"
-        with told_by_http(self):
-            async with client.get(url, params={"pageSize": "1"}, headers=self._headers()) as response:
-                await self._expect_ok(response)
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
+        async with self.asking("GET", "/v1beta/models", params={"pageSize": "1"}):
+            pass
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         request = {**self.options.request(), "contents": self._contents(messages)}
@@ -216,27 +207,24 @@ class Gemini(LanguageModel):
         return request
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
-        client = await HTTP.take(self)
-        asking = client.post(
-            f"{self.credentials.base_url}/v1beta/{self.options.path}:streamGenerateContent",
+        asking = self.asking(
+            "POST",
+            f"/v1beta/{self.options.path}:streamGenerateContent",
             params={"alt": "sse"},
             data=msgspec.json.encode(self.request(messages, tools)),
-            headers={**self._headers(), "Content-Type": "application/json"},
+            headers={"Content-Type": "application/json"},
             timeout=STREAM_TIMEOUT,
         )
-        with told_by_http(self):
-            async with asking as response:
-                await self._expect_ok(response)
-                async with aclosing(events(response.content.iter_any())) as stream:
-                    answer = _Answer()
-                    while not answer.reason and (data := await anext(stream, None)):
-                        for part in answer.read(self._parse(data)):
-                            if said := self._said(part):
-                                yield said
-                    self._expect_end(answer.reason)
-                    yield answer.finished()
-                    with suppress(ProviderError), told_by_http(self):
-                        await drain(stream, AFTERMATH_SECONDS)
+        async with asking as response, aclosing(events(response.content.iter_any())) as stream:
+            answer = _Answer()
+            while not answer.reason and (data := await anext(stream, None)):
+                for part in answer.read(self._parse(data)):
+                    if said := self._said(part):
+                        yield said
+            self._expect_end(answer.reason)
+            yield answer.finished()
+            with suppress(ProviderError), told_by_http(self):
+                await drain(stream, AFTERMATH_SECONDS)
 
     def _said(self, part: _Part) -> str | ToolCall:
         if part.function_call is None:
@@ -256,10 +244,7 @@ class Gemini(LanguageModel):
             raise ProviderError(ErrorKind.BROKEN, f"{self.label} asked for a tool in a broken way ({reason})")
 
     def _parse(self, data: bytes) -> _Chunk:
-        try:
-            chunk = _chunk.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        chunk = decoded(self, _chunk, data)
         if chunk.error is not None:
             status = chunk.error.get("code") if isinstance(chunk.error, Mapping) else None
             raise self._refusal(status if isinstance(status, int) else 500, {}, {"error": chunk.error})
@@ -267,7 +252,7 @@ class Gemini(LanguageModel):
 
     # -- errors ------------------------------------------------------------------------------------------
 
-    async def _expect_ok(self, response: aiohttp.ClientResponse) -> None:
+    async def expect_ok(self, response: aiohttp.ClientResponse) -> None:
         if response.status >= 300:
             try:
                 body = msgspec.json.decode(await response.read())
@@ -286,7 +271,7 @@ class Gemini(LanguageModel):
         error.retry_after = _delay(details) if error.retry_after is None else error.retry_after
         return error
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> Mapping[str, str]:
         return {"x-goog-api-key": self.credentials.api_key}
 
     # -- what is asked -----------------------------------------------------------------------------------

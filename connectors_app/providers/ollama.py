@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any, Literal
 
 import aiohttp
@@ -13,16 +13,16 @@ from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import made_up_id
-from connectors_app.clients import HTTP
-from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
+from connectors_app.failures import cut, decoded, from_code, garbage, told_by_http
+from connectors_app.http_api import HttpConnector
 from connectors_app.openai_chat import functions
 from connectors_app.sse import drain, lines
 
 AFTERMATH_SECONDS = 0.5
 """How long the response's end may take after the answer is complete."""
+SHORT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 TIMEOUTS = {
-    "tags": aiohttp.ClientTimeout(total=10, sock_connect=5),
-    "show": aiohttp.ClientTimeout(total=10, sock_connect=5),
+    "show": SHORT,
     "chat": aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
     "generate": aiohttp.ClientTimeout(total=600, sock_connect=5),  # a large model is read from a disk
 }
@@ -122,7 +122,7 @@ async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
                 yield line
 
 
-class Ollama(LanguageModel):
+class Ollama(HttpConnector, LanguageModel):
     """A key is wanted by gateways and by ollama.com only."""
 
     slug = "ollama"
@@ -150,7 +150,7 @@ class Ollama(LanguageModel):
         if "model" in self.options.model_fields_set:
             asking = self._asking("show", {"model": self.options.model})
         else:
-            asking = self._asking("tags")
+            asking = self.asking("GET", "/api/tags", timeout=SHORT)
         async with asking as response:
             await response.read()
 
@@ -158,7 +158,7 @@ class Ollama(LanguageModel):
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        await HTTP.leave(self)
+        await super().close()
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         request = {**self.options.request(), "messages": [_rendered(message) for message in as_asked(messages)]}
@@ -199,25 +199,15 @@ class Ollama(LanguageModel):
             with suppress(ProviderError), told_by_http(self):
                 await drain(stream, AFTERMATH_SECONDS)
 
-    @asynccontextmanager
-    async def _asking(
-        self, path: str, request: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        client = await HTTP.take(self)
-        key = self.credentials.api_key
-        asking = client.request(
-            "GET" if request is None else "POST",
-            f"{self.credentials.base_url}/api/{path}",
-            data=None if request is None else msgspec.json.encode(request),
-            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
-            timeout=TIMEOUTS[path],
-        )
-        with told_by_http(self):
-            async with asking as response:
-                await self._expect_ok(response)
-                yield response
+    def _asking(self, path: str, request: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        body, headers = msgspec.json.encode(request), {"Content-Type": "application/json"}
+        return self.asking("POST", f"/api/{path}", data=body, headers=headers, timeout=TIMEOUTS[path])
 
-    async def _expect_ok(self, response: aiohttp.ClientResponse) -> None:
+    def headers(self) -> Mapping[str, str]:
+        key = self.credentials.api_key
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def expect_ok(self, response: aiohttp.ClientResponse) -> None:
         model = self.options.model
         if response.status == 404:
             text = f"{self.label} does not have the model “{model}”; on its machine, run: ollama pull {model}"
@@ -226,7 +216,7 @@ class Ollama(LanguageModel):
             raise ProviderError(
                 ErrorKind.REQUEST, f"the model “{model}” cannot be given tools; choose another", status=400
             )
-        await expect_ok(self, response)
+        await super().expect_ok(response)
 
     def _load_meanwhile(self) -> None:
         """Ollama stops loading when the one who asked goes away, so somebody must stay for the next turn."""
@@ -246,10 +236,7 @@ class Ollama(LanguageModel):
         return ToolCall(asked.id or made_up_id(), asked.function.name, asked.function.arguments or {})
 
     def _parse(self, data: bytes) -> _Line:
-        try:
-            line = _line.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        line = decoded(self, _line, data)
         if line.error is not None:
             raise from_code(self, str(line.error))
         return line

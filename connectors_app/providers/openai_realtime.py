@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
-from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import cut, expect_ok, from_code, garbage, told_by_http
+from connectors_app.failures import cut, decoded, from_code
+from connectors_app.http_api import HttpConnector
 from connectors_app.lasting import LastingLine
-from connectors_app.line import Socket, dial
+from connectors_app.line import Socket
 from connectors_app.resampling import Resampler
 
 RATE = 24_000
@@ -92,7 +92,7 @@ class OpenAIRealtimeOptions(Options):
         return {"type": "transcription", "audio": {"input": heard}, **include}
 
 
-class OpenAIRealtime(Recognizer):
+class OpenAIRealtime(HttpConnector, Recognizer):
     slug = "openai_realtime"
     credential_slug = "openai"
     label = "OpenAI realtime"
@@ -102,26 +102,16 @@ class OpenAIRealtime(Recognizer):
     Options = OpenAIRealtimeOptions
     options: OpenAIRealtimeOptions
 
-    async def warm(self) -> None:
-        await self.check()
-
     async def check(self) -> None:
-        client = await HTTP.take(self)
-        with told_by_http(self):
-            async with client.get(f"{self.credentials.base_url}/models", headers=self._headers()) as response:
-                await expect_ok(self, response)
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
+        async with self.asking("GET", "/models"):
+            pass
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _LiveRecognition(self, rate, on_interim)
 
     async def connect(self) -> Socket:
         """A socket whose session is as the options want it."""
-        client = await HTTP.take(self)
-        url = f"{socket_url(self.credentials.base_url)}/realtime?intent=transcription"
-        socket = await dial(client, url, self._headers())
+        socket = await self.open_socket("/realtime?intent=transcription")
         is_ready = False
         try:
             await self._configure(socket)
@@ -139,7 +129,7 @@ class OpenAIRealtime(Recognizer):
             message = await socket.receive()
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise cut(self)
-            event = decoded(self, message.data)
+            event = decoded(self, _event, message.data)
             if event.type == "session.updated":
                 return
             if event.type == "error":
@@ -152,7 +142,7 @@ class OpenAIRealtime(Recognizer):
         is_request = error.type == "invalid_request_error" and error.code != "session_expired"
         return from_code(self, "invalid_request_error") if is_request and told.kind is ErrorKind.SERVER else told
 
-    def _headers(self) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.credentials.api_key}"}
 
 
@@ -182,13 +172,6 @@ class _Event(msgspec.Struct):
 
 
 _event = msgspec.json.Decoder(_Event)
-
-
-def decoded(by: OpenAIRealtime, message: bytes) -> _Event:
-    try:
-        return _event.decode(message)
-    except msgspec.MsgspecError:
-        raise garbage(by) from None
 
 
 class _LiveRecognition(Recognition):
@@ -297,7 +280,7 @@ class _LiveRecognition(Recognition):
 
     def _hear(self, message: bytes) -> None:
         try:
-            event = decoded(self._by, message)
+            event = decoded(self._by, _event, message)
         except ProviderError as error:
             self._end(error)
             return

@@ -9,8 +9,7 @@ from aiohttp import ClientResponse, encode_basic_auth
 
 from connectors_app.base.connector import Credentials, Options, Setting
 from connectors_app.base.doors import CallService
-from connectors_app.clients import HTTP
-from connectors_app.failures import expect_ok, told_by_http
+from connectors_app.http_api import HttpConnector
 
 NOT_IN_PROGRESS = 21220
 """Twilio's code for a call that is over already."""
@@ -23,7 +22,7 @@ class TwilioCredentials(Credentials):
     """Its SID, which is a part of every address."""
 
 
-class TwilioCalls(CallService):
+class TwilioCalls(HttpConnector, CallService):
     """Of the installation's account, whose webhooks bring the calls."""
 
     slug = "twilio"
@@ -48,27 +47,23 @@ class TwilioCalls(CallService):
         return TwilioCredentials(plain.api_key, plain.base_url, account=environ.get(ACCOUNT_SID, "").strip())
 
     async def check(self) -> None:
-        client = await HTTP.take(self)
-        with told_by_http(self):
-            async with client.get(f"{self._account}.json", headers=self._headers()) as response:
-                await expect_ok(self, response)
-
-    async def close(self) -> None:
-        await HTTP.leave(self)
+        async with self.asking("GET", f"{self._account}.json"):
+            pass
 
     async def hang_up(self, call_id: str) -> None:
-        client = await HTTP.take(self)
-        url = f"{self._account}/Calls/{call_id}.json"
-        with told_by_http(self):
-            async with client.post(url, data={"Status": "completed"}, headers=self._headers()) as response:
-                if not await _is_over(response):
-                    await expect_ok(self, response)
+        async with self.asking("POST", f"{self._account}/Calls/{call_id}.json", data={"Status": "completed"}):
+            pass
+
+    async def expect_ok(self, response: ClientResponse) -> None:
+        """A call that is over already is as it should be."""
+        if not await _is_over(response):
+            await super().expect_ok(response)
 
     @property
     def _account(self) -> str:
-        return f"{self.credentials.base_url}/2010-04-01/Accounts/{self.credentials.account}"
+        return f"/2010-04-01/Accounts/{self.credentials.account}"
 
-    def _headers(self) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
         return {"Authorization": encode_basic_auth(self.credentials.account, self.credentials.api_key)}
 
 
