@@ -7,6 +7,10 @@ from connectors_app.base.connector import Credentials, Setting
 from connectors_app.http_api import HttpConnector
 
 
+CLOUDS = {"china": "azure.cn", "usgov": "azure.us"}
+"""Those of their own, by how their regions begin."""
+
+
 class AzureConnector(HttpConnector):
     slug = "azure"
     label = "Azure Speech"
@@ -35,4 +39,7 @@ class AzureConnector(HttpConnector):
 
     @classmethod
     def _address(cls, region: str) -> str:
-        return f"https://{region}.{cls.service}.speech.microsoft.com" if region else ""
+        if not region:
+            return ""
+        cloud = next((CLOUDS[begin] for begin in CLOUDS if region.lower().startswith(begin)), "microsoft.com")
+        return f"https://{region}.{cls.service}.speech.{cloud}"

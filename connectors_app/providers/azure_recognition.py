@@ -63,12 +63,14 @@ class AzureRecognitionOptions(Options):
     )
 
     def query(self) -> dict[str, str]:
+        """A custom model has its own language."""
         wanted = {
+            "language": None if self.endpoint_id else self.language,
             "cid": self.endpoint_id,
             "profanity": self.profanity,
             "stableIntermediateThreshold": self.stable_partial_result_threshold,
         }
-        return {"language": self.language, "format": "detailed"} | {k: str(v) for k, v in wanted.items() if v}
+        return {"format": "detailed"} | {k: str(v) for k, v in wanted.items() if v}
 
     def context(self) -> str:
         """What each turn begins with."""

@@ -47,7 +47,7 @@ async def recognize(request: web.Request) -> web.WebSocketResponse:
     key = request.headers.get("Ocp-Apim-Subscription-Key")
     async with received(request, AZURE_STT_CONNECT, key) as (backstage, recorded):
         query = request.query
-        is_known = query.get("format", "simple") in ("simple", "detailed") and "language" in query
+        is_known = query.get("format", "simple") in ("simple", "detailed") and ("language" in query) != ("cid" in query)
         if not is_known or len(request.headers.get("X-ConnectionId", "")) != 32:
             raise refusal(AZURE_STT, 400)
         socket = await open_socket(request, backstage, recorded)

@@ -59,6 +59,15 @@ async def test_utterances_are_turns_on_one_connection(
     assert told(socket, "speech.context")[0]["dgi"]["groups"][0]["items"] == [{"text": "MeshAG"}]
 
 
+async def test_a_custom_model_has_its_own_language(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes
+) -> None:
+    async with recognition(environ, endpoint_id="0123-4567-89ab", language="de-DE") as session:
+        assert (await ask(session, question)).text == QUESTION
+    (socket,) = stand_ins.requests_to(AZURE_STT_CONNECT)
+    assert socket.query == {"format": "detailed", "cid": "0123-4567-89ab"}
+
+
 async def test_confidence_and_language_are_told(environ: dict[str, str], question: bytes) -> None:
     async with recognition(environ) as session:
         heard = await ask(session, question)

@@ -123,6 +123,14 @@ async def test_samples_are_whole(crooked: str) -> None:
     assert all(len(piece) % 2 == 0 for piece in pieces) and b"".join(pieces) == b"\x01\x02\x03\x04\x05\x06"
 
 
-def test_the_region_makes_the_address() -> None:
-    found = AzureVoice.credentials_from({"AZURE_SPEECH_KEY": "k", "AZURE_SPEECH_REGION": "westeurope"})
-    assert found.base_url == "https://westeurope.tts.speech.microsoft.com"
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("westeurope", "westeurope.tts.speech.microsoft.com"),
+        ("chinaeast2", "chinaeast2.tts.speech.azure.cn"),
+        ("usgovvirginia", "usgovvirginia.tts.speech.azure.us"),
+    ],
+)
+def test_the_region_makes_the_address(region: str, host: str) -> None:
+    found = AzureVoice.credentials_from({"AZURE_SPEECH_KEY": "k", "AZURE_SPEECH_REGION": region})
+    assert found.base_url == f"https://{host}"
