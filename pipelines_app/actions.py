@@ -1,7 +1,5 @@
 """What happens to agents: edit, publish, roll back, find the one that answers, import and export."""
 
-import hashlib
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from accounts_app.actions import ensure_default_workspace
 from accounts_app.models import DEFAULT_WORKSPACE, User, Workspace
 from connectors_app import registry
 from mesh.config.document import SERVICES, AgentConfig
-from mesh.config.json_text import load_json, revision
+from mesh.config.json_text import fingerprint, load_json, revision
 from mesh.config.problems import ConfigError, Problem
 from mesh.config.reading import parse
 from mesh.config.rules import warnings
@@ -64,12 +62,6 @@ def check_steps(steps: Sequence[FlowStep]) -> tuple[Problem, ...]:
     return warnings(parse({"system_prompt": "", "pipeline": flow, "connectors": services}))
 
 
-def fingerprint(*, document: object, user_template: str, context_instructions: str) -> str:
-    """The same for the same content, whatever the order of its keys."""
-    content = {"config": document, "user_template": user_template, "context_instructions": context_instructions}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
 # -- edit ------------------------------------------------------------------------------------------------
 
 
@@ -99,10 +91,7 @@ def lock_agent(agent: Agent) -> None:
 
 def keeps_draft(*, agent: Agent) -> bool:
     """Whether some version says what the draft says, so that nothing is lost when the draft is replaced."""
-    content = fingerprint(
-        document=agent.draft, user_template=agent.user_template, context_instructions=agent.context_instructions
-    )
-    return agent.versions.filter(sha256=content).exists()
+    return agent.versions.filter(sha256=fingerprint(agent.draft)).exists()
 
 
 def restore_version(*, agent: Agent, number: int, lost: str | None = "") -> None:
@@ -117,9 +106,7 @@ def restore_version(*, agent: Agent, number: int, lost: str | None = "") -> None
         if lost not in (None, revision(agent.draft)) and not keeps_draft(agent=agent):
             raise DraftWouldBeLost
         agent.draft = old.config
-        agent.user_template = old.user_template
-        agent.context_instructions = old.context_instructions
-        agent.save(update_fields=["draft", "user_template", "context_instructions", "updated_at"])
+        agent.save(update_fields=["draft", "updated_at"])
 
 
 def find_version(*, agent: Agent, number: int) -> AgentVersion:
@@ -142,14 +129,7 @@ def publish_agent(*, agent: Agent, by: User | None = None, note: str = "", seen:
         lock_agent(agent)
         if seen not in ("", revision(agent.draft)):
             raise ChangedMeanwhile
-        return _publish(
-            agent=agent,
-            document=agent.draft,
-            user_template=agent.user_template,
-            context_instructions=agent.context_instructions,
-            by=by,
-            note=note,
-        )
+        return _publish(agent=agent, document=agent.draft, by=by, note=note)
 
 
 def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> AgentVersion:
@@ -158,14 +138,7 @@ def roll_back_agent(*, agent: Agent, number: int, by: User | None = None) -> Age
     Raises NeverPublished, and ConfigError when that content is no longer valid here.
     """
     old = find_version(agent=agent, number=number)
-    return _publish(
-        agent=agent,
-        document=old.config,
-        user_template=old.user_template,
-        context_instructions=old.context_instructions,
-        by=by,
-        note=f"Back to version {number}",
-    )
+    return _publish(agent=agent, document=old.config, by=by, note=f"Back to version {number}")
 
 
 def withdraw_agent(*, agent: Agent) -> None:
@@ -174,17 +147,9 @@ def withdraw_agent(*, agent: Agent) -> None:
     agent.save(update_fields=["published", "updated_at"])
 
 
-def _publish(
-    *,
-    agent: Agent,
-    document: object,
-    user_template: str,
-    context_instructions: str,
-    by: User | None,
-    note: str,
-) -> AgentVersion:
+def _publish(*, agent: Agent, document: object, by: User | None, note: str) -> AgentVersion:
     check_document(document, agent.workspace_id)
-    content = fingerprint(document=document, user_template=user_template, context_instructions=context_instructions)
+    content = fingerprint(document)
     with transaction.atomic():
         Agent.objects.select_for_update().get(pk=agent.pk)  # one publishes at a time
         version = agent.versions.order_by("-number").first()
@@ -193,8 +158,6 @@ def _publish(
                 agent=agent,
                 number=version.number + 1 if version else 1,
                 config=document,
-                user_template=user_template,
-                context_instructions=context_instructions,
                 sha256=content,
                 revision=revision(document),
                 published_by=by,

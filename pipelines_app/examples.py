@@ -6,6 +6,8 @@ from pipelines_app.flows import VOICE_LOOP, ready_made
 
 DOCUMENT: dict[str, Any] = {
     "system_prompt": "You answer the phone of a practice.",
+    "context_instructions": "The practice is open {opening_hours}.",
+    "variables": {"opening_hours": "from Monday to Friday, 8 to 4"},
     "greeting": "Good morning. How can I help you?",
     "pipeline": {"name": "voice_chat", "flow": list(VOICE_LOOP.steps)},
     "connectors": {
@@ -26,8 +28,6 @@ AGENT: dict[str, Any] = {
     "capabilities": ["booking"],
     "published": 3,
     "draft": DOCUMENT,
-    "user_template": "",
-    "context_instructions": "",
     "created_at": "2026-11-20T10:00:00Z",
     "updated_at": "2026-11-20T10:05:00Z",
 }
@@ -40,8 +40,6 @@ VERSION: dict[str, Any] = {
     "published_by": "admin",
     "revision": "0f3a9c51d2e4",
     "config": DOCUMENT,
-    "user_template": "",
-    "context_instructions": "",
 }
 WARNINGS = ["Thinking: Anthropic will be passed over: not set up yet."]
 PUBLISHED: dict[str, Any] = VERSION | {"is_new": True, "warnings": WARNINGS}

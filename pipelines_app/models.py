@@ -1,8 +1,7 @@
 """Agents: what an operator edits, the numbered versions that sessions run, and the pipelines that agents share.
 
-Name, description, number and capabilities say which agent it is; the configuration document (system prompt, pipeline,
-connectors, model, parameters, greeting …), the user template and the context instructions say how it behaves, and
-only these are versioned. No session uses the user template or the context instructions yet.
+Name, description, number and capabilities say which agent it is; the configuration document (prompts, pipeline,
+connectors, model, parameters, greeting …) says how it behaves, and only this is versioned.
 """
 
 from typing import Any, ClassVar, Never
@@ -125,8 +124,6 @@ class Agent(models.Model):
         help_text='Words, such as ["booking", "german"].',
     )
     draft = models.JSONField(default=dict, help_text="The configuration document that will be published next.")
-    user_template = models.TextField(blank=True)
-    context_instructions = models.TextField(blank=True)
     published = models.ForeignKey(
         "AgentVersion", null=True, editable=False, on_delete=models.PROTECT, related_name="current_of"
     )
@@ -167,9 +164,8 @@ class AgentVersion(models.Model):
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     config = models.JSONField()
-    user_template = models.TextField(blank=True)
-    context_instructions = models.TextField(blank=True)
     sha256 = models.CharField(max_length=64)
+    """The whole fingerprint of the document, of which `revision` is the beginning."""
     revision = models.CharField(max_length=64)
     """The name of the configuration document's content on the bus, as `mesh.config.json_text.revision` gives it."""
     note = models.CharField(max_length=200, blank=True)

@@ -74,15 +74,10 @@ class AgentAnswer(serializers.ModelSerializer[Agent]):
             "capabilities",
             "published",
             "draft",
-            "user_template",
-            "context_instructions",
             "created_at",
             "updated_at",
         ]
         read_only_fields = fields
-
-
-KEPT_ONLY = "Kept with the agent and its versions. No session uses it yet."
 
 
 class AgentChange(Strict):
@@ -100,8 +95,6 @@ class AgentChange(Strict):
     )
     capabilities = Words(required=False, max_length=100)
     draft = CheckedDocument(required=False)
-    user_template = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True, help_text=KEPT_ONLY)
-    context_instructions = Text(max_length=LONGEST_TEXT, required=False, allow_blank=True, help_text=KEPT_ONLY)
 
 
 class NewAgent(AgentChange):
@@ -143,8 +136,6 @@ class VersionAnswer(serializers.ModelSerializer[AgentVersion]):
             "published_by",
             "revision",
             "config",
-            "user_template",
-            "context_instructions",
         ]
         read_only_fields = fields
 

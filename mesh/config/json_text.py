@@ -27,9 +27,14 @@ def load_json(text: str | bytes) -> object:
     return loaded
 
 
+def fingerprint(document: object) -> str:
+    """The same for the same content, whatever its spacing and key order."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
 def revision(document: object) -> str:
-    """Twelve hex digits that are the same for the same content, whatever its spacing and key order."""
-    return hashlib.sha256(canonical(document)).hexdigest()[:12]
+    """The twelve hex digits of the fingerprint that people read."""
+    return fingerprint(document)[:12]
 
 
 def canonical(document: object) -> bytes:

@@ -108,7 +108,7 @@ JSON = st.recursive(
 FIELDS = (
     ("slug", "name", "draft", "config", "steps", "agent", "version", "workspace", "text", "note", "publish")
     + ("is_default", "capabilities", "phone_number", "from", "to", "stream", "expires_at", "caller", "captions")
-    + ("description", "user_template", "overwrite_draft")
+    + ("description", "overwrite_draft", "variables", "user_template")
 )
 PARAMETERS = (
     "cursor",

@@ -65,9 +65,9 @@ def test_the_same_content_is_no_new_version(version: AgentVersion) -> None:
 
 @pytest.mark.parametrize("text", ["user_template", "context_instructions"])
 def test_prompts_are_part_of_a_version(version: AgentVersion, text: str) -> None:
-    agent = redraft(version.agent, make_document(), **{text: "Be brief."})
-    newer = actions.publish_agent(agent=agent)
-    assert (newer.number, getattr(newer, text)) == (2, "Be brief.")
+    newer = actions.publish_agent(agent=redraft(version.agent, make_document(**{text: "Be brief."})))
+    assert (newer.number, newer.config[text]) == (2, "Be brief.")
+    assert newer.revision == newer.sha256[:12] != version.revision
 
 
 def test_a_draft_may_be_wrong(agent: Agent) -> None:
