@@ -27,7 +27,11 @@ QUOTA_CODES = {
 }
 _SAYS_NOTHING = {None, 1000, 1001, 1005, 1006}
 """How sockets are closed that are just over, or gone."""
+_ITS_OWN_FAULT = {1011, 1012, 1013, 1014}
+"""How sockets are closed by a server that cannot go on."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_REASON = re.compile(r"[A-Z]+-\d{4}\b")
+"""The code before the words of a reason, where it has one: NET-0000."""
 
 
 def from_status(
@@ -73,10 +77,16 @@ def cut(by: Connector) -> ProviderError:
     return ProviderError(ErrorKind.BROKEN, f"{by.label} broke off before its end mark")
 
 
-def closed(by: Connector, code: int | None) -> ProviderError:
-    """A socket's end. Some servers tell what they do not accept by nothing but the code."""
+def closed(by: Connector, code: int | None, reason: str = "") -> ProviderError:
+    """A socket's end. Some servers tell what they do not accept by nothing but the code. Free text is not repeated."""
     error = cut(by)
-    return error if code in _SAYS_NOTHING else ProviderError(error.kind, f"{error.message} (close code {code})")
+    if code in _SAYS_NOTHING:
+        return error
+    if code in _ITS_OWN_FAULT:
+        error = ProviderError(ErrorKind.SERVER, _say(by, ErrorKind.SERVER))
+    named = _REASON.match(reason)
+    said = f"close code {code}, {named[0]}" if named else f"close code {code}"
+    return ProviderError(error.kind, f"{error.message} ({said})")
 
 
 def garbage(by: Connector) -> ProviderError:

@@ -22,6 +22,8 @@ CLOSE_SECONDS = 0.2
 LARGEST_MESSAGE = 32 * 1024**2
 """Bytes: many minutes of speech. More would take the memory of all sessions."""
 
+_OVER = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
+
 Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 """One that gives text as bytes, which is what the JSON decoder wants."""
 
@@ -107,8 +109,8 @@ class Line:
                 began = time.monotonic()
                 self._on_open()
                 opened.set_result(socket)
-                await self._read(socket)
-                error = closed(self._by, socket.close_code)
+                reason = await self._read(socket)
+                error = closed(self._by, socket.close_code, reason)
         except ProviderError as failure:
             error = failure
         except Exception as fault:  # noqa: BLE001  # in the handler of a message
@@ -122,14 +124,16 @@ class Line:
         if time.monotonic() - began > LIVED_SECONDS:
             self.open()
 
-    async def _read(self, socket: Socket) -> None:
+    async def _read(self, socket: Socket) -> str:
+        """Until its end; returns the reason that the other side gave."""
         keeping = asyncio.create_task(self._keep(socket, self._keepalive)) if self._keepalive else None
         try:
-            async for message in socket:
+            while (message := await socket.receive()).type not in _OVER:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._on_binary(message.data)
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     self._on_message(message.data)
+            return message.extra or "" if message.type is aiohttp.WSMsgType.CLOSE else ""
         finally:
             if keeping:
                 keeping.cancel()

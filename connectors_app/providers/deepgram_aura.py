@@ -211,8 +211,7 @@ class _Stretch:
     def _end(self, error: ProviderError) -> None:
         """The socket, and with it what it still had to say, is over."""
         while self._sentences:
-            sentence = self._sentences.popleft()
-            sentence.pieces.put_nowait(cut(self._by) if sentence.heard else error)
+            self._sentences.popleft().pieces.put_nowait(error)
         self._changed.set()
 
 

@@ -21,7 +21,6 @@ def all_of(*roles: Role) -> list[Case]:
 
 WIRED = pytest.mark.parametrize("turn", on_wire(*Role), ids=str)
 WIRED_MODELS = pytest.mark.parametrize("turn", on_wire(Role.LLM), ids=str)
-WIRED_VOICES = pytest.mark.parametrize("turn", on_wire(Role.TTS), ids=str)
 WIRED_RECOGNIZERS = pytest.mark.parametrize("turn", on_wire(Role.STT), ids=str)
 ALL = pytest.mark.parametrize("case", all_of(*Role), ids=str)
 MODELS = pytest.mark.parametrize("case", all_of(Role.LLM), ids=str)

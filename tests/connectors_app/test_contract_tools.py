@@ -35,6 +35,14 @@ def asking(text: str) -> tuple[Message, ...]:
 
 
 GIVEN_TOOLS = pytest.mark.parametrize("turn", on_wire(Role.LLM), ids=str)
+IN_PARTS = pytest.mark.parametrize("turn", [turn for turn in on_wire(Role.LLM) if not turn.whole_calls], ids=str)
+BREAKS = [
+    (turn, fault)
+    for turn in on_wire(Role.LLM)
+    for fault in (Fault.CUT, Fault.END, Fault.SHORT)
+    if fault is not Fault.SHORT or not turn.whole_calls
+]
+"""One piece cannot be shorter."""
 
 
 async def said(
@@ -72,10 +80,8 @@ async def test_a_tool_without_parameters_is_called(turn: Turn, environ: dict[str
     assert (call.name, call.arguments) == (CLOCK.name, {})
 
 
-@GIVEN_TOOLS
+@IN_PARTS
 async def test_a_call_in_parts_shows_that_it_comes(turn: Turn, environ: dict[str, str], stand_ins: StandIns) -> None:
-    if turn.whole_calls:
-        pytest.skip(f"{turn} sends a call in one piece")
     stand_ins.steer(turn.answered, Behaviour(fault=Fault.STALL, after=3))
     async with ready(turn, environ) as model, aclosing(model.reply(asking(f"Please {USE_TOOL}."), (WEATHER,))) as items:
         assert await anext(items) == ""
@@ -109,13 +115,10 @@ async def test_two_results_are_answered(turn: Turn, environ: dict[str, str]) -> 
     assert told(await said(turn, environ, after)) == reply_for(QUESTION)
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.END, Fault.SHORT])
-@GIVEN_TOOLS
+@pytest.mark.parametrize(("turn", "fault"), BREAKS, ids=str)
 async def test_a_call_without_its_end_is_broken(
     turn: Turn, fault: Fault, environ: dict[str, str], stand_ins: StandIns
 ) -> None:
-    if fault is Fault.SHORT and turn.whole_calls:
-        pytest.skip(f"{turn} sends a call in one piece, which cannot be shorter")
     stand_ins.steer(turn.answered, Behaviour(fault=fault, after=0 if turn.whole_calls else 3))
     items: list[Said] = []
     async with ready(turn, environ) as model:

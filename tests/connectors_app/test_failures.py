@@ -9,7 +9,7 @@ import pytest
 from connectors_app import registry
 from connectors_app.base.connector import Connector, Credentials, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.failures import error_code, from_code, from_status, retry_after
+from connectors_app.failures import closed, error_code, from_code, from_status, retry_after
 
 BODIES: list[tuple[Any, str]] = [
     ({"error": {"message": "…", "type": "invalid_request_error", "code": "model_not_found"}}, "model_not_found"),
@@ -57,6 +57,27 @@ def test_a_refused_key_names_its_setting(openai: Connector) -> None:
 )
 def test_an_error_inside_a_stream_has_its_kind(code: str, kind: ErrorKind, openai: Connector) -> None:
     assert from_code(openai, code).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind", "told"),
+    [
+        (1006, "", ErrorKind.BROKEN, "OpenAI broke off before its end mark"),
+        (
+            1008,
+            "DATA-0000: sk-1234",
+            ErrorKind.BROKEN,
+            "OpenAI broke off before its end mark (close code 1008, DATA-0000)",
+        ),
+        (1009, "sk-1234 is too much", ErrorKind.BROKEN, "OpenAI broke off before its end mark (close code 1009)"),
+        (1011, "NET-0000: sorry", ErrorKind.SERVER, "OpenAI has an error of its own (close code 1011, NET-0000)"),
+    ],
+)
+def test_a_sockets_end_says_whose_fault_it_is(
+    code: int, reason: str, kind: ErrorKind, told: str, openai: Connector
+) -> None:
+    error = closed(openai, code, reason)
+    assert (error.kind, error.message) == (kind, f"OpenAI {told}")
 
 
 def test_retry_after_takes_seconds_or_a_date() -> None:

@@ -142,7 +142,7 @@ class Speaking:
         now = time.monotonic()
         if len(self._flushes) == MOST_FLUSHES and now - self._flushes[0] < FLUSH_SECONDS:
             text = f"Flush was sent more than {MOST_FLUSHES} times in {FLUSH_SECONDS:g} seconds and is ignored."
-            await self._tell("Warning", description=text, code="EXCESSIVE_FLUSH")
+            await self._tell("Warning", warn_code="EXCESSIVE_FLUSH", warn_msg=text)
             return
         self._flushes.append(now)
         self._texts.put_nowait(self._waiting)
@@ -160,7 +160,7 @@ class Speaking:
             behaviour = self._backstage.steering.choose(AURA_SPEAK, text)
             await first_byte(behaviour)
             if behaviour.fault is Fault.REFUSE:
-                await self._refuse("NET-0000", "refused by the stand-in")
+                await self._fail("refused by the stand-in")
                 return
             pcm = self._backstage.voice(text, self._rate, behaviour, self._speed)
             try:
@@ -168,14 +168,21 @@ class Speaking:
                     with suppress(ClientConnectionResetError):
                         await self._socket.send_bytes(piece)
             except Faulted as faulted:
-                await break_socket(self._request, self._socket, faulted.fault)
+                if faulted.fault is Fault.ERROR:
+                    await self._fail("told by the stand-in midway")
+                else:
+                    await break_socket(self._request, self._socket, faulted.fault)
                 return
             await self._tell("Flushed", sequence_id=self._sequence)
             self._sequence += 1
 
     async def _refuse(self, code: str, reason: str) -> None:
-        """The service says why in its close frame."""
+        """The service says why in its close frame, and has no other message for it."""
         await self._socket.close(code=1008, message=f"{code}: {reason}".encode()[:120])
+
+    async def _fail(self, reason: str) -> None:
+        """It is not the client's fault."""
+        await self._socket.close(code=1011, message=f"NET-0000: {reason}".encode()[:120])
 
     async def _tell(self, kind: str, **facts: Any) -> None:
         await send_text(self._socket, json.dumps({"type": kind, **facts}))

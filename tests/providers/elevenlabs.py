@@ -81,6 +81,7 @@ TURNS = (
         ELEVENLABS_TIMED,
         options={"transport": "http"},
         variant="http",
+        tells_errors=False,
         values=VALUES,
         unseen={"enable_ssml_parsing": "only a socket has it"},
     ),

@@ -73,6 +73,8 @@ class Turn(Case):
     """What the setting of the key holds when it is refused."""
     tells_nothing: bool = field(default=True, kw_only=True)
     """An answer with nothing in it has an end, so that it can be told from one that never comes."""
+    tells_errors: bool = field(default=True, kw_only=True)
+    """Its protocol has a form for an error in the middle of an answer."""
     whole_calls: bool = field(default=False, kw_only=True)
     """A model's call of a tool comes in one piece."""
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
