@@ -13,12 +13,10 @@ from connectors_app.base.connector import Options
 from connectors_app.base.errors import ProviderError
 from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, as_asked
 from connectors_app.calls import Drafts, written
-from connectors_app.failures import cut, garbage, in_stream, told_by_sdk
+from connectors_app.failures import cut, decoded, in_stream, told_by_sdk
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
-from connectors_app.sse import drain, events
+from connectors_app.sse import AFTERMATH_SECONDS, drain, events
 
-AFTERMATH_SECONDS = 0.5
-"""How long token counts and the response's end may take after the answer is complete."""
 MODELS = [
     "gpt-4o",
     "gpt-4o-mini",
@@ -207,7 +205,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
                     await self._count(stream, answer)
                 yield answer.finished(bool(calls))
                 with suppress(ProviderError), told_by_sdk(self, openai):
-                    await drain(stream, AFTERMATH_SECONDS)
+                    await drain(stream)
 
     async def _texts(self, stream: AsyncGenerator[bytes, None], answer: _Answer) -> AsyncGenerator[str, None]:
         while not answer.reason and (data := await anext(stream, None)):
@@ -230,10 +228,7 @@ class ChatModel(OpenAIConnector, LanguageModel):
             return
 
     def _parse(self, data: bytes) -> _Chunk:
-        try:
-            chunk = _chunk.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        chunk = decoded(self, _chunk, data)
         if chunk.error is not None:
             raise in_stream(self, chunk.error)
         return chunk

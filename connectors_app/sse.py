@@ -6,6 +6,8 @@ from contextlib import aclosing
 
 LONGEST_LINE = 16 * 1024**2
 """Bytes. One without an end would take the memory and the time of all sessions."""
+AFTERMATH_SECONDS = 0.5
+"""How long a response's end may take after the answer is complete."""
 
 
 async def lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
@@ -36,10 +38,10 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
                 data.clear()
 
 
-async def drain(stream: AsyncGenerator[bytes, None], seconds: float) -> None:
+async def drain(stream: AsyncGenerator[bytes, None]) -> None:
     """A response that was read to its end leaves the connection open for the next turn."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(AFTERMATH_SECONDS):
             async for _ in stream:
                 pass
     except TimeoutError:

@@ -62,6 +62,17 @@ def as_asked(messages: Sequence[Message]) -> Sequence[Message]:
     return (*messages, Message("user", CONTINUE)) if is_cut else messages
 
 
+def system_prompt(messages: Sequence[Message]) -> str:
+    """For providers where it has its own place."""
+    return "\n\n".join(message.content for message in messages if message.role == "system" and message.content)
+
+
+def spoken(messages: Sequence[Message]) -> Sequence[Message]:
+    """All but the system prompt, for providers that refuse an empty message; `as_asked`."""
+    asked = as_asked([one for one in messages if one.content.strip() or one.calls or one.call])
+    return [message for message in asked if message.role != "system"]
+
+
 Said = str | ToolCall | Finished
 PROBE_MESSAGES = (Message("user", "Say yes."),)
 

@@ -11,18 +11,25 @@ from pydantic import Field
 
 from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ProviderError
-from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
+from connectors_app.base.language_model import (
+    Finished,
+    LanguageModel,
+    Message,
+    Said,
+    Tool,
+    ToolCall,
+    spoken,
+    system_prompt,
+)
 from connectors_app.calls import Drafts
 from connectors_app.clients import IDLE_SECONDS, Shared
-from connectors_app.failures import cut, from_code, garbage, told_by_sdk
+from connectors_app.failures import cut, decoded, from_code, told_by_sdk
 from connectors_app.sse import drain, events
 from connectors_app.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-AFTERMATH_SECONDS = 0.5
-"""How long the response's end may take after the answer is complete."""
 CALL_BEGINS = {"role": "user", "content": "(The conversation begins.)"}
 """The API wants the first message from the user; an agent that greets speaks first."""
 
@@ -232,7 +239,7 @@ class Claude(LanguageModel):
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         request = {**self.options.request(), "messages": self._conversation(messages), "stream": True}
-        if system := _system(messages):
+        if system := system_prompt(messages):
             request["system"] = system
         if tools:
             request["tools"] = [
@@ -265,7 +272,7 @@ class Claude(LanguageModel):
                     raise cut(self)
                 yield answer.finished()
                 with suppress(ProviderError), told_by_sdk(self, anthropic):
-                    await drain(stream, AFTERMATH_SECONDS)
+                    await drain(stream)
 
     def _keep(self, call: ToolCall, answer: _Answer) -> None:
         """With the first call that follows them."""
@@ -274,10 +281,7 @@ class Claude(LanguageModel):
             answer.thoughts = {}
 
     def _parse(self, data: bytes) -> _Event:
-        try:
-            event = _event.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        event = decoded(self, _event, data)
         if event.type == "error":
             raise from_code(self, event.error.type)
         return event
@@ -287,9 +291,7 @@ class Claude(LanguageModel):
     def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The results of calls must be the first that follows them, all in one message. Empty ones are refused."""
         said: list[dict[str, Any]] = []
-        for message in as_asked([one for one in messages if one.content.strip() or one.calls or one.call]):
-            if message.role == "system":
-                continue
+        for message in spoken(messages):
             if message.call is None:
                 said.append({"role": message.role, "content": self._content(message)})
             elif said and _is_results(said[-1]):
@@ -321,8 +323,3 @@ def _is_results(message: Mapping[str, Any]) -> bool:
 def _id(call: ToolCall) -> str:
     """Another provider's may have characters that are refused here."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", call.id)
-
-
-def _system(messages: Sequence[Message]) -> str:
-    """The system prompt has its own place."""
-    return "\n\n".join(message.content for message in messages if message.role == "system" and message.content)

@@ -11,15 +11,13 @@ from pydantic import Field, model_validator
 
 from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
+from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, spoken
 from connectors_app.calls import made_up_id
 from connectors_app.failures import cut, decoded, from_status, garbage, told_by_http
 from connectors_app.http_api import HttpConnector
 from connectors_app.sse import drain, events
 from connectors_app.thoughts import Thoughts
 
-AFTERMATH_SECONDS = 0.5
-"""How long the response's end may take after the answer is complete."""
 STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 CALL_BEGINS = {"role": "user", "parts": [{"text": "(The conversation begins.)"}]}
 """The API wants the first turn from the user; an agent that greets speaks first."""
@@ -224,7 +222,7 @@ class Gemini(HttpConnector, LanguageModel):
             self._expect_end(answer.reason)
             yield answer.finished()
             with suppress(ProviderError), told_by_http(self):
-                await drain(stream, AFTERMATH_SECONDS)
+                await drain(stream)
 
     def _said(self, part: _Part) -> str | ToolCall:
         if part.function_call is None:
@@ -279,9 +277,7 @@ class Gemini(HttpConnector, LanguageModel):
     def _contents(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The results of calls come together, right after them. Empty texts are refused."""
         contents: list[dict[str, Any]] = []
-        for message in as_asked([one for one in messages if one.content.strip() or one.calls or one.call]):
-            if message.role == "system":
-                continue
+        for message in spoken(messages):
             if message.call and contents and "functionResponse" in contents[-1]["parts"][0]:
                 contents[-1]["parts"] += self._parts(message)
             else:

@@ -18,8 +18,6 @@ from connectors_app.http_api import HttpConnector
 from connectors_app.openai_chat import functions
 from connectors_app.sse import drain, lines
 
-AFTERMATH_SECONDS = 0.5
-"""How long the response's end may take after the answer is complete."""
 SHORT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 TIMEOUTS = {
     "show": SHORT,
@@ -197,7 +195,7 @@ class Ollama(HttpConnector, LanguageModel):
                 "tools" if has_calls and reason == "stop" else reason, line.prompt_eval_count, line.eval_count
             )
             with suppress(ProviderError), told_by_http(self):
-                await drain(stream, AFTERMATH_SECONDS)
+                await drain(stream)
 
     def _asking(self, path: str, request: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         body, headers = msgspec.json.encode(request), {"Content-Type": "application/json"}

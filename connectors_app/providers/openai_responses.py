@@ -9,11 +9,20 @@ from pydantic import Field
 
 from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ProviderError
-from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
+from connectors_app.base.language_model import (
+    Finished,
+    LanguageModel,
+    Message,
+    Said,
+    Tool,
+    ToolCall,
+    as_asked,
+    system_prompt,
+)
 from connectors_app.calls import unfinished, whole, written
-from connectors_app.failures import cut, garbage, in_stream, told_by_sdk
+from connectors_app.failures import cut, decoded, in_stream, told_by_sdk
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
-from connectors_app.openai_chat import AFTERMATH_SECONDS, Effort, Tier, reasons
+from connectors_app.openai_chat import Effort, Tier, reasons
 from connectors_app.sse import drain, events
 from connectors_app.thoughts import Thoughts
 
@@ -163,7 +172,6 @@ class Responses(OpenAIConnector, LanguageModel):
         await self.check()
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
-        system = "\n\n".join(message.content for message in messages if message.role == "system" and message.content)
         spoken = [message for message in as_asked(messages) if message.role != "system"]
         request: dict[str, Any] = {
             **self.options.request(),
@@ -172,7 +180,7 @@ class Responses(OpenAIConnector, LanguageModel):
             "stream": True,
             "stream_options": {"include_obfuscation": False},
         }
-        if system:
+        if system := system_prompt(messages):
             request["instructions"] = system
         if tools:
             request["tools"] = [_function(tool) for tool in tools]
@@ -205,7 +213,7 @@ class Responses(OpenAIConnector, LanguageModel):
                     yield call
                 yield end
                 with suppress(ProviderError), told_by_sdk(self, openai):
-                    await drain(stream, AFTERMATH_SECONDS)
+                    await drain(stream)
 
     def _kept(self, answer: _Answer) -> list[ToolCall]:
         if answer.calls and answer.thoughts:
@@ -213,10 +221,7 @@ class Responses(OpenAIConnector, LanguageModel):
         return answer.calls
 
     def _parse(self, data: bytes) -> _Event:
-        try:
-            event = _event.decode(data)
-        except msgspec.MsgspecError:
-            raise garbage(self) from None
+        event = decoded(self, _event, data)
         if event.type == "error" or event.error is not None:
             raise in_stream(self, event.error or {"code": event.code})
         if event.type == "response.failed":
