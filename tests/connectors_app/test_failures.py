@@ -62,15 +62,10 @@ def test_an_error_inside_a_stream_has_its_kind(code: str, kind: ErrorKind, opena
 @pytest.mark.parametrize(
     ("code", "reason", "kind", "told"),
     [
-        (1006, "", ErrorKind.BROKEN, "OpenAI broke off before its end mark"),
-        (
-            1008,
-            "DATA-0000: sk-1234",
-            ErrorKind.BROKEN,
-            "OpenAI broke off before its end mark (close code 1008, DATA-0000)",
-        ),
-        (1009, "sk-1234 is too much", ErrorKind.BROKEN, "OpenAI broke off before its end mark (close code 1009)"),
-        (1011, "NET-0000: sorry", ErrorKind.SERVER, "OpenAI has an error of its own (close code 1011, NET-0000)"),
+        (1006, "", ErrorKind.BROKEN, "broke off before its end mark"),
+        (1008, "DATA-0000: sk-1234", ErrorKind.BROKEN, "broke off before its end mark (close code 1008, DATA-0000)"),
+        (1009, "sk-1234 is too much", ErrorKind.BROKEN, "broke off before its end mark (close code 1009)"),
+        (1011, "NET-0000: sorry", ErrorKind.SERVER, "has an error of its own (close code 1011, NET-0000)"),
     ],
 )
 def test_a_sockets_end_says_whose_fault_it_is(
