@@ -6,7 +6,6 @@ from typing import ClassVar
 from connectors_app.base.connector import Credentials, Setting
 from connectors_app.http_api import HttpConnector
 
-
 CLOUDS = {"china": "azure.cn", "usgov": "azure.us"}
 """Those of their own, by how their regions begin."""
 
