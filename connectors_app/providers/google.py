@@ -23,11 +23,13 @@ CALL_BEGINS = {"role": "user", "parts": [{"text": "(The conversation begins.)"}]
 """The API wants the first turn from the user; an agent that greets speaks first."""
 UNSIGNED = "skip_thought_signature_validator"
 """Documented for calls of which the model's signed thoughts are not there: made by another model or worker."""
-MODELS = ["gemini-3.8-flash", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-pro", "gemini-pro-vision"]
+MODELS = ["gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-2.5-flash", "gemini-pro", "gemini-pro-vision"]
 """Suggestions only: any name is sent as it is."""
 HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _UNSIGNED_MODELS = re.compile(r"gemini-(1|2|pro)")
 """Older models, which want no signatures."""
+_THINKS_MUCH = re.compile(r"gemini-[3-9](?!.*(lite|image|live|audio|tts))")
+"""Unless told otherwise, these think for seconds before their first word."""
 _CAMEL = re.compile(r"_([a-z])")
 
 
@@ -49,7 +51,8 @@ class GoogleOptions(Options):
     presence_penalty: float | None = Field(None, ge=-2, lt=2, description="Towards new subjects")
     seed: int | None = Field(None, ge=0, lt=2**31, description="The same seed gives mostly the same answer")
     thinking_level: Literal["minimal", "low", "medium", "high"] | None = Field(
-        None, description="How much Gemini 3 and later think; “minimal” or “low” answers soonest"
+        None,
+        description="How much Gemini 3 and later think: “low” if nothing is chosen, “minimal” where the model has it",
     )
     thinking_budget: int | None = Field(
         None,
@@ -74,16 +77,21 @@ class GoogleOptions(Options):
     def request(self) -> dict[str, Any]:
         apart = {"model", "thinking_level", "thinking_budget", "safety_threshold"}
         config = {_camel(name): value for name, value in self.model_dump(exclude_none=True, exclude=apart).items()}
-        if self.thinking_level is not None:
-            config["thinkingConfig"] = {"thinkingLevel": self.thinking_level}
-        if self.thinking_budget is not None:
-            config["thinkingConfig"] = {"thinkingBudget": self.thinking_budget}
+        if thinking := self._thinking():
+            config["thinkingConfig"] = thinking
         request: dict[str, Any] = {"generationConfig": config}
         if self.safety_threshold:
             request["safetySettings"] = [
                 {"category": f"HARM_CATEGORY_{harm}", "threshold": self.safety_threshold} for harm in HARMS
             ]
         return request
+
+    def _thinking(self) -> dict[str, Any]:
+        """“low” is what all of Gemini 3 and later take. Lite models think less than that by themselves."""
+        if self.thinking_budget is not None:
+            return {"thinkingBudget": self.thinking_budget}
+        level = self.thinking_level or ("low" if _THINKS_MUCH.search(self.model) else None)
+        return {"thinkingLevel": level} if level else {}
 
 
 def _camel(name: str) -> str:

@@ -38,18 +38,20 @@ def complaint(status: int, message: str, param: str | None) -> tuple[object, Map
 GOOGLE = Provider("google", complaint)
 GOOGLE_STREAM = GOOGLE.route("stream", Kind.EVENTS)
 GOOGLE_MODELS = GOOGLE.route("models")
-TURNS = (Turn(Role.LLM, "google", GOOGLE_STREAM, whole_calls=True),)
+MEDIUM = {"thinking_level": "medium"}
+TURNS = (Turn(Role.LLM, "google", GOOGLE_STREAM, whole_calls=True, values={"thinking_level": MEDIUM}),)
 
 MODELS = (
     "gemini-3.8-flash",
+    "gemini-3.5-flash-lite",
     "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-2.0-flash",
     "gemini-pro",
     "gemini-pro-vision",
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 SIGNATURE = "c2lnbmF0dXJl"
+Named = tuple[str | None, str | None]
+"""A call and its answer have the same name and the same id."""
 UNSIGNED = "skip_thought_signature_validator"
 
 
@@ -129,6 +131,8 @@ def _check_config(config: Mapping[str, Any], model: str) -> None:
     thinking = config.get("thinkingConfig") or {}
     if "thinkingLevel" in thinking and model.startswith("gemini-2"):
         raise deny("Thinking level is not supported for this model.")
+    if thinking.get("thinkingLevel") == "minimal" and not model.endswith("-lite"):
+        raise deny(f"Thinking level MINIMAL is not supported for {model}.")
     if {"thinkingLevel", "thinkingBudget"} <= thinking.keys():
         raise deny("You can only set only one of thinking budget and thinking level.")
 
@@ -152,7 +156,7 @@ def _conversation(body: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if system := body.get("systemInstruction"):
         found.append({"role": "system", "content": _text(system["parts"])})
-    waiting: list[str] = []
+    waiting: list[Named] = []
     for place, content in enumerate(contents):
         if content.get("role") not in ("user", "model"):
             raise deny("Please use a valid role: user, model.")
@@ -165,10 +169,10 @@ def _conversation(body: Mapping[str, Any], model: str) -> list[dict[str, Any]]:
     return found
 
 
-def _check_turn(content: Mapping[str, Any], waiting: list[str], place: int, model: str) -> list[str]:
-    """The names of the functions that this turn calls."""
+def _check_turn(content: Mapping[str, Any], waiting: list[Named], place: int, model: str) -> list[Named]:
+    """The functions that this turn calls."""
     answers = [part["functionResponse"] for part in content["parts"] if "functionResponse" in part]
-    if [answer.get("name") for answer in answers] != waiting:
+    if [_named(answer) for answer in answers] != waiting:
         text = "the number of function response parts is equal to the number of function call parts"
         raise deny(f"Please ensure that {text} of the function call turn.")
     if any(not isinstance(answer.get("response"), Mapping) for answer in answers):
@@ -180,7 +184,11 @@ def _check_turn(content: Mapping[str, Any], waiting: list[str], place: int, mode
         raise deny("Function call is missing a thought_signature in functionCall parts.")
     if any(not isinstance(part["functionCall"].get("args", {}), Mapping) for part in calls):
         raise deny(f"Invalid value at 'contents[{place}].parts[0].function_call.args'.")
-    return [part["functionCall"]["name"] for part in calls]
+    return [_named(part["functionCall"]) for part in calls]
+
+
+def _named(call: Mapping[str, Any]) -> Named:
+    return call.get("name"), call.get("id")
 
 
 def _said(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

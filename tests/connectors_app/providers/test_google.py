@@ -72,6 +72,29 @@ def test_thinking_is_turned_off_by_its_budget() -> None:
         GoogleOptions(thinking_level="low", thinking_budget=0)
 
 
+@pytest.mark.parametrize(
+    ("model", "level"),
+    [
+        ("gemini-3.8-flash", "low"),
+        ("models/gemini-4-neon", "low"),
+        ("gemini-3.5-flash-lite", None),
+        ("gemini-2.5-flash", None),
+        ("gemini-pro", None),
+        ("tunedModels/mine", None),
+    ],
+)
+def test_unless_told_newer_models_think_little(model: str, level: str | None) -> None:
+    config = GoogleOptions(model=model).request()["generationConfig"]
+    assert config.get("thinkingConfig", {}).get("thinkingLevel") == level
+
+
+async def test_a_level_that_the_model_lacks_is_refused(environ: dict[str, str]) -> None:
+    async with made_with(Role.LLM, "google", {"thinking_level": "minimal"}, environ) as model:
+        with pytest.raises(ProviderError) as caught:
+            await reply_of(model)
+    assert caught.value.kind is ErrorKind.REQUEST
+
+
 def test_results_stand_together_after_their_calls() -> None:
     messages = (
         Message("assistant", "Good day."),
