@@ -46,7 +46,7 @@ class Result:
 
 
 async def play(turn: Turn, trouble: Trouble, deadlines: Deadlines) -> Result:
-    async with stage(turn, trouble.rules(turn, USUAL), trouble.address) as (pool, chains):
+    async with trouble.address() as address, stage(turn, trouble.rules(turn, USUAL), address) as (pool, chains):
         log, ear = Log(), Ear()
         try:
             text, ear.since = await listen(pool, chains, deadlines, log)

@@ -65,8 +65,19 @@ def expect_samples(by: Connector, headers: Mapping[str, str]) -> None:
         raise garbage(by)
 
 
-def refused(by: Connector) -> ProviderError:
-    return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}; is {_address(by)} right and reachable?")
+def refused(by: Connector, error: Exception) -> ProviderError:
+    return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}{_doubt(_address(by), error)}")
+
+
+def _doubt(address: str, error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(error.certificate_error, "verify_message", "")
+            return f": the certificate at {address} is not trusted ({why or 'no reason given'})"
+        case aiohttp.ClientSSLError():
+            return f": the TLS handshake at {address} failed; should it begin with http://?"
+        case _:
+            return f"; is {address} right and reachable?"
 
 
 def late(by: Connector) -> ProviderError:
@@ -123,8 +134,8 @@ def told_by_http(by: Connector) -> Iterator[None]:
         yield
     except aiohttp.WSServerHandshakeError as error:
         raise from_status(by, error.status, error.headers) from None
-    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
-        raise refused(by) from None
+    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+        raise refused(by, error) from None
     except aiohttp.TooManyRedirects as error:
         raise from_status(by, error.status) from None
     except TimeoutError:
@@ -150,7 +161,7 @@ def _from_causes(by: Connector, error: BaseException | None) -> ProviderError:
     """The SDKs' transport calls every connection that failed a timeout; what was raised first says what happened."""
     while error is not None:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
-            return refused(by)
+            return refused(by, error)
         if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
             return late(by)
         error = error.__cause__

@@ -101,13 +101,14 @@ class Cell:
 
 async def compare(cell: Cell, peers: Mapping[str, str]) -> list[Outcome]:
     """One after the other, with the same stand-ins on the same port."""
-    async with StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True) as servers:
+    standins = StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=MS_PER_CHAR, by_word=True)
+    async with standins as servers, cell.trouble.address() as address:
         rules = cell.trouble.rules(cell.turn, USUAL)
         set_scene(servers, rules)
-        found = [await play_ours(cell, servers)]
+        found = [await play_ours(cell, servers, address)]
         for peer, python in peers.items():
             set_scene(servers, rules)
-            found.append(await play_peer(cell, servers, peer, python))
+            found.append(await play_peer(cell, servers, address, peer, python))
     return found
 
 
@@ -126,10 +127,10 @@ def _plain(text: str) -> str:
     return "".join(char for char in text.lower() if char.isalnum())
 
 
-async def play_ours(cell: Cell, servers: StandIns) -> Outcome:
+async def play_ours(cell: Cell, servers: StandIns, address: str) -> Outcome:
     environ = servers.env
-    if cell.trouble.address:
-        environ = dict(elsewhere(cell.turn, environ, cell.trouble.address))
+    if address:
+        environ = dict(elsewhere(cell.turn, environ, address))
     chains: Chains = {role: (list(slugs), {}) for role, slugs in CHAINS.items()}
     pool, log, ear, deadlines = Pool(environ), Log(), Ear(), Deadlines()
     for role in CHAINS:
@@ -161,7 +162,7 @@ def remembered(ear: Ear) -> str:
 # -- a peer ----------------------------------------------------------------------------------------------
 
 
-async def play_peer(cell: Cell, servers: StandIns, peer: str, python: str) -> Outcome:
+async def play_peer(cell: Cell, servers: StandIns, address: str, peer: str, python: str) -> Outcome:
     with tempfile.NamedTemporaryFile(suffix=".s16le") as question:
         question.write(speech.speak(QUESTION, RATE))
         question.flush()
@@ -169,7 +170,7 @@ async def play_peer(cell: Cell, servers: StandIns, peer: str, python: str) -> Ou
         process = await asyncio.create_subprocess_exec(
             python, str(program), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=LONGEST_LINE
         )
-        told, order = Told(), _order(cell, servers, question.name)
+        told, order = Told(), _order(cell, servers, address, question.name)
         try:
             async with asyncio.timeout(START_SECONDS + LIMIT):
                 await _listen_to(process, order, told)
@@ -231,11 +232,11 @@ def _said(lines: Sequence[Sequence[str]], role: str) -> str:
     return " ".join(text for speaker, text in lines if speaker == role and text)
 
 
-def _order(cell: Cell, servers: StandIns, question: str) -> dict[str, Any]:
+def _order(cell: Cell, servers: StandIns, address: str, question: str) -> dict[str, Any]:
     def provider(role: Role, place: int) -> dict[str, str]:
         slug = CHAINS[role][place]
         fails = role is cell.turn.role and place == 0
-        url = cell.trouble.address if fails and cell.trouble.address else servers.url
+        url = address if fails and address else servers.url
         return {"name": slug, "url": url, "key": servers.env[f"{slug.upper()}_API_KEY"], "voice": RACHEL}
 
     chains = {role.value: [provider(role, place) for place in range(len(slugs))] for role, slugs in CHAINS.items()}

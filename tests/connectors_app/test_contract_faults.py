@@ -11,7 +11,7 @@ from tests.connectors_app.cases import WIRED, WIRED_MODELS, WIRED_RECOGNIZERS, o
 from tests.connectors_app.conftest import QUESTION
 from tests.connectors_app.turns import HELLO, ready, speech_of, transcript_of, used
 from tests.providers.brain import reply_for
-from tests.providers.nowhere import NO_NAME, NO_PORT, without_tls
+from tests.providers.nowhere import NO_NAME, NO_PORT, untrusted, without_tls
 from tests.providers.routes import Kind, Turn
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
@@ -30,24 +30,33 @@ def with_errors_inside(role: Role, kind: Kind) -> pytest.MarkDecorator:
 # -- where nobody is -------------------------------------------------------------------------------------
 
 
-async def refused(turn: Turn, url: str, environ: dict[str, str], pcm: bytes) -> None:
-    address = {registry.get(turn.role, turn.slug).base_url_setting: url}
-    async with ready(turn, {**environ, **address}) as connector:
+async def refused(turn: Turn, url: str, environ: dict[str, str], pcm: bytes) -> str:
+    """What is told, with the place of the setting."""
+    setting = registry.get(turn.role, turn.slug).base_url_setting
+    async with ready(turn, {**environ, setting: url}) as connector:
         with pytest.raises(ProviderError, match="no connection") as caught:
             await used(connector, pcm)
     assert caught.value.kind is ErrorKind.REFUSED
+    return caught.value.message.replace(setting, "ITS ADDRESS")
 
 
 @pytest.mark.parametrize("url", [NO_PORT, NO_NAME])
 @WIRED
 async def test_nobody_there_is_refused(turn: Turn, url: str, environ: dict[str, str], question: bytes) -> None:
-    await refused(turn, url, environ, question)
+    assert "is ITS ADDRESS right" in await refused(turn, url, environ, question)
 
 
 @WIRED
 async def test_no_tls_is_refused(turn: Turn, environ: dict[str, str], question: bytes) -> None:
     async with without_tls() as url:
-        await refused(turn, url, environ, question)
+        assert "the TLS handshake at ITS ADDRESS failed" in await refused(turn, url, environ, question)
+
+
+@WIRED
+async def test_a_certificate_without_trust_is_refused(turn: Turn, environ: dict[str, str], question: bytes) -> None:
+    async with untrusted() as url:
+        told = await refused(turn, url, environ, question)
+    assert "the certificate at ITS ADDRESS is not trusted (self-signed certificate)" in told
 
 
 # -- language models -------------------------------------------------------------------------------------

@@ -62,12 +62,12 @@ def told() -> Told:
 async def troubled(turn: Turn, trouble: Trouble, going_on: GoingOn = GoingOn.EXACTLY) -> AsyncIterator[Pool]:
     """A warm pool, whose provider of this turn gets into trouble."""
     servers = StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=60, by_word=True, going_on=going_on)
-    async with servers:
+    async with servers, trouble.address() as address:
         for route, behaviours in trouble.rules(turn, {}).items():
             servers.steer(route, *behaviours)
         setting = registry.get(turn.role, turn.slug).base_url_setting
         path = "/v1" if servers.env[setting].endswith("/v1") else ""
-        pool = Pool({**servers.env, setting: trouble.address + path} if trouble.address else servers.env)
+        pool = Pool({**servers.env, setting: address + path} if address else servers.env)
         await pool.warm(turn.role)
         yield pool
         await pool.close()

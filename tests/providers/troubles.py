@@ -1,11 +1,12 @@
 """What goes wrong with providers, as it is done to any stand-in: for the fallback's tests and its measurements."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from connectors_app.base.connector import Role
-from tests.providers.nowhere import NO_NAME, NO_PORT
+from tests.providers.nowhere import NO_NAME, NO_PORT, untrusted, without_tls
 from tests.providers.routes import Kind, Route, Turn
 from tests.providers.steering import Behaviour, Fault
 
@@ -26,8 +27,8 @@ class Trouble:
     at: str = "answer"
     """`request`: at the first request of a turn; `answer`: where it is answered."""
     fits: Callable[[Turn], bool] = lambda turn: True
-    address: str = ""
-    """In place of the provider's own."""
+    address: Callable[[], AbstractAsyncContextManager[str]] = field(default=lambda: nullcontext(""))
+    """Where the provider is, for a while, in place of its own; empty: where it should be."""
 
     def rules(self, turn: Turn, latency: Latency) -> dict[Route, tuple[Behaviour, ...]]:
         if self.facts is None:
@@ -86,8 +87,10 @@ def _voice(turn: Turn) -> bool:
 
 HEALTHY = Trouble("none", _all())
 TROUBLES = (
-    Trouble("refused", address=NO_PORT),
-    Trouble("no such host", address=NO_NAME),
+    Trouble("refused", address=lambda: nullcontext(NO_PORT)),
+    Trouble("no such host", address=lambda: nullcontext(NO_NAME)),
+    Trouble("does not speak TLS", address=without_tls),
+    Trouble("certificate not trusted", address=untrusted),
     _refuse(401),
     _refuse(429),
     _refuse(429, retry_after=30),
