@@ -7,6 +7,7 @@ minutes old, when the service would end it.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -20,9 +21,10 @@ from connectors_app.azure_messages import LARGEST_AUDIO
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
-from connectors_app.failures import garbage, told_by_http
+from connectors_app.failures import told_by_http
 from connectors_app.lasting import LastingLine
 from connectors_app.line import Socket
+from connectors_app.live_recognition import SocketRecognition
 from connectors_app.resampling import Resampler
 
 RATES = (8000, 16_000)
@@ -136,36 +138,21 @@ _phrase = msgspec.json.Decoder(_Phrase)
 _hypothesis = msgspec.json.Decoder(_Hypothesis)
 
 
-class _LiveRecognition(Recognition):
+class _LiveRecognition(SocketRecognition):
     """The service may end a turn before the utterance is over: then the next turn goes on after its last phrase."""
 
+    _by: AzureRecognition
+    _line: LastingLine
+
     def __init__(self, by: AzureRecognition, rate: int, on_interim: Callable[[str], None]) -> None:
-        self._by = by
+        super().__init__(by, on_interim, partial(LastingLine, by, by.connect, lifetime=LIFETIME_SECONDS))
         self._rate = rate
         self._turn_rate = min((one for one in RATES if one >= rate), default=max(RATES))
-        self._on_interim = on_interim
-        self._line = LastingLine(
-            by,
-            by.connect,
-            lifetime=LIFETIME_SECONDS,
-            on_message=self._hear,
-            on_end=self._end,
-            on_open=self._restart,
-        )
-        self._changed = asyncio.Event()
-        self._busy = False
         self._turn = ""
         """The request id of the turn that has begun at the service and not ended."""
         self._leaving = ""
         """That of an abandoned one."""
         self._reset()
-
-    async def __aenter__(self) -> "_LiveRecognition":
-        self._line.open()
-        return self
-
-    async def close(self) -> None:
-        await self._line.close()
 
     async def begin(self) -> None:
         self._reset()
@@ -184,6 +171,7 @@ class _LiveRecognition(Recognition):
                 await self._open_turn()
                 await self._line.send(azure_messages.audio(self._turn))
                 await self._until(lambda: not self._turn)
+                self._raise_lost()
             if len(self._tail) <= LONGEST_SILENCE_SECONDS * self._turn_rate * 2:
                 break
         self._busy = False
@@ -191,7 +179,7 @@ class _LiveRecognition(Recognition):
         return self._transcript()
 
     def _reset(self) -> None:
-        self._error: ProviderError | None = None
+        self._error = None
         self._resampler = Resampler(self._rate, self._turn_rate)
         self._phrases: list[_Phrase] = []
         self._hypothesis = ""
@@ -207,8 +195,7 @@ class _LiveRecognition(Recognition):
     # -- what is sent ------------------------------------------------------------------------------------
 
     async def _say(self, samples: bytes) -> None:
-        if self._error:
-            raise self._error
+        self._raise_lost()
         if not samples:
             return
         self._tail += samples
@@ -239,38 +226,21 @@ class _LiveRecognition(Recognition):
             async with asyncio.timeout(ENDING_SECONDS):
                 await self._line.send(azure_messages.audio(self._leaving))
                 await self._until(lambda: not self._leaving)
+                self._raise_lost()
         except TimeoutError:
             self._leaving = ""
             self._line.renew()
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            if self._error:
-                raise self._error
-            self._changed.clear()
-            await self._changed.wait()
-        if self._error:
-            raise self._error
-
     # -- what is heard -----------------------------------------------------------------------------------
 
-    def _end(self, error: ProviderError) -> None:
-        if self._busy and not self._error:
-            self._error = error
-            self._changed.set()
+    def _take(self, message: bytes) -> None:
+        told = azure_messages.parse(message)
+        if self._turn and told.turn == self._turn:
+            self._take_of_turn(told.path, told.body)
+        elif told.turn == self._leaving and told.path == "turn.end":
+            self._leaving = ""
 
-    def _hear(self, data: bytes) -> None:
-        try:
-            message = azure_messages.parse(data)
-            if self._turn and message.turn == self._turn:
-                self._take(message.path, message.body)
-            elif message.turn == self._leaving and message.path == "turn.end":
-                self._leaving = ""
-                self._changed.set()
-        except (ValueError, msgspec.MsgspecError):
-            self._end(garbage(self._by))
-
-    def _take(self, path: str, body: bytes) -> None:
+    def _take_of_turn(self, path: str, body: bytes) -> None:
         match path:
             case "speech.hypothesis" | "speech.fragment":
                 self._hypothesis = _hypothesis.decode(body).text
@@ -279,7 +249,6 @@ class _LiveRecognition(Recognition):
                 self._take_phrase(_phrase.decode(body))
             case "turn.end":
                 self._turn = ""
-                self._changed.set()
 
     def _take_phrase(self, phrase: _Phrase) -> None:
         status = phrase.recognition_status

@@ -3,11 +3,11 @@
 The worker says where an utterance ends, so the server's own turn detection is off and each utterance is committed.
 """
 
-import asyncio
 import math
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -21,6 +21,7 @@ from connectors_app.failures import cut, decoded, from_code
 from connectors_app.http_api import HttpConnector
 from connectors_app.lasting import LastingLine
 from connectors_app.line import Socket
+from connectors_app.live_recognition import SocketRecognition
 from connectors_app.resampling import Resampler
 
 RATE = 24_000
@@ -174,25 +175,18 @@ class _Event(msgspec.Struct):
 _event = msgspec.json.Decoder(_Event)
 
 
-class _LiveRecognition(Recognition):
+class _LiveRecognition(SocketRecognition):
     """Utterances are told apart by the items that their audio becomes: the server names one for each commit, in order.
 
     What it says of an item before that is of the utterance at hand, unless an earlier one is still to be named.
     """
 
+    _by: OpenAIRealtime
+    _line: LastingLine
+
     def __init__(self, by: OpenAIRealtime, rate: int, on_interim: Callable[[str], None]) -> None:
-        self._by = by
+        super().__init__(by, on_interim, partial(LastingLine, by, by.connect, lifetime=LIFETIME_SECONDS))
         self._rate = rate
-        self._on_interim = on_interim
-        self._line = LastingLine(
-            by,
-            by.connect,
-            lifetime=LIFETIME_SECONDS,
-            on_message=self._hear,
-            on_end=self._end,
-            on_open=self._restart,
-        )
-        self._changed = asyncio.Event()
         self._utterance = 0
         self._unanswered: deque[int] = deque()
         """The utterances whose commit or clear the server has not acknowledged."""
@@ -200,16 +194,8 @@ class _LiveRecognition(Recognition):
         """Items of earlier utterances."""
         self._held = 0
         """Bytes in the server's buffer."""
-        self._busy = False
         self._item = ""
         self._reset()
-
-    async def __aenter__(self) -> "_LiveRecognition":
-        self._line.open()
-        return self
-
-    async def close(self) -> None:
-        await self._line.close()
 
     async def begin(self) -> None:
         self._reset()
@@ -218,8 +204,6 @@ class _LiveRecognition(Recognition):
             await self._clear()
 
     async def send(self, pcm: bytes) -> None:
-        if self._error:
-            raise self._error
         await self._append(self._resampler.feed(pcm))
 
     async def finish(self) -> Transcript:
@@ -232,17 +216,14 @@ class _LiveRecognition(Recognition):
         self._unanswered.append(self._utterance)
         self._held = 0
         await self._line.send(COMMIT)
-        while not self._transcript:
-            if self._error:
-                raise self._error
-            self._changed.clear()
-            await self._changed.wait()
+        await self._until(lambda: self._transcript is not None)
         self._busy = False
         self._line.rest()
+        assert self._transcript
         return self._transcript
 
     def _reset(self) -> None:
-        self._error: ProviderError | None = None
+        self._error = None
         self._transcript: Transcript | None = None
         self._resampler = Resampler(self._rate, RATE)
         self._utterance += 1
@@ -258,8 +239,7 @@ class _LiveRecognition(Recognition):
         self._held = 0
 
     async def _append(self, pcm: bytes) -> None:
-        if self._error:
-            raise self._error
+        self._raise_lost()
         if pcm:
             await self._line.send(f'{{"type":"input_audio_buffer.append","audio":"{b64encode(pcm).decode()}"}}')
             self._held += len(pcm)
@@ -273,22 +253,13 @@ class _LiveRecognition(Recognition):
 
     # -- what the server says ----------------------------------------------------------------------------
 
-    def _end(self, error: ProviderError) -> None:
-        if self._busy and not self._error:
-            self._error = error
-            self._changed.set()
-
-    def _hear(self, message: bytes) -> None:
-        try:
-            event = decoded(self._by, _event, message)
-        except ProviderError as error:
-            self._end(error)
-            return
+    def _take(self, message: bytes) -> None:
+        event = _event.decode(message)
         match event.type.removeprefix("conversation.item.input_audio_transcription."):
             case "input_audio_buffer.committed" | "input_audio_buffer.cleared":
                 self._acknowledge(event.item_id)
             case "delta" | "completed" | "failed" if self._is_ours(event.item_id):
-                self._take(event)
+                self._advance(event)
             case "error":
                 self._end(self._by.told(event.error))
 
@@ -311,7 +282,7 @@ class _LiveRecognition(Recognition):
         self._item = item
         return True
 
-    def _take(self, event: _Event) -> None:
+    def _advance(self, event: _Event) -> None:
         if event.error:
             self._fail(event.error)
         elif event.transcript is not None:
@@ -320,7 +291,6 @@ class _LiveRecognition(Recognition):
         else:
             self._said += event.delta or ""
             self._on_interim(self._said.strip())
-        self._changed.set()
 
     def _fail(self, error: _Error) -> None:
         if error.code == UNINTELLIGIBLE:
