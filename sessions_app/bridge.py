@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from mesh import subjects
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Unreachable
+from mesh.cancelling import apart
 from mesh.events import Stored
 from mesh.readiness import NotReady
 from mesh.store import Valkey
@@ -154,17 +155,20 @@ class Bridge:
     async def _write_rows(self, bus: Bus) -> None:
         while True:
             try:
-                created = await bus.stream_created()
-                cursor = await self._database.run(BridgeCursor.at, subjects.EVENTS, created=created)
-                self._place = cursor.sequence
-                self.serving.set()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow(bus, cursor))
-                    tasks.create_task(self._watch_stream(bus, created))
+                await apart(self._write_until_trouble(bus))
             except* (BusError, DatabaseAway, CursorMoved, StreamRemade) as group:
                 self.serving.clear()
                 log.warning("rows wait: %s", "; ".join(repr(error) for error in group.exceptions))
             await asyncio.sleep(TRY_AGAIN_AFTER)
+
+    async def _write_until_trouble(self, bus: Bus) -> None:
+        created = await bus.stream_created()
+        cursor = await self._database.run(BridgeCursor.at, subjects.EVENTS, created=created)
+        self._place = cursor.sequence
+        self.serving.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(bus, cursor))
+            tasks.create_task(self._watch_stream(bus, created))
 
     async def _follow(self, bus: Bus, cursor: BridgeCursor) -> None:
         async with aclosing(bus.follow(after=cursor.sequence, max_events=MAX_EVENTS, gather=GATHER)) as batches:

@@ -21,6 +21,7 @@ from mesh import subjects
 from mesh.bucket import Bucket, Kept, Outdated
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError
+from mesh.cancelling import apart
 from workers.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Outages:
         """For ever."""
         while True:
             try:
-                await self._run()
+                await apart(self._run())
             except Exception:  # noqa: BLE001  # the outermost loop
                 log.exception("the watch over providers failed and begins again")
             self._busy.clear()

@@ -28,6 +28,7 @@ from mesh.bus.messages import PENDING_MESSAGES, Receiver, Subscription
 from mesh.bus.outbox import Outbox
 from mesh.bus.streams import ServerState, Streams
 from mesh.bus.writer import Writer
+from mesh.cancelling import cancellable
 from mesh.events import Stored
 from mesh.subjects import Stage
 
@@ -107,7 +108,8 @@ class Bus:
         """Seconds for a ping to the server; raises Unreachable. For /ready."""
         start = time.monotonic()
         try:
-            await self._client.flush(timeout=1)
+            with cancellable():
+                await self._client.flush(timeout=1)
             if not self._client.is_connected:  # then flushing waits for nothing
                 raise TimeoutError
         except (TimeoutError, NatsError, ValueError):

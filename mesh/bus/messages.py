@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -12,6 +12,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
 from mesh.bus.errors import NoAnswer, NobodyThere, Unreachable
+from mesh.cancelling import cancellable
 
 Receiver = Callable[[str, bytes, Mapping[str, str]], None]
 
@@ -55,7 +56,7 @@ async def request(
     if not client.is_connected:
         raise Unreachable("NATS is away")
     try:
-        with _cancellable():
+        with cancellable():
             sent = dict(headers) if headers else None
             return (await client.request(subject, payload, timeout=within, headers=sent)).data
     except NoRespondersError:
@@ -64,15 +65,3 @@ async def request(
         raise NoAnswer(subject) from None
     except NatsError as error:
         raise Unreachable(f"NATS is away ({error})") from None
-
-
-@contextlib.contextmanager
-def _cancellable() -> Iterator[None]:
-    """nats-py waits by `wait_for`, which forgets a cancellation that comes in the moment of the answer."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    finally:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError

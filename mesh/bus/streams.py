@@ -14,6 +14,7 @@ from nats.js.errors import APIError, NotFoundError
 from mesh import subjects
 from mesh.bus.errors import BusError, Unreachable
 from mesh.bus.messages import request
+from mesh.cancelling import cancellable
 from mesh.subjects import Stage
 
 MEDIA_SECONDS = 10.0
@@ -51,13 +52,14 @@ class Streams:
         js = self._client.jetstream(timeout=2)
         assert config.name
         try:
-            have = (await js.stream_info(config.name)).config
-            if keeps_age:
-                config.max_age, config.duplicate_window = have.max_age, have.duplicate_window
-            if (have.max_age or 0, have.num_replicas) != (config.max_age or 0, config.num_replicas):
-                await js.update_stream(config)
+            with cancellable():
+                have = (await js.stream_info(config.name)).config
+                if keeps_age:
+                    config.max_age, config.duplicate_window = have.max_age, have.duplicate_window
+                if (have.max_age or 0, have.num_replicas) != (config.max_age or 0, config.num_replicas):
+                    await js.update_stream(config)
         except NotFoundError:
-            with contextlib.suppress(APIError):  # another process created it in the same moment
+            with contextlib.suppress(APIError), cancellable():  # another process created it in the same moment
                 await js.add_stream(config)
         except (TimeoutError, NatsError) as error:
             raise Unreachable(f"JetStream does not answer ({error}); is NATS started with JetStream?") from None

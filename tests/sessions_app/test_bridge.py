@@ -23,6 +23,7 @@ from mesh.store import Valkey
 from mesh.subjects import Stage
 from pipelines_app.models import AgentVersion
 from sessions_app.bridge import Bridge, Options
+from sessions_app.database import DatabaseAway
 from sessions_app.models import Session, State, TranscriptEntry
 from sessions_app.nudges import group
 from sessions_app.scene_store import SceneStore
@@ -221,3 +222,17 @@ async def test_words_that_are_no_row_reach_the_pages(bridge: Bridge, bus: Bus, v
     kept = await SceneStore(valkey).get("s1")
     await valkey.close()
     assert kept and kept.caller == "A table"
+
+
+async def test_a_database_that_fails_in_the_moment_of_the_stop_delays_nothing(
+    own_nats: RunningServer, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail_when_stopped(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DatabaseAway("database is locked") from None
+
+    monkeypatch.setattr(Bridge, "_follow", fail_when_stopped)
+    async with asyncio.timeout(SOON), running(own_nats.url, valkey_url):
+        pass
