@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -34,9 +35,10 @@ CALL_BEGINS = {"role": "user", "content": "(The conversation begins.)"}
 """The API wants the first message from the user; an agent that greets speaks first."""
 
 MODELS = [
-    "claude-sonnet-5",
     "claude-haiku-4-5",
-    "claude-opus-5",
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-opus-5-5",
     "claude-3-opus",
     "claude-3-sonnet",
     "claude-3-haiku",
@@ -81,8 +83,9 @@ class AnthropicOptions(Options):
     temperature: float | None = Field(None, ge=0, le=1, description="Higher is more varied; not for the newest models")
     top_p: float | None = Field(None, ge=0, le=1, description="Share of likely words; not for the newest models")
     top_k: int | None = Field(None, ge=1, le=500, description="Number of likely words; not for the newest models")
-    thinking: Literal["disabled", "adaptive"] | None = Field(
-        None, description="Whether it may think before it answers, where the model lets you choose"
+    thinking: Literal["disabled", "between_tools", "adaptive"] | None = Field(
+        None,
+        description="Whether it may think before it answers, as far as the model lets you choose",
     )
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(
         None, description="How thorough it is; “low” answers soonest. Not for every model"
@@ -238,15 +241,16 @@ class Claude(LanguageModel):
         await CLIENTS.leave(self)
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
-        request = {**self.options.request(), "messages": self._conversation(messages), "stream": True}
+        frame: dict[str, Any] = {}
         if system := system_prompt(messages):
-            request["system"] = system
+            frame["system"] = system
         if tools:
-            request["tools"] = [
+            frame["tools"] = [
                 {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
                 for tool in tools
             ]
-        return request
+        said = self._conversation(messages, frame)
+        return {**self.options.request(), **frame, "messages": said, "stream": True}
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
         client = await CLIENTS.take(self)
@@ -262,7 +266,7 @@ class Claude(LanguageModel):
                 async for data in stream:
                     event = self._parse(data)
                     for call in answer.read(event):
-                        self._keep(call, answer)
+                        self._keep(call, answer, request)
                         yield call
                     if event.delta.text or event.delta.type == "input_json_delta":
                         yield event.delta.text
@@ -274,10 +278,10 @@ class Claude(LanguageModel):
                 with suppress(ProviderError), told_by_sdk(self, anthropic):
                     await drain(stream)
 
-    def _keep(self, call: ToolCall, answer: _Answer) -> None:
+    def _keep(self, call: ToolCall, answer: _Answer, request: Mapping[str, Any]) -> None:
         """With the first call that follows them."""
         if answer.thoughts:
-            self._thoughts.keep(call.id, list(answer.thoughts.values()))
+            self._thoughts.keep(call.id, (_mark(request, request["messages"]), list(answer.thoughts.values())))
             answer.thoughts = {}
 
     def _parse(self, data: bytes) -> _Event:
@@ -288,28 +292,47 @@ class Claude(LanguageModel):
 
     # -- what is asked -----------------------------------------------------------------------------------
 
-    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+    def _conversation(self, messages: Sequence[Message], frame: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The results of calls must be the first that follows them, all in one message. Empty ones are refused."""
-        said: list[dict[str, Any]] = []
-        for message in spoken(messages):
-            if message.call is None:
-                said.append({"role": message.role, "content": self._content(message)})
+        asked = spoken(messages)
+        turn = max((place for place, message in enumerate(asked) if message.role == "user"), default=0)
+        said: list[dict[str, Any]] = [] if asked and asked[0].role != "assistant" else [CALL_BEGINS]
+        for place, message in enumerate(asked):
+            if message.calls:
+                thoughts = self._thoughts_of(message, frame, said) if place > turn else []
+                said.append({"role": "assistant", "content": [*thoughts, *_uses(message)]})
+            elif message.call is None:
+                said.append({"role": message.role, "content": message.content})
             elif said and _is_results(said[-1]):
                 said[-1]["content"].append(_result(message.call, message.content))
             else:
                 said.append({"role": "user", "content": [_result(message.call, message.content)]})
-        return said if said and said[0]["role"] == "user" else [CALL_BEGINS, *said]
+        return said
 
-    def _content(self, message: Message) -> str | list[dict[str, Any]]:
-        if not message.calls:
-            return message.content
-        thoughts = [block for blocks in self._thoughts.of(message.calls) for block in blocks]
-        text = [{"type": "text", "text": message.content}] if message.content.strip() else []
-        uses = [
-            {"type": "tool_use", "id": _id(call), "name": call.name, "input": dict(call.arguments)}
-            for call in message.calls
-        ]
-        return [*thoughts, *text, *uses]
+    def _thoughts_of(self, message: Message, frame: Mapping[str, Any], said: list[dict[str, Any]]) -> list[Any]:
+        """The newest models refuse thoughts when anything before them has changed: then they are left out."""
+        kept = self._thoughts.of(message.calls)
+        now = _mark(frame, said) if kept else b""
+        return [block for mark, blocks in kept if mark == now for block in blocks]
+
+
+def _mark(frame: Mapping[str, Any], said: list[dict[str, Any]]) -> bytes:
+    """Of all that was asked, apart from thoughts."""
+    plain = [message | {"content": _without_thoughts(message["content"])} for message in said]
+    return blake2b(msgspec.json.encode([frame.get("system"), frame.get("tools"), plain])).digest()
+
+
+def _without_thoughts(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    return content if isinstance(content, str) else [one for one in content if not one["type"].endswith("thinking")]
+
+
+def _uses(message: Message) -> list[dict[str, Any]]:
+    text = [{"type": "text", "text": message.content}] if message.content.strip() else []
+    uses = [
+        {"type": "tool_use", "id": _id(call), "name": call.name, "input": dict(call.arguments)}
+        for call in message.calls
+    ]
+    return [*text, *uses]
 
 
 def _result(call: ToolCall, content: str) -> dict[str, Any]:

@@ -37,7 +37,9 @@ TURNS = (Turn(Role.LLM, "anthropic", ANTHROPIC_MESSAGES),)
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 USE_ID = re.compile(r"[a-zA-Z0-9_-]+")
-MODELS = ("claude-sonnet-4-5", "claude-haiku-4-5", "claude-3-5-haiku-latest")
+MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5")
+NEWEST = re.compile(r"claude-[a-z]+-5")
+THINKING = {"claude-opus-5-5": ("adaptive",), "claude-sonnet-5-5": ("between_tools", "adaptive")}
 
 
 def add_routes(app: web.Application) -> None:
@@ -71,6 +73,7 @@ async def create_message(request: web.Request) -> web.StreamResponse:
         for name in ("model", "max_tokens", "messages"):
             if not body.get(name):
                 raise refusal(ANTHROPIC, 400, message=f"{name}: Field required")
+        _check_choices(body)
         functions = [_function(place, tool) for place, tool in enumerate(body.get("tools") or ())]
         messages = _conversation(body)
         behaviour = await enter(backstage, recorded, last_user_text(messages))
@@ -80,6 +83,18 @@ async def create_message(request: web.Request) -> web.StreamResponse:
 
 
 # -- what is asked ---------------------------------------------------------------------------------------
+
+
+def _check_choices(body: Mapping[str, Any]) -> None:
+    """What the newest models refuse, and the older ones together."""
+    model, thinking = body["model"], (body.get("thinking") or {}).get("type")
+    sampling = [name for name in ("temperature", "top_p", "top_k") if name in body]
+    if sampling and NEWEST.match(model):
+        raise refusal(ANTHROPIC, 400, message=f"`{sampling[0]}` is deprecated for this model.")
+    if {"temperature", "top_p"} <= set(sampling):
+        raise refusal(ANTHROPIC, 400, message="`temperature` and `top_p` cannot both be specified for this model.")
+    if thinking and thinking not in THINKING.get(model, ("disabled", "adaptive")):
+        raise refusal(ANTHROPIC, 400, message=f'"thinking.type.{thinking}" is not supported for this model.')
 
 
 def _function(place: int, tool: Mapping[str, Any]) -> Function:

@@ -9,7 +9,7 @@ import pytest
 
 from connectors_app.base.connector import Credentials, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.base.language_model import CONTINUE, Finished, Message, Said, ToolCall
+from connectors_app.base.language_model import CONTINUE, Finished, Message, Said, Tool, ToolCall
 from connectors_app.providers.anthropic import AnthropicOptions, Claude
 from tests.connectors_app.raw import answering
 from tests.connectors_app.turns import made_with
@@ -103,19 +103,38 @@ async def test_every_reason_has_its_name(theirs: str, ours: str) -> None:
     assert await said(START, event("ping"), text, stopped(theirs)) == ["Yes", Finished(ours, 43, 7)]
 
 
-async def test_thoughts_are_not_said_and_come_back_with_the_call() -> None:
+FOUND = ToolCall("toolu_1", "find", {"n": 1})
+ASKED = (Message("system", "Be kind."), Message("user", "Hi"))
+ANSWERED = (Message("assistant", "", calls=(FOUND,)), Message("tool", "x", call=FOUND))
+
+
+async def after_a_thought(*messages: Message, tools: Sequence[Tool] = ()) -> list[str]:
+    """The kinds of the blocks of the call, when it is told again."""
     call = USE + delta(1, "input_json_delta", partial_json='{"n": 1}') + ended(1)
     async with (
         answering(START, THOUGHT, call, stopped("tool_use")) as url,
         made_with(Role.LLM, "anthropic", {}, {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"}) as model,
     ):
-        items = await answers(model)
-        found = ToolCall("toolu_1", "find", {"n": 1})
-        assert items == ["", found, Finished("tools", 43, 7)]
-        history = (Message("user", "Hi"), Message("assistant", "", calls=(found,)), Message("tool", "x", call=found))
-        blocks = model.request(history, ())["messages"][1]["content"]
-    assert blocks[0] == {"type": "thinking", "thinking": "Let me look.", "signature": "c2ln"}
-    assert blocks[1]["type"] == "tool_use"
+        assert await answers(model, ASKED) == ["", FOUND, Finished("tools", 43, 7)]
+        told = model.request(messages, tools)["messages"]
+    return [block["type"] for block in told[1]["content"]]
+
+
+async def test_thoughts_come_back_with_the_call() -> None:
+    assert await after_a_thought(*ASKED, *ANSWERED) == ["thinking", "tool_use"]
+
+
+async def test_thoughts_of_an_earlier_turn_are_left_out() -> None:
+    messages = (*ASKED, *ANSWERED, Message("assistant", "x."), Message("user", "And?"))
+    assert await after_a_thought(*messages) == ["tool_use"]
+
+
+async def test_thoughts_are_left_out_when_what_was_before_has_changed() -> None:
+    """The newest models refuse the whole request."""
+    hurry = Message("system", "Be quick.")
+    assert await after_a_thought(hurry, ASKED[1], *ANSWERED) == ["tool_use"]
+    assert await after_a_thought(ASKED[0], Message("user", "Hi there"), *ANSWERED) == ["tool_use"]
+    assert await after_a_thought(*ASKED, *ANSWERED, tools=[Tool("find", "Finds.", {"type": "object"})]) == ["tool_use"]
 
 
 @pytest.mark.parametrize("arguments", ['{"n": ', "[]"])
@@ -144,6 +163,22 @@ async def test_an_error_inside_the_stream_is_told(code: str, kind: ErrorKind) ->
     with pytest.raises(ProviderError) as caught:
         await said(START, event("error", error={"type": code, "message": "no"}))
     assert caught.value.kind is kind
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "claude-haiku-5-5", "temperature": 0.5},
+        {"temperature": 0.5, "top_p": 0.5},
+        {"model": "claude-opus-5-5", "thinking": "disabled"},
+    ],
+    ids=str,
+)
+async def test_what_a_model_lacks_is_refused(options: dict[str, Any], environ: dict[str, str]) -> None:
+    async with made_with(Role.LLM, "anthropic", options, environ) as model:
+        with pytest.raises(ProviderError) as caught:
+            await answers(model)
+    assert caught.value.kind is ErrorKind.REQUEST
 
 
 def test_choices_of_thinking_have_their_places() -> None:
