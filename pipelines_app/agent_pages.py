@@ -41,7 +41,8 @@ from pipelines_app.drawing import Arrow, draw
 from pipelines_app.forms import CHANGED_MEANWHILE
 from pipelines_app.models import Agent, AgentVersion
 from pipelines_app.naming import name_of
-from pipelines_app.providers import Keys, ProviderList, call_warnings
+from pipelines_app.providers import Keys, ProviderList
+from pipelines_app.warning import all_warnings
 
 DRAFT = "draft"
 DRAFT_CHANGED = (
@@ -328,10 +329,8 @@ def publish_again(request: HttpRequest, agent: Agent, number: int) -> None:
 
 
 def warn_of_calls(request: HttpRequest, agent: Agent, document: Any) -> None:
-    for warning in call_warnings(document, agent.workspace_id):
+    for warning in all_warnings(document, agent.workspace_id):
         messages.warning(request, warning)
-    for problem in warnings(check_document(document, agent.workspace_id)):
-        messages.warning(request, f"Looks like a mistake: {name_of(problem.path)}: {problem.message}.")
 
 
 def tell_draft(request: HttpRequest, agent: Agent) -> None:

@@ -26,6 +26,7 @@ from pipelines_app import drafts
 from pipelines_app.actions import check_document
 from pipelines_app.chosen_credentials import TITLE, ChosenCredentials
 from pipelines_app.drawing import Arrow, Picture, draw
+from pipelines_app.fields import VariablesField, WordsField
 from pipelines_app.flows import READY_MADE, Flow
 from pipelines_app.models import Agent, Pipeline
 from pipelines_app.providers import Keys, ProviderList
@@ -41,9 +42,12 @@ SECTIONS = {
     if isinstance(field.annotation, type) and field.annotation.__name__ in ("TurnOptions", "Limits", "SpeechOptions")
 }
 """The parts of the document that are options of our own: each key with its form."""
+TEXTS = ("system_prompt", "context_instructions", "user_template", "greeting")
+"""The document's texts that are empty when it does not have them."""
+MORE = ("context_instructions", "user_template", "variables")
+"""What most agents do without."""
 APOLOGY: str = AgentConfig.model_fields["apology"].default
 TITLES = {"turn": "Taking turns", "limits": "Limits", "speech": "Speech"}
-
 
 CHANGED_MEANWHILE = (
     "Somebody else has saved this agent since you opened it, so nothing was saved. "
@@ -53,18 +57,6 @@ CHANGED_MEANWHILE = (
 
 SHOWN = ("name", "slug", "description", "phone_number", "capabilities", "is_default", "draft")
 """The columns that the form shows."""
-
-
-class WordsField(forms.CharField):
-    """“booking, german” for a list of words."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return value
-        return list(dict.fromkeys(word.strip() for word in str(value or "").split(",") if word.strip()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +98,30 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 12}),
         help_text="Who the agent is, what it knows and how it answers.",
+    )
+    context_instructions = TextField(
+        required=False,
+        max_length=100_000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="Sent below the system prompt, with its names filled in: {session_id}, {input_data} for what the "
+        "caller said last, and the variables.",
+    )
+    user_template = TextField(
+        required=False,
+        max_length=100_000,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="What the model gets when the caller speaks. {input_data} is what was said; without it, that follows "
+        "below. Empty: the words alone.",
+    )
+    variables = VariablesField(
+        required=False,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 3, "spellcheck": "false", "placeholder": '{"opening_hours": "8 to 4"}'}
+        ),
+        help_text="What the names stand for, as a JSON object. A session may be started with other values.",
     )
     greeting = TextField(
         required=False,
@@ -189,8 +205,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["pipeline"].choices = self._pipeline_choices()  # type: ignore[attr-defined]
         self.fields["transport"].choices = list(({transport: transport} | TRANSPORTS).items())  # type: ignore[attr-defined]
         self.initial["default"] = self.instance.is_default
-        self.initial["system_prompt"] = drafts.text(self.document, "system_prompt")
-        self.initial["greeting"] = drafts.text(self.document, "greeting")
+        for key in TEXTS:
+            self.initial[key] = drafts.text(self.document, key)
+        self.initial["variables"] = drafts.section(self.document, "variables")
         self.initial["apology"] = drafts.text(self.document, "apology", APOLOGY)
         self.initial["transport"] = transport
         self.initial["seen"] = shown_revision(self.instance)
@@ -221,6 +238,10 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
     def section_list(self) -> list[tuple[str, OptionForm | ChosenCredentials]]:
         sections = [(TITLES.get(name, name.capitalize()), form) for name, form in self.sections.items()]
         return [*([(TITLE, self.credentials)] if self.credentials.fields else []), *sections]
+
+    def says_more(self) -> bool:
+        """Whether these are shown at once."""
+        return any(self[name].value() or self[name].errors for name in MORE)
 
     # -- what was sent ---------------------------------------------------------------------------------------
 
@@ -269,8 +290,9 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _assembled(self, cleaned: Mapping[str, Any]) -> drafts.Document:
         document = self.document
-        for key in ("system_prompt", "greeting"):
+        for key in TEXTS:
             document = drafts.with_text(document, key, cleaned[key])
+        document = drafts.with_section(document, "variables", cleaned["variables"])
         document = drafts.with_text(document, "apology", cleaned["apology"], APOLOGY)
         if cleaned["pipeline"]:
             flow = self.chosen_flow()
@@ -295,8 +317,10 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
         """Say it where it can be put right; what no field can is said at the top, with the way to it."""
         head, *rest = re.split(r"[.\[]", problem.path.replace("]", ""))
         sentence = problem.message[:1].upper() + problem.message[1:] + "."
-        if head in ("system_prompt", "greeting", "apology"):
+        if head in (*TEXTS, "apology"):
             self.add_error(head, sentence)
+        elif head == "variables":
+            self.add_error(head, f"{rest[0]}: {sentence}" if rest else sentence)
         elif head == "pipeline":
             self.add_error(head, f"{problem}.")
         elif (head, *rest[:1]) == ("connectors", "transport"):

@@ -12,14 +12,15 @@ from mesh.config.problems import ConfigError
 from pipelines_app.actions import check_document
 from pipelines_app.flows import FlowStep
 from pipelines_app.models import Agent, AgentVersion, Pipeline, Service, Stream, validate_phone_number, validate_words
-from pipelines_app.providers import call_warnings
+from pipelines_app.warning import all_warnings
 
 DOCUMENT = {"$ref": "#/components/schemas/AgentDocument"}
 AgentDocument = {"application/json": DOCUMENT}
 """As a body: the document itself."""
 LONGEST_TEXT = 100_000
 WARNINGS = (
-    "For people: which providers are not set up or are asked for too much, and what that means. Empty when all is well."
+    "For people: which providers are not set up or are asked for too much, what looks like a mistake, and what that "
+    "means. Empty when all is well."
 )
 
 
@@ -153,7 +154,7 @@ class PublishedAnswer(VersionAnswer):
         read_only_fields = fields
 
     def get_warnings(self, version: AgentVersion) -> list[str]:
-        return call_warnings(version.config, version.agent.workspace_id)
+        return all_warnings(version.config, version.agent.workspace_id)
 
 
 class RestoredAnswer(AgentAnswer):
@@ -171,7 +172,7 @@ class RestoredAnswer(AgentAnswer):
         return number
 
     def get_warnings(self, agent: Agent) -> list[str]:
-        return call_warnings(agent.draft, agent.workspace_id)
+        return all_warnings(agent.draft, agent.workspace_id)
 
 
 @extend_schema_field({"type": "string", "pattern": "^(draft|[0-9]{1,9})$"})

@@ -59,13 +59,6 @@ def test_a_wrong_draft_is_explained(operator: User, version: AgentVersion) -> No
     assert version.agent.versions.count() == 1
 
 
-def test_texts_without_effect_are_not_asked(operator: User, version: AgentVersion) -> None:
-    client = signed_in(operator)
-    for name, row in (("agent", version.agent), ("agentversion", version)):
-        page = client.get(reverse(f"admin:pipelines_app_{name}_change", args=[row.pk])).content.decode()
-        assert "user_template" not in page and "context_instructions" not in page
-
-
 def test_the_list_publishes_a_version_again(operator: User, version: AgentVersion) -> None:
     agent = redraft(version.agent, make_document(greeting="Hello!"))
     publish_agent(agent=agent)

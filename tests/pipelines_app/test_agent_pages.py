@@ -249,3 +249,11 @@ def test_what_somebody_else_saved_is_not_replaced(owner: User, agent: Agent) -> 
     page = send(client, "document", agent, document="{}", seen=seen)
     assert agent.draft["greeting"] == "Theirs"
     assert "Somebody else has saved this agent" in page.content.decode()
+
+
+def test_an_old_version_that_is_no_longer_valid_is_restored(owner: User, version: AgentVersion) -> None:
+    old = AgentVersion.objects.create(
+        agent=version.agent, number=2, config={"system_prompt": 1}, sha256="", revision=""
+    )
+    page = send(as_staff(owner), "restore", version.agent, number=old.number)
+    assert page.status_code == 200 and version.agent.draft == old.config

@@ -147,6 +147,15 @@ def test_too_long_answers_are_warned_of(key: Program, version: AgentVersion, mon
     assert warning.startswith("Thinking: OpenAI: max_tokens is 9000, but gpt-4 takes 8192")
 
 
+def test_names_without_a_value_are_warned_of(
+    key: Program, version: AgentVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-tests")
+    redraft(version.agent, make_document(context_instructions="In {town}."))
+    (warning,) = key.post("agents/shop/publish").json()["warnings"]
+    assert warning.startswith("Looks like a mistake: Context instructions: {town} stays empty")
+
+
 def test_rolling_back_publishes_anew(key: Program, version: AgentVersion) -> None:
     actions.publish_agent(agent=redraft(version.agent, make_document(greeting="Hello.")))
     back = key.post("agents/shop/versions/1/roll-back").json()

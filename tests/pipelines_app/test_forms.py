@@ -22,6 +22,42 @@ def test_texts_are_written_into_the_draft(operator: User, agent: Agent) -> None:
     assert (agent.draft["greeting"], agent.draft["system_prompt"]) == ("Hello!\nBicycles.", "You sell bicycles.")
 
 
+def test_templates_and_variables_are_kept(operator: User, agent: Agent) -> None:
+    client, variables = signed_in(operator), {"city": "Köln", "open": {"days": 5}}
+    texts = {"context_instructions": "In {city}.", "user_template": "{input_data}\nAnswer briefly."}
+    page = save(client, agent, **texts, variables='{"city": "Köln", "open": {"days": 5}}')
+    assert agent.draft == make_document(**texts, variables=variables)
+    assert "Looks like a mistake" not in page.content.decode()
+    before = agent.draft
+    save(client, agent, greeting="Hello!")
+    assert agent.draft == before | {"greeting": "Hello!"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ("city: Köln", "This is not JSON"),
+        ('["Köln"]', "one JSON object"),
+        ('{"a": 1, "a": 2}', "stands twice"),
+        ('{"the city": "Köln"}', "the city: Is no name"),
+        ('{"session_id": 1}', "session_id: Is filled by every session itself"),
+    ],
+)
+def test_wrong_variables_are_told_at_their_field(variables: str, words: str, operator: User, agent: Agent) -> None:
+    before = agent.draft
+    page = save(signed_in(operator), agent, variables=variables)
+    assert words in page.context["adminform"].form.errors["variables"][0]
+    assert agent.draft == before and 'agent-more" open' in page.content.decode()
+
+
+@pytest.mark.accepts("C39", "C40")
+@pytest.mark.parametrize("key", ["user_template", "context_instructions"])
+def test_publishing_warns_of_names_without_a_value(key: str, operator: User, agent: Agent) -> None:
+    page = save(signed_in(operator), agent, **{key: "{input_data} in {town}"}, _publish="").content.decode()
+    assert agent.published is not None
+    assert f"Looks like a mistake: {key.replace('_', ' ').capitalize()}: {{town}} stays empty" in page
+
+
 @pytest.mark.parametrize("apology", ["Pardon me.", ""])
 def test_an_agents_own_apology_is_kept(apology: str, operator: User, agent: Agent) -> None:
     save(signed_in(operator), agent, apology=apology)
