@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -140,15 +141,34 @@ class _HttpSpeech(Speech):
 # -- speech to text --------------------------------------------------------------------------------------
 
 
+Shape = Literal["json", "verbose_json", "text"]
+PLAIN: Mapping[str, Any] = {"response_format": "json"}
+WITH_SEGMENTS: Mapping[str, Any] = {"response_format": "verbose_json"}
+WITH_LOGPROBS: Mapping[str, Any] = {**PLAIN, "include": ["logprobs"]}
+_HAS_LOGPROBS = re.compile(r"gpt-4o(-mini)?-transcribe(-\d{4}-\d\d-\d\d)?")
+
+
 class TranscriptionOptions(Options):
     model: str = Field("whisper-1", min_length=1, description="Name of the model")
     language: str = Field("auto", pattern=LANGUAGE, description="Language code such as “en”, or “auto”")
-    response_format: Literal["json", "verbose_json", "text"] = Field("json", description="Shape of the answer")
+    response_format: Shape | None = Field(
+        None, description="Shape of the answer; else the one in which the model tells how sure it is, if it has one"
+    )
     temperature: float = Field(0, ge=0, le=1, description="0 is the most certain")
     prompt: str | None = Field(None, max_length=1000, description="Names and words that are likely to come up")
 
     def request(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True, exclude={"language"} if self.language == "auto" else None)
+
+    def fullest(self) -> Mapping[str, Any]:
+        """How the model is asked to tell how sure it is, where nobody chose a shape; the newest tell nothing of it."""
+        if _HAS_LOGPROBS.fullmatch(self.model):
+            return WITH_LOGPROBS
+        return WITH_SEGMENTS if "whisper" in self.model.lower() else PLAIN
+
+
+class _Token(msgspec.Struct):
+    logprob: float | None = None
 
 
 class _Segment(msgspec.Struct):
@@ -159,13 +179,36 @@ class _Segment(msgspec.Struct):
 
     @property
     def sureness(self) -> float:
-        return min(1 - (self.no_speech_prob or 0.0), math.exp(min(0.0, self.avg_logprob or 0.0)))
+        """At most a half below the average of -1, where Whisper itself takes its words for failed."""
+        return min(1 - (self.no_speech_prob or 0.0), 2 ** min(0.0, self.avg_logprob or 0.0))
+
+
+class _Language(msgspec.Struct):
+    code: str = ""
 
 
 class _Transcription(msgspec.Struct):
     text: str
     language: str | None = None
+    languages: list[_Language] | None = None
     segments: list[_Segment] | None = None
+    logprobs: list[_Token] | None = None
+
+    @property
+    def main_language(self) -> str:
+        """The newest models tell all that they heard."""
+        return self.language or (self.languages[0].code if self.languages else "")
+
+    @property
+    def confidence(self) -> float | None:
+        if self.segments:
+            return sum(segment.sureness for segment in self.segments) / len(self.segments)
+        return likelihood([token.logprob or 0.0 for token in self.logprobs or ()])
+
+
+def likelihood(logprobs: Sequence[float]) -> float | None:
+    """The tokens' geometric mean."""
+    return math.exp(min(0.0, sum(logprobs) / len(logprobs))) if logprobs else None
 
 
 _transcription = msgspec.json.Decoder(_Transcription)
@@ -176,16 +219,33 @@ class TranscriptionModel(OpenAIConnector, Recognizer):
 
     Options: ClassVar[type[TranscriptionOptions]] = TranscriptionOptions
     options: TranscriptionOptions
+    _is_plain = False
+    """The server refused to tell more than the text, which nobody had chosen."""
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _BatchRecognition(self, rate)
 
     async def transcribe(self, pcm: bytes, rate: int) -> Transcript:
+        """A chosen shape is asked for as it is; else the fullest, or a plain one of a server that refuses that."""
+        wav = as_wav(pcm, rate)
+        if self.options.response_format:
+            return await self._ask(wav, {})
+        fullest = PLAIN if self._is_plain else self.options.fullest()
+        try:
+            return await self._ask(wav, fullest)
+        except ProviderError as error:
+            if error.status not in (400, 422) or fullest is PLAIN:
+                raise
+        transcript = await self._ask(wav, PLAIN)
+        self._is_plain = True
+        return transcript
+
+    async def _ask(self, wav: bytes, shape: Mapping[str, Any]) -> Transcript:
         client = await CLIENTS.take(self)
         import openai
 
-        upload = ("utterance.wav", as_wav(pcm, rate), "audio/wav")
-        request: Any = {**self.options.request(), "file": upload, "extra_headers": self.headers()}
+        upload = ("utterance.wav", wav, "audio/wav")
+        request: Any = {**self.options.request(), **shape, "file": upload, "extra_headers": self.headers()}
         with told_by_sdk(self, openai):
             response = await client.audio.transcriptions.with_raw_response.create(**request)
         return self._read(response.content)
@@ -197,8 +257,7 @@ class TranscriptionModel(OpenAIConnector, Recognizer):
             answer = _transcription.decode(body)
         except msgspec.MsgspecError:
             raise garbage(self) from None
-        sure = [segment.sureness for segment in answer.segments or ()]
-        return Transcript(answer.text.strip(), answer.language or "", sum(sure) / len(sure) if sure else None)
+        return Transcript(answer.text.strip(), answer.main_language, answer.confidence)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """A server whose every answer is these bytes, for what a stand-in would never send."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -20,6 +20,13 @@ async def answering(*pieces: bytes, abort: bool = False, status: int = 200) -> A
             request.transport.close()
         return response
 
+    async with serving(answer) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """The address of a server that answers every POST so."""
     app = web.Application()
     app.router.add_post("/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=0.05)

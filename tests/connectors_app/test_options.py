@@ -52,6 +52,27 @@ async def test_every_transcript_format_is_read(
     assert (form["language"], form["prompt"]) == ("en", "Opening hours")
 
 
+@pytest.mark.parametrize(
+    ("model", "shape", "include"),
+    [
+        ("whisper-1", "verbose_json", None),
+        ("gpt-4o-transcribe", "json", "logprobs"),
+        ("gpt-4o-mini-transcribe-2025-12-15", "json", "logprobs"),
+        ("gpt-4o-transcribe-diarize", "json", None),
+        ("gpt-transcribe", "json", None),
+    ],
+)
+async def test_each_model_is_asked_how_sure_it_is(
+    model: str, shape: str, include: str | None, environ: dict[str, str], stand_ins: StandIns, question: bytes
+) -> None:
+    async with made_with(Role.STT, "openai", {"model": model}, environ) as recognizer:
+        heard = await transcript_of(recognizer, question)
+    form = sent(stand_ins, OPENAI_TRANSCRIPTIONS).body
+    assert (heard.text, form["response_format"], form.get("include[]")) == (QUESTION, shape, include)
+    tells = include or shape == "verbose_json"
+    assert heard.confidence == pytest.approx(0.9, abs=0.1) if tells else heard.confidence is None
+
+
 @pytest.mark.parametrize("model", ["gpt-4o-transcribe", "gpt-transcribe"])
 def test_newer_models_have_no_verbose_transcripts(model: str) -> None:
     with pytest.raises(ValidationError, match="choose json"):

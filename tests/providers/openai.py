@@ -60,6 +60,7 @@ SPEECH_VOICES: tuple[object, ...] = ("alloy", "ash", "coral", "echo", "nova", "o
 """Some, and one that an account has made."""
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4o-mini-transcribe", "whisper-1", "gpt-4o-mini-tts", "tts-1")
 SHORTEST_SECONDS = 0.1
+LOGPROBS = ("gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15")
 FormField = str | bytes | bytearray | web.FileField
 _CREATED = 1_700_000_000
 
@@ -213,7 +214,10 @@ def _audio(upload: FormField | None) -> tuple[bytes, int]:
 
 
 def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
-    wanted = form.get("response_format", "json")
+    wanted, has_logprobs = form.get("response_format", "json"), "include[]" in form
+    if has_logprobs and (wanted != "json" or form["model"] not in LOGPROBS):
+        message = "'include' with 'logprobs' needs the response_format json and a model that has them."
+        raise refusal(OPENAI, 400, message=message, param="include")
     if wanted == "verbose_json" and str(form["model"]).startswith("gpt-"):
         message = f"response_format 'verbose_json' is not compatible with model '{form['model']}'."
         raise refusal(OPENAI, 400, message=message, param="response_format")
@@ -230,7 +234,8 @@ def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
         whole = {"task": "transcribe", "language": "english", "duration": round(seconds, 2), "text": text}
         return json_answer(whole | {"segments": [segment] if text else [], "usage": duration})
     if wanted == "json":
-        return json_answer({"text": text, "usage": duration})
+        logprobs = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in tokens(text)]
+        return json_answer({"text": text, **({"logprobs": logprobs} if has_logprobs else {}), "usage": duration})
     message = f"response_format '{wanted}' is not one of json, verbose_json, text"
     raise refusal(OPENAI, 400, message=message, param="response_format")
 
