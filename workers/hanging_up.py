@@ -2,16 +2,25 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
-from connectors_app.base.connector import Options
+from connectors_app.base.connector import Door, Options
 from connectors_app.base.doors import CallService
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.twilio import TwilioCalls, TwilioCredentials
+from mesh.bus.errors import BusError
+from mesh.bus.writer import Writer
+from mesh.events import ProviderFailed
+from workers.opening import TWILIO
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
+HANGUP: Final = "hangup"
+"""The reason of a session whose caller has ended it."""
+TELL_SECONDS: Final = 3.0
+"""For the event of a call that could not be ended."""
 TRY_SECONDS: Final = 3.0
 WAITS: Final = (1.0, 3.0)
 """Seconds between the tries."""
@@ -23,6 +32,7 @@ class Phone:
 
     def __init__(self, service: CallService | None) -> None:
         self._service = service
+        self.hanging_up: set[asyncio.Task[None]] = set()
 
     @classmethod
     def of(cls, settings: Settings) -> "Phone":
@@ -31,6 +41,20 @@ class Phone:
         base_url = settings.twilio_base_url or TwilioCalls.default_base_url
         credentials = TwilioCredentials(settings.twilio_auth_token, base_url, account=settings.twilio_account_sid)
         return cls(TwilioCalls(Options(), credentials))
+
+    def hang_up_meanwhile(self, call_id: str, reason: str, writer: Writer) -> None:
+        """The session has ended already, and what happens to its telephone call is only told."""
+        if reason in ("", HANGUP) or not call_id:
+            return
+        self.hanging_up.add(task := asyncio.create_task(self._hang_up_and_tell(call_id, writer)))
+        task.add_done_callback(self.hanging_up.discard)
+
+    async def _hang_up_and_tell(self, call_id: str, writer: Writer) -> None:
+        if error := await self.hang_up(call_id):
+            failed = ProviderFailed(role=Door.TRANSPORT, provider=TWILIO, kind=error.kind, detail=error.message)
+            with suppress(TimeoutError, BusError):
+                async with asyncio.timeout(TELL_SECONDS):
+                    await writer.append(failed)
 
     async def hang_up(self, call_id: str) -> ProviderError | None:
         """Why the call may go on, if it could not be ended."""
@@ -56,6 +80,9 @@ class Phone:
             return error
         return None
 
-    async def close(self) -> None:
+    async def close(self, *, within: float) -> None:
+        """Calls that are being ended have that long."""
+        if self.hanging_up:
+            await asyncio.wait(self.hanging_up, timeout=within)
         if self._service:
             await self._service.close()

@@ -1,7 +1,6 @@
 """The transport service: sessions by HTTP, calls by their sockets, and the one place that gives work to workers."""
 
 import asyncio
-import json
 import logging
 import socket
 from collections.abc import Collection, Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors_app.base.connector import Door, Role
+from connectors_app.base.connector import Role
 from connectors_app.pool import Pool
 from connectors_app.sealing import Sealing
 from mesh import subjects
@@ -20,7 +19,7 @@ from mesh.bus.writer import Writer
 from mesh.config.document import AgentConfig, dump
 from mesh.config.json_text import revision
 from mesh.config.problems import ConfigError
-from mesh.events import ProviderFailed, SessionCreated, SessionEnded
+from mesh.events import SessionCreated, SessionEnded
 from mesh.sessions import SessionStore, Tokens
 from mesh.store import ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -28,6 +27,7 @@ from workers import api, operations
 from workers.asked import Asked
 from workers.call import Call
 from workers.casting import Casting
+from workers.commands import END_SECONDS, take_commands, tell_holder
 from workers.desk import AgentAnswer, SessionSpec, Unavailable
 from workers.documents import find_config
 from workers.exchange import Line
@@ -36,7 +36,7 @@ from workers.inquiries import Inquiries
 from workers.media.wire import HungUp, Opened, Wire
 from workers.meeting import key_of
 from workers.metrics import Metrics
-from workers.opening import OVER, OVER_NOW, TWILIO, parse_document
+from workers.opening import OVER, OVER_NOW, parse_document
 from workers.operations import Check
 from workers.presence import Presence
 from workers.records import Records
@@ -50,11 +50,8 @@ APPEND_SECONDS = 3.0
 """For an event that a request waits for."""
 DRAIN_SECONDS = 6.0
 """How long a process that is stopped waits for what is being said."""
-END_SECONDS = 6.0
 OUTSIDE_SECONDS = 2.0
 """How long somebody who ends a session, or stops us, waits until its room is deleted or its caller hung up."""
-HANGUP = "hangup"
-"""The reason of a session whose caller has ended it."""
 MAX_CLIENT_BYTES = 1024 * 1024
 BUSY = "The session has its caller on another socket, of another rate, or about to return."
 KEEP_SECONDS = 30.0
@@ -91,7 +88,6 @@ class Transport:
         self.presence = Presence(worker=worker, bus=bus, metrics=self.metrics, calls=self.calls)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._resume_tokens: dict[str, str] = {}
-        self._hanging_up: set[asyncio.Task[None]] = set()
         self._inquiries = Inquiries(bus, is_alone=settings.is_alone)
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -138,9 +134,7 @@ class Transport:
     async def close(self) -> None:
         await self._questions.close()
         await self.rooms.close(within=OUTSIDE_SECONDS)
-        if self._hanging_up:
-            await asyncio.wait(self._hanging_up, timeout=OUTSIDE_SECONDS)
-        await self.phone.close()
+        await self.phone.close(within=OUTSIDE_SECONDS)
         await self.presence.close()
         await self.casting.close()
 
@@ -268,10 +262,10 @@ class Transport:
             return False
         room = await key_of(self, record)
         try:
-            await self._tell_holder(session, {"verb": "end", "reason": reason})
+            await tell_holder(self.bus, session, {"verb": "end", "reason": reason})
         except NobodyThere:
             writer = await self._end_alone(session, reason)
-            self._hang_up(reason, record["call_id"], writer)
+            self.phone.hang_up_meanwhile(record["call_id"], reason, writer)
         if room:
             await asyncio.wait([self.rooms.delete(room)], timeout=OUTSIDE_SECONDS)
         return True
@@ -280,22 +274,9 @@ class Transport:
         if (call := self.calls.get(session)) and not call.is_fenced:
             return call.say(text)
         try:
-            answer = await self._tell_holder(session, {"verb": "say", "text": text})
+            return await tell_holder(self.bus, session, {"verb": "say", "text": text})
         except NobodyThere:
             raise Unavailable("No transport holds the session's call; its caller may come back.") from None
-        return str(answer.get("error", ""))
-
-    async def _tell_holder(self, session: str, command: Mapping[str, str]) -> dict[str, Any]:
-        """Ask the process that has the session's call; raises NobodyThere and Unavailable."""
-        subject = subjects.session_command(session)
-        try:
-            payload = await self.bus.request(subject, json.dumps(command).encode(), within=END_SECONDS)
-        except NobodyThere:
-            raise
-        except BusError as error:
-            raise Unavailable(f"The session's transport does not answer ({error}).") from None
-        answer: dict[str, Any] = json.loads(payload)
-        return answer
 
     async def _end_alone(self, session: str, reason: str) -> Writer:
         """No process holds the session: take it and end it."""
@@ -344,13 +325,13 @@ class Transport:
         await asyncio.wait([running])
 
     async def _run(self, session: str, line: Line) -> None:
-        command = None
+        commands = None
         try:
             config = await find_config(session, self.configs, self.bus)
             writer = await self._take(session)
             call = self.calls[session] = Call(self, writer, config, line)
             self.records.remember(session)
-            command = await self.bus.serve(subjects.session_command(session), lambda ask: self._command(session, ask))
+            commands = await take_commands(self.bus, session, lambda command: self._obey(session, command))
             await self.records.note(session, state="live", participants=[line.opened.caller or "caller"])
             await call.run()
         except (BusError, ConfigError) as error:
@@ -362,35 +343,16 @@ class Transport:
         finally:
             past = self.calls.pop(session, None)
             if past:
-                self._hang_up(past.reason, line.opened.call_id, past.writer)
+                self.phone.hang_up_meanwhile(line.opened.call_id, past.reason, past.writer)
             self._running.pop(session, None)
             self._resume_tokens.pop(session, None)
             if past and past.is_fenced:
                 self.records.hand_over(session)
             else:
                 self.records.forget(session)
-            if command:
-                await command.close()
+            if commands:
+                await commands.close()
             await line.wire.close()
-
-    def _hang_up(self, reason: str, call_id: str, writer: Writer) -> None:
-        """Meanwhile: the session has ended already, and what happens to its telephone call is only told."""
-        if reason in ("", HANGUP) or not call_id:
-            return
-        task = asyncio.create_task(self._end_phone_call(call_id, writer))
-        self._hanging_up.add(task)
-        task.add_done_callback(self._hanging_up.discard)
-
-    async def _end_phone_call(self, call_id: str, writer: Writer) -> None:
-        if error := await self.phone.hang_up(call_id):
-            failed = ProviderFailed(role=Door.TRANSPORT, provider=TWILIO, kind=error.kind, detail=error.message)
-            with suppress(TimeoutError, BusError):
-                async with asyncio.timeout(APPEND_SECONDS):
-                    await writer.append(failed)
-
-    async def _command(self, session: str, payload: bytes) -> bytes:
-        error = await self._obey(session, json.loads(payload))
-        return json.dumps({"ok": False, "error": error} if error else {"ok": True}).encode()
 
     async def _obey(self, session: str, command: Mapping[str, Any]) -> str:
         call, running = self.calls.get(session), self._running.get(session)

@@ -100,7 +100,7 @@ async def test_who_has_hung_up_is_left_alone(line: Line) -> None:
     running = line.process.transport._running[line.session]
     wire.facts.put_nowait(HungUp(Reason.HANGUP))
     await asyncio.wait([running], timeout=DEADLINE)
-    assert not line.process.transport._hanging_up and not line.twilio.requests_to(TWILIO_CALLS)
+    assert not line.process.transport.phone.hanging_up and not line.twilio.requests_to(TWILIO_CALLS)
 
 
 async def test_a_failure_is_told_and_the_session_is_over(line: Line) -> None:
@@ -108,7 +108,7 @@ async def test_a_failure_is_told_and_the_session_is_over(line: Line) -> None:
     assert await line.process.transport.end(line.session, "ended")
     record = await line.process.transport.sessions.get(line.session)
     assert record and record["state"] == "ended"
-    await asyncio.gather(*line.process.transport._hanging_up)
+    await asyncio.gather(*line.process.transport.phone.hanging_up)
     ended, failed = (await line.history())[-2:]
     assert isinstance(ended, SessionEnded) and isinstance(failed, ProviderFailed)
     assert (failed.role, failed.provider, failed.kind) == ("transport", "twilio", "server")
@@ -118,17 +118,17 @@ async def test_a_failure_is_told_and_the_session_is_over(line: Line) -> None:
 async def test_a_wrong_token_is_tried_once(line: Line) -> None:
     line.process.transport.phone = phone(line.twilio, twilio_auth_token="revoked")
     assert await line.process.transport.end(line.session, "ended")
-    await asyncio.gather(*line.process.transport._hanging_up)
+    await asyncio.gather(*line.process.transport.phone.hanging_up)
     assert len(line.twilio.requests_to(TWILIO_CALLS)) == 1
     assert (await line.history())[-1].kind == "auth"
-    await line.process.transport.phone.close()
+    await line.process.transport.phone.close(within=1)
 
 
 async def test_a_silent_twilio_holds_nobody_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hanging_up, "TRY_SECONDS", 0.1)
     line.twilio.steer(TWILIO_CALLS, Behaviour(fault=Fault.NEVER))
     assert await line.process.transport.end(line.session, "ended")
-    await asyncio.gather(*line.process.transport._hanging_up)
+    await asyncio.gather(*line.process.transport.phone.hanging_up)
     assert (await line.history())[-1].kind == "timeout"
 
 
@@ -137,7 +137,7 @@ async def test_without_an_account_nobody_is_asked(lacking: str, twilio: StandIns
     service = phone(twilio, **{lacking: ""})
     assert await service.hang_up(CALL_ID) is None
     assert not twilio.requests
-    await service.close()
+    await service.close(within=1)
 
 
 def test_a_wrong_account_stops_the_start() -> None:
