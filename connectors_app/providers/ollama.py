@@ -48,14 +48,19 @@ class OllamaOptions(Options):
     repeat_penalty: float | None = Field(None, ge=0, le=2, description="Against repetitions; 1 is none")
     frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Against repeating the same words")
     presence_penalty: float | None = Field(None, ge=-2, le=2, description="Towards new subjects")
-    think: Literal["off", "low", "medium", "high"] | None = Field(
-        None, description="How much a model thinks that can; “off” answers soonest"
+    think: Literal["off", "low", "medium", "high", "max"] | None = Field(
+        "off", description="How much a model thinks that can; “off” answers soonest"
     )
     keep_alive: str = Field(
         "30m",
         pattern=r"^(-1|0|(\d+(ms|s|m|h))+)$",
         description="How long the model stays in memory: 10m, 24h, -1 for ever",
     )
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the model stays in memory at all. To load one that does not would unload it."""
+        return any(digit in self.keep_alive for digit in "123456789")
 
     def request(self) -> dict[str, Any]:
         apart = {"model", "think", "keep_alive"}
@@ -110,6 +115,15 @@ class _Line(msgspec.Struct):
 
 
 _line = msgspec.json.Decoder(_Line)
+
+
+_REFUSALS = {
+    b"page not found": "this is not where Ollama answers: its address ends with the port, without /v1 or /api",
+    b"not found": "Ollama does not have the model “{model}”; on its machine, run: ollama pull {model}",
+    b"does not support tools": "the model “{model}” cannot be given tools; choose another",
+    b"does not support thinking": "the model “{model}” does not think: set `think` to “off”",
+}
+"""By the server's words: it has no codes."""
 
 
 async def _lines(pieces: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
@@ -206,19 +220,17 @@ class Ollama(HttpConnector, LanguageModel):
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     async def expect_ok(self, response: aiohttp.ClientResponse) -> None:
-        model = self.options.model
-        if response.status == 404:
-            text = f"{self.label} does not have the model “{model}”; on its machine, run: ollama pull {model}"
-            raise ProviderError(ErrorKind.REQUEST, text, status=404)
-        if response.status == 400 and b"does not support tools" in await response.read():
-            raise ProviderError(
-                ErrorKind.REQUEST, f"the model “{model}” cannot be given tools; choose another", status=400
-            )
+        if response.status in (400, 404):
+            said = await response.read()
+            for words, why in _REFUSALS.items():
+                if words in said:
+                    text = why.format(model=self.options.model)
+                    raise ProviderError(ErrorKind.REQUEST, text, status=response.status)
         await super().expect_ok(response)
 
     def _load_meanwhile(self) -> None:
         """Ollama stops loading when the one who asked goes away, so somebody must stay for the next turn."""
-        if self._loading is None or self._loading.done():
+        if self.options.keeps and (self._loading is None or self._loading.done()):
             self._loading = asyncio.create_task(self._load())
 
     async def _load(self) -> None:

@@ -16,6 +16,8 @@ from tests.providers.routes import Kind, Provider, Turn
 ROLES = {"system", "user", "assistant", "tool"}
 PULLED = ("llama3.2", "llama2", "llama2:13b", "mistral", "qwen3")
 WITHOUT_TOOLS = ("llama2", "llama2:13b")
+LEVELS = ("low", "medium", "high", "max")
+WITH_THINKING = ("qwen3",)
 OPTIONS = {
     "num_keep",
     "seed",
@@ -48,7 +50,16 @@ OLLAMA_CHAT = OLLAMA.route("chat", Kind.EVENTS)
 OLLAMA_TAGS = OLLAMA.route("tags")
 OLLAMA_SHOW = OLLAMA.route("show")
 OLLAMA_GENERATE = OLLAMA.route("generate")
-TURNS = (Turn(Role.LLM, "ollama", OLLAMA_CHAT, whole_calls=True, values={"keep_alive": {"keep_alive": "-1"}}),)
+THINKING = {"model": "qwen3", "think": "max"}
+TURNS = (
+    Turn(
+        Role.LLM,
+        "ollama",
+        OLLAMA_CHAT,
+        whole_calls=True,
+        values={"keep_alive": {"keep_alive": "-1"}, "think": THINKING},
+    ),
+)
 
 
 def add_routes(app: web.Application) -> None:
@@ -78,6 +89,11 @@ async def body_of(request: web.Request, recorded: Recorded) -> dict[str, Any]:
     keep = body.get("keep_alive")
     if isinstance(keep, str) and keep[-1:].isdigit():
         raise refusal(OLLAMA, 400, message=f'time: missing unit in duration "{keep}"')
+    think = body.get("think", False)
+    if not (isinstance(think, bool) or think in LEVELS):
+        raise refusal(OLLAMA, 400, message=f'invalid think value: "{think}"')
+    if think and body["model"] not in WITH_THINKING:
+        raise refusal(OLLAMA, 400, message=f'"{body["model"]}" does not support thinking')
     return body
 
 
@@ -97,13 +113,14 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Without a prompt, a model is only loaded."""
+    """Without a prompt, a model is only loaded; one that is kept for no time is unloaded instead."""
     async with received(request, OLLAMA_GENERATE, key_of(request)) as (backstage, recorded):
         body = await body_of(request, recorded)
         if body.get("prompt"):
             raise refusal(OLLAMA, 501, message="the stand-in only loads models")
         behaviour = await enter(backstage, recorded, "")
-        loaded = {"model": body["model"], "response": "", "done": True, "done_reason": "load"}
+        reason = "unload" if body.get("keep_alive") in (0, "0s") else "load"
+        loaded = {"model": body["model"], "response": "", "done": True, "done_reason": reason}
         return await send(request, recorded, behaviour, json_answer(loaded))
 
 

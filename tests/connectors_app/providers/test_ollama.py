@@ -75,6 +75,39 @@ async def test_a_model_without_tools_is_named(environ: dict[str, str]) -> None:
                 assert not [item async for item in items]
 
 
+async def test_a_model_that_does_not_think_is_named(environ: dict[str, str]) -> None:
+    async with made_with(Role.LLM, "ollama", {"think": "low"}, environ) as model:
+        with pytest.raises(ProviderError, match="“llama3.2” does not think"):
+            await reply_of(model)
+
+
+async def test_models_that_think_do_not_unless_told(environ: dict[str, str], stand_ins: StandIns) -> None:
+    """They would otherwise, and be silent for so long."""
+    async with made_with(Role.LLM, "ollama", {"model": "qwen3"}, environ) as model:
+        await reply_of(model)
+    assert stand_ins.requests_to(OLLAMA_CHAT)[0].body["think"] is False
+
+
+async def test_another_address_is_no_missing_model(environ: dict[str, str]) -> None:
+    async with (
+        answering(b"404 page not found", status=404) as url,
+        made_with(Role.LLM, "ollama", {}, {"OLLAMA_BASE_URL": f"{url}/v1"}) as model,
+    ):
+        with pytest.raises(ProviderError, match="without /v1"):
+            await reply_of(model)
+
+
+@pytest.mark.parametrize("keep_alive", ["0", "0s", "0h0m"])
+async def test_a_model_that_is_not_kept_is_not_loaded_before(
+    keep_alive: str, environ: dict[str, str], stand_ins: StandIns
+) -> None:
+    """The same request would throw it out of memory."""
+    async with made_with(Role.LLM, "ollama", {"keep_alive": keep_alive}, environ) as model:
+        await model.warm()
+        await reply_of(model)
+    assert not stand_ins.requests_to(OLLAMA_GENERATE)
+
+
 async def test_warming_loads_as_it_will_be_asked(environ: dict[str, str], stand_ins: StandIns) -> None:
     """Other options would load it again."""
     async with made_with(Role.LLM, "ollama", {"num_ctx": 8192}, environ) as model:
