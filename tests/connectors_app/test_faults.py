@@ -1,28 +1,39 @@
-"""Every fault in every role and protocol: the next provider goes on, nothing is lost, and nothing is said twice."""
+"""Every fault in every role and protocol: the next provider goes on, nothing is lost, and nothing is said twice.
 
+For each: what the caller heard, and how long there was nothing; what the conversation holds; what is told and counted.
+"""
+
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import TypeVar, cast
 
 import pytest
 
-from bench.turn import chain_of
+from bench.peers.beside import remembered
+from bench.turn import Ear, chain_of
 from connectors_app import registry
 from connectors_app.answering import Sentence, answer
 from connectors_app.asking import Deadlines
 from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind
 from connectors_app.base.language_model import Message
 from connectors_app.pool import Pool
 from connectors_app.recognizing import Recognizing
 from connectors_app.speaking import Speaking
+from mesh.events import Event, ProviderFailed, ProviderSwitched
 from tests import speech
 from tests.connectors_app.cases import on_wire
-from tests.connectors_app.fakes import Told
 from tests.providers import tones
 from tests.providers.accounts import account
 from tests.providers.brain import GoingOn, Messages, last_user_text, reply_for
-from tests.providers.routes import Turn
+from tests.providers.routes import Kind, Turn
 from tests.providers.standins import StandIns
-from tests.providers.troubles import TROUBLES, Trouble
+from tests.providers.troubles import HEALTHY, TROUBLES, Trouble
+from workers.metrics import Metrics
+from workers.stage import Reporting, StageActor
 
 CORE = {
     "stt-deepgram": "a WebSocket",
@@ -38,6 +49,8 @@ QUESTION = speech.UTTERANCES[0]
 REPLY = reply_for(QUESTION, 3)
 SENTENCES = tones.sentences(REPLY)
 HASTY = Deadlines(first_token=0.4, first_audio=0.4, transcript=0.4, stall=0.4, sentence=0.6, silence=0.4)
+LONGEST = HASTY.sentence + 2
+"""Seconds in which something comes, whatever the fault; two of them are a busy machine's."""
 AT_THE_BREAK = 3
 """Words at a break that may be said again: the one that was cut off, and those that may have been."""
 
@@ -53,13 +66,39 @@ def cells(role: Role, name: str = "") -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("turn", "trouble"), found, ids=str)
 
 
+E = TypeVar("E", bound=Event)
+
+
+class Call:
+    """As much of a worker's session as what is told of providers needs to become events and metrics."""
+
+    def __init__(self) -> None:
+        self.seat = SimpleNamespace(metrics=Metrics())
+        self.events: list[Event] = []
+
+    def post(self, event: Event) -> None:
+        self.events.append(event)
+
+    def report(self, turn: Turn) -> Reporting:
+        return Reporting(cast(StageActor, self), turn.role)
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def counted(self, provider: str, kind: str) -> float | None:
+        registry, labels = self.seat.metrics.registry, {"provider": provider, "kind": kind}
+        return cast(float | None, registry.get_sample_value("meshag_provider_failures_total", labels))
+
+
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def call() -> Call:
+    return Call()
 
 
 @asynccontextmanager
-async def troubled(turn: Turn, trouble: Trouble, going_on: GoingOn = GoingOn.EXACTLY) -> AsyncIterator[Pool]:
+async def troubled(
+    turn: Turn, trouble: Trouble, going_on: GoingOn = GoingOn.EXACTLY
+) -> AsyncIterator[tuple[StandIns, Pool]]:
     """A warm pool, whose provider of this turn gets into trouble."""
     servers = StandIns(utterances=(QUESTION,), brain=brain, ms_per_char=60, by_word=True, going_on=going_on)
     async with servers, trouble.address() as address:
@@ -69,62 +108,119 @@ async def troubled(turn: Turn, trouble: Trouble, going_on: GoingOn = GoingOn.EXA
         path = "/v1" if servers.env[setting].endswith("/v1") else ""
         pool = Pool({**servers.env, setting: address + path} if address else servers.env)
         await pool.warm(turn.role)
-        yield pool
+        yield servers, pool
         await pool.close()
 
 
-def check_switch(turn: Turn, told: Told) -> None:
-    """The failure was told, and who took over."""
+def check_switch(turn: Turn, kind: ErrorKind | None, call: Call) -> None:
+    """The failure was told as what it is, and counted, and who took over was told."""
     slug, behind = chain_of(turn.role, turn)[0]
-    assert {provider for provider, _ in told.failures} == {slug}
-    assert told.switches[0] == (slug, behind)
+    failed, switched = call.told(ProviderFailed), call.told(ProviderSwitched)
+    assert {one.provider for one in failed} == {slug} and failed[0].kind == kind, failed
+    assert (switched[0].role, switched[0].before, switched[0].after) == (turn.role, slug, behind)
+    kinds = [one.kind for one in failed]
+    assert {kind: call.counted(slug, kind) for kind in kinds} == {kind: kinds.count(kind) for kind in kinds}
 
 
 @cells(Role.LLM)
-async def test_a_reply_is_said_once(turn: Turn, trouble: Trouble, told: Told) -> None:
-    await check_reply(turn, trouble, GoingOn.EXACTLY, told)
+async def test_a_reply_is_said_once(turn: Turn, trouble: Trouble, call: Call) -> None:
+    await check_reply(turn, trouble, GoingOn.EXACTLY, call)
 
 
 @cells(Role.LLM, "midway")
 @pytest.mark.parametrize("going_on", [GoingOn.ANEW, GoingOn.OVERLAPPING])
-async def test_what_the_next_repeats_is_not_said(turn: Turn, trouble: Trouble, going_on: GoingOn, told: Told) -> None:
-    await check_reply(turn, trouble, going_on, told)
+async def test_what_the_next_repeats_is_not_said(turn: Turn, trouble: Trouble, going_on: GoingOn, call: Call) -> None:
+    await check_reply(turn, trouble, going_on, call)
 
 
-async def check_reply(turn: Turn, trouble: Trouble, going_on: GoingOn, told: Told) -> None:
-    async with troubled(turn, trouble, going_on) as pool:
-        asked = answer(pool.models(*chain_of(Role.LLM, turn)), [Message("user", QUESTION)], HASTY, told)
-        async with aclosing(asked) as pieces:
-            said = [piece.text async for piece in pieces if isinstance(piece, Sentence)]
+async def check_reply(turn: Turn, trouble: Trouble, going_on: GoingOn, call: Call) -> None:
+    said, times = [], []
+    async with troubled(turn, trouble, going_on) as (_, pool):
+        times.append(time.monotonic())
+        models = pool.models(*chain_of(Role.LLM, turn))
+        async with aclosing(answer(models, [Message("user", QUESTION)], HASTY, call.report(turn))) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Sentence):
+                    said.append(piece.text)
+                    times.append(time.monotonic())
     assert said == SENTENCES
-    check_switch(turn, told)
+    assert max(after - before for before, after in pairwise(times)) < LONGEST
+    check_switch(turn, trouble.told_as, call)
 
 
 @cells(Role.TTS)
-async def test_every_word_is_heard(turn: Turn, trouble: Trouble, told: Told) -> None:
-    async with troubled(turn, trouble) as pool:
-        audio = bytearray()
-        async with Speaking(pool.voices(*chain_of(Role.TTS, turn)), 8000, HASTY) as voice:
-            for sentence in SENTENCES:
-                async with aclosing(voice.speak(sentence, told)) as pieces:
-                    async for pcm in pieces:
-                        audio += pcm
-    words = account(REPLY, tones.words(bytes(audio), 8000))
-    assert not words.lost and not words.strange and len(words.doubled) <= AT_THE_BREAK * len(told.failures)
-    check_switch(turn, told)
+async def test_every_word_is_heard(turn: Turn, trouble: Trouble, call: Call) -> None:
+    async with (
+        troubled(turn, trouble) as (_, pool),
+        Speaking(pool.voices(*chain_of(Role.TTS, turn)), 8000, HASTY) as voice,
+    ):
+        ear = Ear(since=time.monotonic())
+        for sentence in SENTENCES:
+            await hear(voice, sentence, ear, call.report(turn))
+    check_words(ear, call)
+    check_switch(turn, trouble.told_as, call)
+
+
+async def hear(voice: Speaking, sentence: str, ear: Ear, report: Reporting) -> None:
+    ear.expect(sentence)
+    async with aclosing(voice.speak(sentence, report)) as pieces:
+        async for pcm in pieces:
+            ear.hear(pcm)
+
+
+def check_words(ear: Ear, call: Call) -> None:
+    words = account(REPLY, tones.words(bytes(ear.audio), 8000))
+    assert not words.lost and not words.strange and len(words.doubled) <= AT_THE_BREAK * len(call.told(ProviderFailed))
+    assert max(ear.first, ear.gap) < LONGEST and remembered(ear) == REPLY
 
 
 @cells(Role.STT)
-async def test_every_utterance_is_understood(turn: Turn, trouble: Trouble, told: Told) -> None:
-    pcm = speech.speak(QUESTION, 8000)
-    texts = []
-    async with troubled(turn, trouble) as pool:
+async def test_every_utterance_is_understood(turn: Turn, trouble: Trouble, call: Call) -> None:
+    async with troubled(turn, trouble) as (_, pool):
         chain = pool.recognizers(*chain_of(Role.STT, turn))
-        async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
-            for _ in range(2):
-                await recognition.begin()
-                for start in range(0, len(pcm), 1600):
-                    await recognition.send(pcm[start : start + 1600])
-                texts.append((await recognition.finish()).transcript.text)
-    assert texts == [QUESTION] * 2
-    check_switch(turn, told)
+        async with Recognizing(chain, 8000, HASTY, call.report(turn), lambda text: None) as recognition:
+            await check_understood(recognition)
+            await check_understood(recognition)
+    check_switch(turn, trouble.told_as, call)
+
+
+async def check_understood(recognition: Recognizing) -> None:
+    pcm = speech.speak(QUESTION, 8000)
+    began = time.monotonic()
+    await recognition.begin()
+    for start in range(0, len(pcm), 1600):
+        await recognition.send(pcm[start : start + 1600])
+    assert (await recognition.finish()).transcript.text == QUESTION
+    assert time.monotonic() - began < LONGEST
+
+
+def on_sockets(role: Role) -> pytest.MarkDecorator:
+    turns = [turn for turn in on_wire(role) if turn.asked.kind is Kind.HANDSHAKE]
+    return pytest.mark.parametrize("turn", turns, ids=str)
+
+
+@on_sockets(Role.STT)
+async def test_a_socket_dead_since_the_last_words_costs_none(turn: Turn, call: Call) -> None:
+    """It is open and silent, not even a ping is answered, and the caller speaks before that is noticed."""
+    async with troubled(turn, HEALTHY) as (servers, pool):
+        chain = pool.recognizers(*chain_of(Role.STT, turn))
+        async with Recognizing(chain, 8000, HASTY, call.report(turn), lambda text: None) as recognition:
+            await check_understood(recognition)
+            assert not call.told(ProviderFailed)
+            servers.freeze(turn.asked)
+            await check_understood(recognition)
+    check_switch(turn, ErrorKind.TIMEOUT, call)
+
+
+@on_sockets(Role.TTS)
+async def test_a_socket_dead_since_the_last_sentence_costs_none(turn: Turn, call: Call) -> None:
+    chain = chain_of(Role.TTS, turn)
+    async with troubled(turn, HEALTHY) as (servers, pool), Speaking(pool.voices(*chain), 8000, HASTY) as voice:
+        ear = Ear(since=time.monotonic())
+        await hear(voice, SENTENCES[0], ear, call.report(turn))
+        assert not call.told(ProviderFailed)
+        servers.freeze(turn.asked)
+        for sentence in SENTENCES[1:]:
+            await hear(voice, sentence, ear, call.report(turn))
+    check_words(ear, call)
+    check_switch(turn, ErrorKind.TIMEOUT, call)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors_app.base.connector import Role
+from connectors_app.base.errors import ErrorKind
 from tests.providers.nowhere import NO_NAME, NO_PORT, untrusted, without_tls
 from tests.providers.routes import Kind, Route, Turn
 from tests.providers.steering import Behaviour, Fault
@@ -22,6 +23,8 @@ class Trouble:
     """A fault, where it comes, and for which providers it exists."""
 
     name: str
+    told_as: ErrorKind | None
+    """What the failure of the provider is called; None: it does not fail."""
     facts: Callable[[Turn], Facts] | None = None
     """Fields of a behaviour, in place of the healthy one's."""
     at: str = "answer"
@@ -60,9 +63,9 @@ def _all(**facts: Any) -> Callable[[Turn], Facts]:
     return lambda turn: facts
 
 
-def _refuse(status: int, **more: Any) -> Trouble:
+def _refuse(status: int, kind: ErrorKind, **more: Any) -> Trouble:
     said = f" retry-after {more['retry_after']:g}" if more else ""
-    return Trouble(f"{status}{said}", _all(fault=Fault.REFUSE, status=status, **more), at="request")
+    return Trouble(f"{status}{said}", kind, _all(fault=Fault.REFUSE, status=status, **more), at="request")
 
 
 def _on_a_socket(turn: Turn) -> bool:
@@ -85,27 +88,32 @@ def _voice(turn: Turn) -> bool:
     return turn.role is Role.TTS
 
 
-HEALTHY = Trouble("none", _all())
+HEALTHY = Trouble("none", None, _all())
 TROUBLES = (
-    Trouble("refused", address=lambda: nullcontext(NO_PORT)),
-    Trouble("no such host", address=lambda: nullcontext(NO_NAME)),
-    Trouble("does not speak TLS", address=without_tls),
-    Trouble("certificate not trusted", address=untrusted),
-    _refuse(401),
-    _refuse(429),
-    _refuse(429, retry_after=30),
-    _refuse(500),
-    Trouble("never answers", _all(fault=Fault.NEVER)),
-    Trouble("socket opens and stays mute", _all(fault=Fault.STALL), at="request", fits=_on_a_socket),
-    Trouble("first byte late", _all(first_ms=LATE_MS)),
-    Trouble("trickles", _all(each_ms=1200), fits=_in_pieces),
-    Trouble("stalls midway", _midway(Fault.STALL)),
-    Trouble("cut midway", _midway(Fault.CUT)),
-    Trouble("half, closed cleanly", _midway(Fault.END), fits=lambda turn: _in_pieces(turn) and not _raw(turn)),
-    Trouble("half the audio, as if whole", _midway(Fault.SHORT), fits=_voice),
-    Trouble("garbage midway", _midway(Fault.GARBAGE), fits=lambda turn: not _raw(turn)),
-    Trouble("web page with status 200", _all(fault=Fault.HTML), fits=_over_http),
-    Trouble("well-formed and empty", _all(fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing),
-    Trouble("silence as audio", _all(fault=Fault.SILENCE), fits=_voice),
-    Trouble("flapping", _all(fault=Fault.REFUSE, status=503, flap=(1, 1)), at="request"),
+    Trouble("refused", ErrorKind.REFUSED, address=lambda: nullcontext(NO_PORT)),
+    Trouble("no such host", ErrorKind.REFUSED, address=lambda: nullcontext(NO_NAME)),
+    Trouble("does not speak TLS", ErrorKind.REFUSED, address=without_tls),
+    Trouble("certificate not trusted", ErrorKind.REFUSED, address=untrusted),
+    _refuse(401, ErrorKind.AUTH),
+    _refuse(429, ErrorKind.RATE_LIMIT),
+    _refuse(429, ErrorKind.RATE_LIMIT, retry_after=30),
+    _refuse(500, ErrorKind.SERVER),
+    Trouble("never answers", ErrorKind.TIMEOUT, _all(fault=Fault.NEVER)),
+    Trouble("socket opens and stays mute", ErrorKind.TIMEOUT, _all(fault=Fault.STALL), at="request", fits=_on_a_socket),
+    Trouble("first byte late", ErrorKind.TIMEOUT, _all(first_ms=LATE_MS)),
+    Trouble("trickles", ErrorKind.TIMEOUT, _all(each_ms=1200), fits=_in_pieces),
+    Trouble("stalls midway", ErrorKind.TIMEOUT, _midway(Fault.STALL)),
+    Trouble("cut midway", ErrorKind.BROKEN, _midway(Fault.CUT)),
+    Trouble(
+        "half, closed cleanly",
+        ErrorKind.BROKEN,
+        _midway(Fault.END),
+        fits=lambda turn: _in_pieces(turn) and not _raw(turn),
+    ),
+    Trouble("half the audio, as if whole", ErrorKind.BROKEN, _midway(Fault.SHORT), fits=_voice),
+    Trouble("garbage midway", ErrorKind.BROKEN, _midway(Fault.GARBAGE), fits=lambda turn: not _raw(turn)),
+    Trouble("web page with status 200", ErrorKind.BROKEN, _all(fault=Fault.HTML), fits=_over_http),
+    Trouble("well-formed and empty", ErrorKind.EMPTY, _all(fault=Fault.EMPTY), fits=lambda turn: turn.tells_nothing),
+    Trouble("silence as audio", ErrorKind.EMPTY, _all(fault=Fault.SILENCE), fits=_voice),
+    Trouble("flapping", ErrorKind.SERVER, _all(fault=Fault.REFUSE, status=503, flap=(1, 1)), at="request"),
 )
