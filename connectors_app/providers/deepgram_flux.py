@@ -1,8 +1,9 @@
 """Deepgram Flux: live recognition in turns, over one WebSocket a session.
 
 Our own turn-taking says where an utterance ends, so the model's own end of turn is off (`eot_threshold` 1) and
-`ForceEndTurn` asks for the text. The server works through what it gets in order: its answer, an `EndOfTurn` or the
-warning that no turn is open, covers all audio before the question. Turns that ended by themselves are joined.
+`ForceEndTurn` asks for the text. The server works through what it gets in order, and answers by an `EndOfTurn` with the
+text of its last update, or by the warning that no turn is open. So some silence goes before the question: then an update
+has come that covers the last word. Turns that ended by themselves are joined.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,8 @@ FORCE_END = '{"type":"ForceEndTurn"}'
 NO_TURN = "FORCE_END_TURN_NO_ACTIVE_TURN"
 CHUNK_SECONDS = 0.08
 """The pieces that the model works in."""
+SPARE_SECONDS = 4 * CHUNK_SECONDS
+"""Silence after an utterance, longer than what is between two updates."""
 LAG_SECONDS = 0.5
 """Updates come for each quarter of a second; what is this close to the end of the audio has been heard."""
 TAIL_SECONDS = 0.3
@@ -120,6 +123,8 @@ class _Turns(LiveRecognition):
         self._chunk = 2 * round(rate * CHUNK_SECONDS)
         self._owed = 0
         """Answers to ForceEndTurn that are still to come."""
+        self._spoken = 0
+        """Where the utterance ends on the API's clock: silence is sent after it."""
         super().__init__(by, rate, on_interim, lambda: by.dial(rate))
 
     async def begin(self) -> None:
@@ -133,6 +138,9 @@ class _Turns(LiveRecognition):
             await super().send(piece)
 
     async def finish(self) -> Transcript:
+        self._spoken = self._sent + len(self._rest) // 2
+        if self._spoken > self._start:
+            await self.send(bytes(2 * round(SPARE_SECONDS * self._rate)))
         rest, self._rest = self._rest, b""
         if rest:
             await super().send(rest)
@@ -148,6 +156,7 @@ class _Turns(LiveRecognition):
     def _reset(self) -> None:
         super()._reset()
         self._turns: dict[int, _Turn] = {}
+        self._spoken = self._sent
         self._covered = self._seconds(self._sent)
         self._heard = self._is_open = self._is_eager = False
 
@@ -163,7 +172,7 @@ class _Turns(LiveRecognition):
         return GRACE_SECONDS if is_all_told else None
 
     def _is_heard_but(self, seconds: float) -> bool:
-        return self._covered >= self._seconds(self._sent) - seconds
+        return self._covered >= self._seconds(self._spoken) - seconds
 
     def _transcript(self) -> Transcript:
         spoken = [turn for _, turn in sorted(self._turns.items()) if turn.text]

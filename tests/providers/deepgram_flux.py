@@ -117,6 +117,8 @@ class Listening:
         """Samples of the turns before this one."""
         self._untold_ms = self._silence_ms = 0.0
         self._open = self._eager = False
+        self._shown = ""
+        """The text of the last update; what was heard after it is decoded for the next one only."""
 
     async def run(self) -> None:
         self._post("Connected")
@@ -148,8 +150,8 @@ class Listening:
         """Whether it was the last command. What it does not know ends the connection: a KeepAlive, too."""
         self._recorded.messages.append(command)
         match command.get("type"):
-            case "ForceEndTurn" if self._open or self._begins():
-                self._end("manual")
+            case "ForceEndTurn" if self._open:
+                self._end("manual", self._shown)
             case "ForceEndTurn":
                 told = {"code": "FORCE_END_TURN_NO_ACTIVE_TURN", "description": "There is no turn to end."}
                 self._post("Warning", **told)
@@ -176,7 +178,7 @@ class Listening:
             self._eager = False
             self._tell("TurnResumed")
         elif self._open and self._is_over():
-            self._end("timeout" if self._options.threshold == 1 else "model")
+            self._end("timeout" if self._options.threshold == 1 else "model", self._transcript())
         elif self._open and self._is_early():
             self._eager = True
             self._tell("EagerEndOfTurn")
@@ -202,10 +204,10 @@ class Listening:
 
     def _tell(self, event: str) -> None:
         self._untold_ms = 0.0
-        self._post("TurnInfo", **self._told(event, self._transcript()))
+        self._shown = self._transcript()
+        self._post("TurnInfo", **self._told(event, self._shown))
 
-    def _end(self, trigger: str) -> None:
-        text = self._transcript()
+    def _end(self, trigger: str, text: str) -> None:
         behaviour = self._backstage.steering.choose(FLUX_LISTEN, text)
         self._recorded.text = f"{self._recorded.text} {text}".strip()
         shown = "" if behaviour.fault is Fault.EMPTY else text
@@ -214,6 +216,7 @@ class Listening:
         self._before += len(self._audio) // 2
         self._audio.clear()
         self._turn += 1
+        self._shown = ""
         self._untold_ms = self._silence_ms = 0.0
         self._open = self._eager = False
 

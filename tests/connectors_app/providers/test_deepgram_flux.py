@@ -132,6 +132,27 @@ async def test_no_turn_at_all_is_an_empty_transcript() -> None:
     assert (await heard_of(NO_TURN)).text == ""
 
 
+async def test_no_last_word_is_after_the_last_update() -> None:
+    """The server gives the text of its last update, and there is one for each four pieces of audio only."""
+    heard, shown = 0, ""
+
+    def reply(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        nonlocal heard, shown
+        heard += not message
+        if not message and heard % 4 == 0:
+            shown = "One. Two." if heard >= 10 else "One."
+            yield turn(0, shown, heard * 0.08, "Update")
+        elif message.get("type") == "ForceEndTurn":
+            yield turn(0, shown, heard * 0.08, trigger="manual")
+
+    async with (
+        saying(reply) as url,
+        flux({"DEEPGRAM_API_KEY": "k", "DEEPGRAM_BASE_URL": url}) as recognizer,
+        recognizer.open(8000, lambda text: None) as session,
+    ):
+        assert await ask(session, bytes(10 * 1280)) == "One. Two."
+
+
 async def test_a_language_is_told() -> None:
     assert (await heard_of(turn(0, "Hallo.", 1, trigger="manual", languages=["de", "en"]))).language == "de"
 
