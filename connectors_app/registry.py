@@ -5,6 +5,7 @@ import logging
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from inspect import isabstract
 from types import ModuleType
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from connectors_app import providers
 from connectors_app.base.connector import Connector, Door, Options, Role
+from connectors_app.model_ends import ending
 from connectors_app.token_limits import too_long
 
 log = logging.getLogger(__name__)
@@ -182,12 +184,14 @@ def make_options(connector: type[Connector], values: Mapping[str, Any]) -> Optio
     return connector.Options.model_validate(dict(values))
 
 
-def length_problem(slug: str, values: Mapping[str, Any]) -> str:
-    """What to say of a language model's longest answer that is beyond the model; empty when nothing is known."""
+def model_problems(slug: str, values: Mapping[str, Any]) -> list[str]:
+    """What to say of a language model that is ended, and of a longest answer that is beyond it, as far as is known."""
     try:
-        return too_long(make_options(get(Role.LLM, slug), values).model_dump())
+        options = make_options(get(Role.LLM, slug), values).model_dump()
     except (UnknownConnector, ValidationError):
-        return ""
+        return []
+    found = (too_long(options), ending(slug, str(options.get("model") or ""), date.today()))
+    return [problem for problem in found if problem]
 
 
 def _is_keyed(order: Sequence[str], config: Mapping[str, Any]) -> bool:

@@ -53,14 +53,14 @@ def call_warnings(document: drafts.Document, workspace: int) -> list[str]:
     used = drafts.roles(drafts.flow_steps(document))
     lacking = [warning for role in used if (warning := _setup_warning(role, drafts.chain(document, role), keys))]
     lacking += credential_warnings(document, workspace)
-    return lacking + (_length_warnings(document) if Role.LLM in used else [])
+    return lacking + (_model_warnings(document) if Role.LLM in used else [])
 
 
-def _length_warnings(document: drafts.Document) -> list[str]:
-    """Of answers that are longer than their model's can be."""
+def _model_warnings(document: drafts.Document) -> list[str]:
+    """Of models that are ended, and of answers that are longer than their model's can be."""
     title, found = TITLES[Role.LLM][0], []
     for slug in drafts.chain(document, Role.LLM):
-        if problem := registry.length_problem(slug, drafts.options(document, Role.LLM, slug)):
+        for problem in registry.model_problems(slug, drafts.options(document, Role.LLM, slug)):
             found.append(f"{title}: {registry.get(Role.LLM, slug).label}: {problem}")
     return found
 

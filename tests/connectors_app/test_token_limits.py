@@ -36,7 +36,7 @@ def test_the_longest_beginning_decides(model: str, limit: int | None) -> None:
     ],
 )
 def test_too_long_an_answer_is_told(slug: str, options: dict[str, Any]) -> None:
-    problem = registry.length_problem(slug, options)
+    problem = registry.model_problems(slug, options)[0]
     assert str(options["model"]) in problem and "at most" in problem
 
 
@@ -53,4 +53,4 @@ def test_too_long_an_answer_is_told(slug: str, options: dict[str, Any]) -> None:
     ],
 )
 def test_anything_else_is_fine(slug: str, options: dict[str, Any]) -> None:
-    assert registry.length_problem(slug, options) == ""
+    assert registry.model_problems(slug, options) == []
