@@ -11,11 +11,12 @@ from aiohttp import WSMsgType, web
 
 from connectors_app.base.connector import Role
 from tests.providers.azure import complaint
-from tests.providers.backstage import Backstage, Outcome, Recorded, break_socket, open_socket, received, send_text
+from tests.providers.backstage import Backstage, Outcome, Recorded, open_socket, received
 from tests.providers.deepgram import trailing_silence_ms
+from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, paced
+from tests.providers.steering import PROMPT, Behaviour, Fault
 
 AZURE_STT = Provider("azure_recognition", complaint)
 AZURE_STT_CONNECT = AZURE_STT.route("connect", Kind.HANDSHAKE)
@@ -59,13 +60,6 @@ class Wrong(Exception):
     """What the protocol does not have; the service closes the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    text: str
-    behaviour: Behaviour = PROMPT
-    due: float = 0.0
-
-
 @dataclass(slots=True)
 class Spoken:
     """The turn at hand."""
@@ -84,9 +78,8 @@ class Connection:
         self._backstage = backstage
         self._recorded = recorded
         self._socket = socket
-        self._request = request
         self._detailed = request.query.get("format") == "detailed"
-        self._outbox: asyncio.Queue[Post] = asyncio.Queue()
+        self._outbox = Outbox(request, socket, in_order=True)
         self._is_configured = False
         self._turn: Spoken | None = None
         self._past: set[str] = set()
@@ -96,7 +89,7 @@ class Connection:
         self._is_speaking = False
 
     async def run(self) -> None:
-        writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._outbox.run())
         try:
             async with asyncio.timeout(CONNECTION_SECONDS):
                 await self._read()
@@ -242,30 +235,7 @@ class Connection:
         assert self._turn
         form = f"Content-Type: application/json; charset=utf-8{CRLF}"
         text = f"X-RequestId:{self._turn.id}{CRLF}{form}Path:{path}{CRLF}{CRLF}{json.dumps(body)}"
-        due = asyncio.get_running_loop().time() + behaviour.first_ms / 1000
-        self._outbox.put_nowait(Post(text, behaviour, due))
-
-    async def _write(self) -> None:
-        held: list[Post] = []
-        while True:
-            post = await self._outbox.get()
-            await asyncio.sleep(post.due - asyncio.get_running_loop().time())
-            if post.behaviour.fault is Fault.NEVER:
-                await asyncio.Event().wait()
-            if post.behaviour.fault is Fault.SWAPPED:
-                held.append(post)
-                continue
-            for one in (post, *held):
-                await self._send(one)
-            held.clear()
-
-    async def _send(self, post: Post) -> None:
-        try:
-            async for text in paced(post.behaviour, (post.text,)):
-                for _ in range(2 if post.behaviour.fault is Fault.TWICE else 1):
-                    await send_text(self._socket, text)
-        except Faulted as faulted:
-            await break_socket(self._request, self._socket, faulted.fault)
+        self._outbox.post(text, behaviour)
 
 
 def _headers(text: str) -> dict[str, str]:

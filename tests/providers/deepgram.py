@@ -1,6 +1,5 @@
 """Deepgram: live transcription over a WebSocket, and the list of projects."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,12 +171,7 @@ class Listening:
         self._utterance_open = False
 
     async def run(self, idle_seconds: float) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._outbox.run())
-            if await self._read(idle_seconds):
-                self._outbox.close()
-            else:
-                writer.cancel()
+        await self._outbox.run_while(self._read(idle_seconds))
 
     async def _read(self, idle_seconds: float) -> bool:
         """Until the client is done; whether it waits for what is still due."""

@@ -1,6 +1,5 @@
 """ElevenLabs Scribe: recognition over a WebSocket, committed by the client."""
 
-import asyncio
 import base64
 import binascii
 import re
@@ -105,12 +104,7 @@ class Session:
     async def run(self) -> None:
         config = {"sample_rate": self._rate, "model_id": "scribe_v2_realtime", "vad_commit_strategy": False}
         self._tell("session_started", session_id=uuid4().hex, config=config)
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._outbox.run())
-            if await self._read():
-                self._outbox.close()
-            else:
-                writer.cancel()
+        await self._outbox.run_while(self._read())
 
     async def _read(self) -> bool:
         """Until the client is done; whether it is told why."""

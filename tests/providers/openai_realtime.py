@@ -5,7 +5,6 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +16,6 @@ from tests.providers.backstage import (
     Outcome,
     Recorded,
     bearer,
-    break_socket,
     open_socket,
     parsed,
     received,
@@ -25,9 +23,10 @@ from tests.providers.backstage import (
 )
 from tests.providers.brain import tokens
 from tests.providers.openai import CODES, complaint
+from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import PROMPT, Behaviour, Fault, Faulted, paced
+from tests.providers.steering import PROMPT, Behaviour, Fault
 
 OPENAI_REALTIME = Provider("openai_realtime", complaint)
 OPENAI_REALTIME_CONNECT = OPENAI_REALTIME.route("connect", Kind.HANDSHAKE)
@@ -89,13 +88,6 @@ class Wrong(Exception):
         self.param = param
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    event: dict[str, Any]
-    behaviour: Behaviour = PROMPT
-    due: float = 0.0
-
-
 class Session:
     def __init__(
         self, backstage: Backstage, recorded: Recorded, socket: web.WebSocketResponse, request: web.Request
@@ -103,8 +95,7 @@ class Session:
         self._backstage = backstage
         self._recorded = recorded
         self._socket = socket
-        self._request = request
-        self._outbox: asyncio.Queue[Post] = asyncio.Queue()
+        self._outbox = Outbox(request, socket)
         self._transcription: dict[str, Any] | None = None
         self._include: list[str] = []
         self._buffer = bytearray()
@@ -115,7 +106,7 @@ class Session:
 
     async def run(self) -> None:
         self._post({"type": "session.created", "session": self._session()})
-        writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._outbox.run())
         try:
             async with asyncio.timeout(SESSION_SECONDS):
                 await self._read()
@@ -233,15 +224,15 @@ class Session:
         text = self._text()
         behaviour = self._backstage.steering.choose(OPENAI_REALTIME_TRANSCRIPT, text)
         self._recorded.text = f"{self._recorded.text} {text}".strip()
-        due = asyncio.get_running_loop().time() + behaviour.first_ms / 1000
         shown = "" if behaviour.fault is Fault.EMPTY else text
+        prompt = Behaviour(first_ms=behaviour.first_ms)
         if behaviour.fault is None:
             for event in self._rest_of(shown):
-                self._outbox.put_nowait(Post(event, due=due))
+                self._post(event, prompt)
         if behaviour.fault in (Fault.REFUSE, Fault.ERROR):
-            self._outbox.put_nowait(Post(self._failed(behaviour.status), due=due))
+            self._post(self._failed(behaviour.status), prompt)
         else:
-            self._outbox.put_nowait(Post(self._completed(shown), behaviour, due))
+            self._post(self._completed(shown), behaviour)
 
     def _rest_of(self, text: str) -> Iterator[dict[str, Any]]:
         """What no delta had yet: Whisper has all of it in one, the others have one a token."""
@@ -266,30 +257,8 @@ class Session:
 
     # -- sending -----------------------------------------------------------------------------------------
 
-    def _post(self, event: dict[str, Any]) -> None:
-        self._outbox.put_nowait(Post(event))
-
-    async def _write(self) -> None:
-        held: list[Post] = []
-        while True:
-            post = await self._outbox.get()
-            await asyncio.sleep(post.due - asyncio.get_running_loop().time())
-            if post.behaviour.fault is Fault.NEVER:
-                continue
-            if post.behaviour.fault is Fault.SWAPPED:
-                held.append(post)
-                continue
-            for one in (post, *held):
-                await self._send(one)
-            held.clear()
-
-    async def _send(self, post: Post) -> None:
-        try:
-            async for event in paced(post.behaviour, (post.event,)):
-                for _ in range(2 if post.behaviour.fault is Fault.TWICE else 1):
-                    await send_text(self._socket, json.dumps({"event_id": _new_id("event"), **event}))
-        except Faulted as faulted:
-            await break_socket(self._request, self._socket, faulted.fault)
+    def _post(self, event: dict[str, Any], behaviour: Behaviour = PROMPT) -> None:
+        self._outbox.post({"event_id": _new_id("event"), **event}, behaviour)
 
 
 def _allow(place: str, values: Any, names: tuple[str, ...]) -> None:
