@@ -1,6 +1,7 @@
 """What is done to sessions from outside their transport."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from mesh.asking import JOIN_SECONDS, Opened, Person
 from mesh.bus.client import Bus
 from mesh.bus.errors import BusError, Fenced, NobodyThere
 from mesh.config.problems import ConfigError
+from mesh.config.templates import with_variables
 from mesh.sessions import SessionStore
 from mesh.store import DEFAULT_TTL, ConfigStorage, StoreUnavailable, Valkey
 from mesh.subjects import Stage
@@ -44,9 +46,11 @@ def start_session(
     max_participants: int | None = None,
     recording: bool = False,
     transcription: bool = False,
+    variables: Mapping[str, Any] | None = None,
 ) -> Opened:
     """A session of a published version, or of a document of its own; raises switchboard.TransportAway and .Refused.
 
+    `variables` stand beside those of the version, or in their place.
     Without a transport a version's caller comes by WebSocket, and a document's as the document says.
     """
     if (version is None) == (document is None):
@@ -58,7 +62,7 @@ def start_session(
         who = {"transport": transport or BROWSER, "agent": version.agent.slug, "agent_version": version.number}
     return async_to_sync(switchboard.open_session)(
         workspace=workspace.slug,
-        config=document if version is None else version.config,
+        config=document if version is None else with_variables(version.config, variables or {}),
         name=name,
         caller=caller,
         captions=captions,

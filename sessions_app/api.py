@@ -115,6 +115,7 @@ class SessionView(ListModelMixin, RetrieveModelMixin, Owned):
             max_participants=asked.get("max_participants"),
             recording=asked["enable_recording"],
             transcription=asked["enable_transcription"],
+            variables=asked.get("variables"),
         )
         _await_row(opened.session)
         return Response(_started(request, workspace, version, opened), status=201)

@@ -28,6 +28,7 @@ NEW: dict[str, Any] = {
     "The default agent": {},
     "An agent": {"agent": "demo", "name": "Trial call"},
     "A version of it": {"agent": "demo", "version": 1},
+    "An agent whose prompts have names in braces": {"agent": "reception", "variables": {"opening_hours": "8 to 2"}},
     "A document": {"config": DOCUMENT},
 }
 STARTED: dict[str, Any] = {

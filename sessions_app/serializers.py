@@ -7,6 +7,9 @@ from rest_framework import serializers
 
 from accounts_app.bodies import Document, Line, Strict, Text
 from mesh.asking import MAX_SAY
+from mesh.config.document import NAME
+from mesh.config.problems import ConfigError
+from mesh.config.reading import read_variables
 from pipelines_app.serializers import DOCUMENT
 from sessions_app.models import Incident, Session, State, TranscriptEntry, Turn, Usage
 
@@ -45,6 +48,16 @@ class SessionAnswer(serializers.ModelSerializer[Session]):
         return round(session.duration.total_seconds() * 1000)
 
 
+@extend_schema_field({"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": True})
+class SessionVariables(Document):
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return read_variables(super().to_internal_value(data))
+        except ConfigError as error:
+            problems = {each.path.removeprefix("variables."): [each.message] for each in error.problems}
+            raise serializers.ValidationError(problems) from None
+
+
 class NewSession(Strict):
     workspace = Line(max_length=64, required=False, help_text="Its slug; not needed by who has one only.")
     agent = Line(max_length=64, required=False, help_text="The slug of a published agent. Without it: the default.")
@@ -53,6 +66,11 @@ class NewSession(Strict):
     )
     config = extend_schema_field(DOCUMENT)(Document)(
         required=False, help_text="A configuration document instead of an agent."
+    )
+    variables = SessionVariables(
+        required=False,
+        help_text="What the names in the agent's templates stand for in this session, beside the agent's own values or "
+        "in their place.",
     )
     name = Line(max_length=200, required=False, allow_blank=True, default="")
     caller = Line(max_length=128, required=False, allow_blank=True, default="", help_text="Who will speak.")
@@ -73,6 +91,8 @@ class NewSession(Strict):
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "config" in asked and ("agent" in asked or "version" in asked):
             raise serializers.ValidationError({"config": ["give a document or an agent, not both"]})
+        if "config" in asked and "variables" in asked:
+            raise serializers.ValidationError({"variables": ["stand in the document, as its `variables`"]})
         if "version" in asked and "agent" not in asked:
             raise serializers.ValidationError({"version": ["needs the agent that it is a version of"]})
         return asked

@@ -14,6 +14,8 @@ from connectors_app.base.errors import ProviderError
 from mesh.asking import JOIN_SECONDS
 from mesh.config.json_text import revision
 from mesh.config.problems import Problem
+from mesh.config.reading import read_variables
+from mesh.config.templates import with_variables
 from mesh.sessions import Record
 from workers import steering
 from workers.access import socket_url, workspace_of
@@ -128,6 +130,8 @@ class ForAgent(Body):
     room_config: RoomConfig = RoomConfig()
     participant_config: ParticipantConfig = ParticipantConfig()
     options: NoOptions = NoOptions()
+    variables: JsonValue = Field(default_factory=dict)
+    """For the agent's templates, beside its own or in their place."""
 
 
 # -- creating --------------------------------------------------------------------------------------------
@@ -172,7 +176,7 @@ async def create(desk: Desk, request: web.Request, workspace: str) -> web.Stream
 
 
 def _agent_spec(desk: Desk, body: ForAgent, agent: AgentAnswer) -> SessionSpec:
-    config = read_config(desk, agent.config, "agent")
+    config = read_config(desk, with_variables(agent.config, read_variables(body.variables)), "agent")
     entry = config.connectors.get("transport")
     transport = body.provider or (entry.primary if entry else WEBSOCKET)
     return SessionSpec(

@@ -14,7 +14,8 @@ class Document(BaseModel):
 
 
 Template = Annotated[str, Field(max_length=100_000)]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+Variables = dict[Annotated[str, Field(pattern=NAME)], JsonValue]
 ServiceName = Annotated[str, Field(json_schema_extra={"enum": list(SERVICES)})]
 
 
@@ -100,7 +101,7 @@ class AgentConfig(Document):
         description="How the model gets what the caller says, such as `Customer: {input_data}`; the same names. "
         "Without `{input_data}` the words follow below it. Empty: the words alone.",
     )
-    variables: dict[VariableName, JsonValue] = Field(
+    variables: Variables = Field(
         default={}, description="Values for the names in the two templates. A text is filled in as it is, else as JSON."
     )
     pipeline: Pipeline

@@ -7,13 +7,22 @@ need the whole of it (services, steps, connectors). `parse` does both and is wha
 from collections.abc import Iterable
 
 from annotated_types import Ge, Le
-from pydantic import ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from mesh.config.document import AgentConfig, Document, Limits, Pipeline, ServiceConnectors, Step, TurnOptions
+from mesh.config.document import (
+    AgentConfig,
+    Document,
+    Limits,
+    Pipeline,
+    ServiceConnectors,
+    Step,
+    TurnOptions,
+    Variables,
+)
 from mesh.config.json_text import MAX_BYTES, canonical, load_json, unstorable
 from mesh.config.problems import ConfigError, Problem, join, refusal
-from mesh.config.rules import ConnectorCheck, check
+from mesh.config.rules import ConnectorCheck, check, variable_problems
 
 _GIVEN = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 _WANTED = {
@@ -50,8 +59,22 @@ def read(document: object) -> AgentConfig:
         raise ConfigError(map(_explain, error.errors(include_url=False))) from None
 
 
+_variables: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(Variables)
 KEY = "[key]"
 """Pydantic's last part of a place where the name itself is wrong."""
+
+
+def read_variables(given: object) -> dict[str, JsonValue]:
+    """What a session brings for an agent's templates; raises ConfigError."""
+    if problems := tuple(unstorable(given)):
+        raise ConfigError(ConfigError(problems).below("variables"))
+    try:
+        variables = _variables.validate_python(given, strict=True)
+    except ValidationError as error:
+        raise ConfigError(ConfigError(map(_explain, error.errors(include_url=False))).below("variables")) from None
+    if problems := tuple(variable_problems(variables)):
+        raise ConfigError(problems)
+    return variables
 
 
 def _path(location: Iterable[int | str]) -> str:
@@ -73,7 +96,7 @@ def _message(error: ErrorDetails, location: tuple[int | str, ...]) -> str:
     kind = error["type"]
     if kind == "missing":
         return "is missing"
-    if kind in ("string_pattern_mismatch", "string_too_long") and location[-1:] == (KEY,):
+    if kind == "string_pattern_mismatch" and location[-1:] == (KEY,):
         return "is no name: take up to 64 letters, digits and _, and no digit first"
     if kind == "extra_forbidden":
         model = _model_at(location[:-1])

@@ -28,7 +28,7 @@ ConnectorCheck = Callable[[str, str, Mapping[str, JsonValue]], Iterable[Problem]
 
 def check(config: AgentConfig, check_connectors: ConnectorCheck | None = None) -> None:
     """The rules that need the whole document; raises ConfigError."""
-    problems = [*_flow_problems(config), *_connector_problems(config), *_variable_problems(config)]
+    problems = [*_flow_problems(config), *_connector_problems(config), *_template_problems(config)]
     if check_connectors and not problems:
         problems.extend(_provider_problems(config, check_connectors))
     if problems:
@@ -95,13 +95,17 @@ def _provider_problems(config: AgentConfig, check_connectors: ConnectorCheck) ->
                 yield Problem(join(section, problem.path) if problem.path else place, problem.message)
 
 
-def _variable_problems(config: AgentConfig) -> Iterator[Problem]:
-    for name in GIVEN:
-        if name in config.variables:
-            yield Problem(f"variables.{name}", "is filled by every session itself; choose another name")
+def _template_problems(config: AgentConfig) -> Iterator[Problem]:
+    yield from variable_problems(config.variables)
     for path, template in templates(config).items():
         if filled_length(template, config.variables) > LONGEST:
             yield Problem(path, f"is longer than {LONGEST} characters with its names filled in")
+
+
+def variable_problems(variables: Mapping[str, JsonValue]) -> Iterator[Problem]:
+    for name in GIVEN:
+        if name in variables:
+            yield Problem(f"variables.{name}", "is filled by every session itself; choose another name")
 
 
 # -- warnings --------------------------------------------------------------------------------------------

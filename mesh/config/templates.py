@@ -6,6 +6,7 @@ Braces around anything else, such as a JSON object, are text; what a value holds
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -28,6 +29,12 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def templates(config: AgentConfig) -> dict[str, str]:
     """The document's, by their keys."""
     return {"context_instructions": config.context_instructions, "user_template": config.user_template}
+
+
+def with_variables(document: Mapping[str, Any], variables: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """A session's document: the agent's, with what the session brings beside its variables or in their place."""
+    own = document.get("variables", {})
+    return {**document, "variables": {**own, **variables}} if variables else dict(document)
 
 
 def placeholders(template: str) -> tuple[str, ...]:

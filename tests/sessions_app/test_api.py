@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts_app.models import User, Workspace
 from mesh.asking import Detail, Opened
+from pipelines_app.actions import publish_agent
 from pipelines_app.models import AgentVersion
 from sessions_app import api, switchboard
 from sessions_app.models import Session
@@ -15,7 +16,7 @@ from sessions_app.switchboard import NobodyAnswers, Refused
 from tests.api import Program, paths, person, program
 from tests.sessions_app.stories import Story, Write, tell_a_call
 from tests.sessions_app.test_list import make_sessions
-from tests.world import make_document
+from tests.world import make_document, redraft
 
 KEPT = ("transcript", "turns", "usage", "incidents")
 WRITES: tuple[tuple[str, str, Any], ...] = (
@@ -82,6 +83,16 @@ def test_an_agent_is_started_by_its_published_version(
     assert (asked["config"], asked["agent_version"], asked["name"]) == (version.config, 1, "Trial")
 
 
+@pytest.mark.accepts("C39", "C40")
+def test_a_session_brings_its_own_variables(key: Program, version: AgentVersion, transport: Transport) -> None:
+    document = make_document(variables={"city": "Ulm", "team": "sales"})
+    publish_agent(agent=redraft(version.agent, document))
+    body = {"agent": "shop", "variables": {"city": "Köln", "customer": {"name": "Ada"}}}
+    assert key.post("sessions", body).status_code == 201
+    together = {"city": "Köln", "team": "sales", "customer": {"name": "Ada"}}
+    assert transport.asked[0][1]["config"] == document | {"variables": together}
+
+
 def test_a_document_is_started_as_it_is(key: Program, transport: Transport) -> None:
     answer = key.post("sessions", {"config": make_document(), "captions": False})
     assert (answer.status_code, answer.json()["agent"]) == (201, None)
@@ -102,6 +113,11 @@ def test_an_older_version_is_started(key: Program, version: AgentVersion, transp
         ({"version": 1}, "version"),
         ({"agent": "shop", "config": {}}, "config"),
         ({"config": "x"}, "config"),
+        ({"config": {}, "variables": {}}, "variables"),
+        ({"agent": "shop", "variables": []}, "variables"),
+        ({"agent": "shop", "variables": {"the city": 1}}, "variables.the city"),
+        ({"agent": "shop", "variables": {"session_id": 1}}, "variables.session_id"),
+        ({"agent": "shop", "variables": {"a": "\0"}}, "variables.a"),
         ({"agent": "a\0b"}, "agent"),
         ({"name": "a\nb", "agent": "shop"}, "name"),
         ({"mood": "good"}, "mood"),

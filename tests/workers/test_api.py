@@ -297,6 +297,14 @@ async def test_the_default_agent_answers(embedded: Front) -> None:
     assert (spec.name, spec.caller, spec.captions) == ("Front desk", "Ada", False)
 
 
+async def test_a_session_brings_its_own_variables(embedded: Front) -> None:
+    own = document("websocket") | {"user_template": "{input_data} in {city}", "variables": {"city": "Ulm", "team": 1}}
+    embedded.desk.agents = [AgentAnswer("default", "demo", 1, own)]
+    async with embedded.client.post("/sessions", json={"variables": {"city": "Köln"}}) as response:
+        assert response.status == 200
+    assert embedded.desk.created[0].config.variables == {"city": "Köln", "team": 1}
+
+
 async def test_another_provider_may_carry_an_agent(embedded: Front) -> None:
     embedded.desk.agents = [AgentAnswer("default", "demo", 1, document("daily"))]
     async with embedded.client.post("/sessions", json={"provider": "websocket"}) as response:
@@ -314,6 +322,9 @@ async def test_another_provider_may_carry_an_agent(embedded: Front) -> None:
         ({"room_config": {"max_participants": -1}}, "room_config.max_participants"),
         ({"options": {"x": 1}}, "options.x"),
         ({"participant_config": []}, "participant_config"),
+        ({"variables": None}, "variables"),
+        ({"variables": {"the city": "Ulm"}}, "variables.the city"),
+        ({"variables": {"input_data": "x"}}, "variables.input_data"),
     ],
 )
 async def test_a_wrong_agent_request_names_the_field(
