@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 Switch = bool | None
 """None: as the domain has it."""
+Language = Literal[
+    "da", "de", "en", "es", "fi", "fr", "it", "jp", "ka", "nl", "no", "pt", "pt-BR", "pl", "ru", "sv", "tr", "user"
+]
+"""As Daily writes them."""
 
 
 class DailyOptions(AnyOptions):
@@ -37,7 +41,7 @@ class DailyOptions(AnyOptions):
     start_video_off: Switch = Field(None, description="Cameras are off at first")
     start_audio_off: Switch = Field(None, description="Microphones are off at first")
     eject_after_elapsed: int | None = Field(None, ge=1, description="Seconds after joining that somebody may stay")
-    lang: str | None = Field(None, pattern=r"^[A-Za-z-]{2,10}$", description="Language of Daily's own page")
+    lang: Language | None = Field(None, description="Language of Daily's own page; “user” is that of the browser")
     geo: str | None = Field(None, pattern=r"^[a-z0-9-]{2,20}$", description="Region that carries the call")
 
     def properties(self, wishes: RoomWishes) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from tests.providers.steering import Behaviour
 
 DOMAIN = "stand-in"
 FREE = "free"
-"""A key with this in it is of a plan without recordings. What Daily says of that is not documented."""
+"""A key with this in it is of a plan without what is paid for. What Daily says of that is not documented."""
+PAID = {"enable_recording", "max_participants", "auto_start_transcription"}
 NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 ERRORS = {
     400: "invalid-request-error",
@@ -33,6 +34,7 @@ ERRORS = {
 }
 MOST_PEOPLE = 200
 MOST_EJECTED = 100
+LANGUAGES = re.compile(r"da|de|en|es|fi|fr|it|jp|ka|nl|no|pt|pt-BR|pl|ru|sv|tr|user")
 RECORDINGS = {"cloud", "cloud-audio-only", "local", "raw-tracks"}
 SWITCHES = {
     "enable_chat",
@@ -137,8 +139,7 @@ async def create_room(request: web.Request) -> web.StreamResponse:
         if body.get("privacy", "public") not in ("public", "private"):
             raise refusal(DAILY, 400, message="invalid privacy setting")
         properties = _checked(body.get("properties", {}), OF_A_ROOM)
-        if "enable_recording" in properties and FREE in (bearer(request) or ""):
-            raise refusal(DAILY, 400, message="your plan does not include enable_recording")
+        _expect_plan(request, properties)
         there = rooms(backstage)
         if name in there and not there[name].is_over:
             raise refusal(DAILY, 400, message=f"a room named {name} already exists")
@@ -183,7 +184,7 @@ async def create_token(request: web.Request) -> web.StreamResponse:
     body = await _body(request)
     properties = body.get("properties", {})
     async with _asked(request, DAILY_TOKENS, str(properties.get("room_name", "")), body) as (_, recorded, behaviour):
-        _checked(properties, OF_A_TOKEN)
+        _expect_plan(request, _checked(properties, OF_A_TOKEN))
         return await send(request, recorded, behaviour, _signed(properties))
 
 
@@ -212,6 +213,11 @@ async def _asked(
         yield backstage, recorded, await enter(backstage, recorded, text)
 
 
+def _expect_plan(request: web.Request, properties: Mapping[str, Any]) -> None:
+    if FREE in (bearer(request) or "") and (paid := PAID & properties.keys()):
+        raise refusal(DAILY, 400, message=f"your plan does not include {min(paid)}")
+
+
 def _checked(properties: object, known: set[str]) -> dict[str, Any]:
     if not isinstance(properties, dict):
         raise refusal(DAILY, 400, message="properties must be an object")
@@ -223,6 +229,8 @@ def _checked(properties: object, known: set[str]) -> dict[str, Any]:
             raise refusal(DAILY, 400, message=f"property '{name}' must be of type {right.__name__}")
     if properties.get("enable_recording", "cloud") not in RECORDINGS:
         raise refusal(DAILY, 400, message="invalid value of property 'enable_recording'")
+    if not LANGUAGES.fullmatch(properties.get("lang", "en")):
+        raise refusal(DAILY, 400, message="invalid value of property 'lang'")
     if not 0 < properties.get("max_participants", 1) <= MOST_PEOPLE:
         raise refusal(DAILY, 400, message=f"max_participants must be at most {MOST_PEOPLE}")
     return properties

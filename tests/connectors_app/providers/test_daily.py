@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -211,6 +212,18 @@ async def test_a_refused_property_has_dailys_reason(environ: dict[str, str]) -> 
     assert "invalid-request-error" in error.message and "does not include enable_recording" in error.message
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda daily: daily.create_room(NAME, replace(WISHES, max_participants=10)),
+        lambda daily: daily.create_token(NAME, replace(WISHES, transcription=True)),
+    ],
+)
+async def test_what_is_paid_for_may_be_refused(use: Use, environ: dict[str, str]) -> None:
+    error = await failure({**environ, "DAILY_API_KEY": "free-plan"}, use)
+    assert error.kind is ErrorKind.REQUEST and "does not include" in error.message
+
+
 async def test_a_rate_limit_says_when_to_come_back(environ: dict[str, str], stand_ins: StandIns) -> None:
     stand_ins.steer(DAILY_DELETE, Behaviour(fault=Fault.REFUSE, status=429, retry_after=2))
     assert (await failure(environ, lambda daily: daily.delete_room(NAME))).retry_after == 2
@@ -242,10 +255,12 @@ def test_a_workspace_may_have_its_own_key() -> None:
     assert registry.with_credentials()["daily"] is DailyRooms
 
 
-def test_a_documents_options_are_checked() -> None:
-    config = {"daily": {"privacy": "secret"}}
+@pytest.mark.parametrize(("option", "value"), [("privacy", "secret"), ("lang", "ja")])
+def test_a_documents_options_are_checked(option: str, value: str) -> None:
+    """Daily's word for Japanese is “jp”."""
+    config = {"daily": {option: value}}
     (problem,) = registry.check_connectors({"transport": {"primary": "daily", "config": config}})
-    assert problem.path == "connectors.transport.config.daily.privacy"
+    assert problem.path == f"connectors.transport.config.daily.{option}"
 
 
 def test_other_transports_have_options_of_nobody() -> None:
