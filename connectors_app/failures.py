@@ -205,6 +205,8 @@ _IN_STREAM = {
     "rate_limit_error": ErrorKind.RATE_LIMIT,
     "rate_limit_exceeded": ErrorKind.RATE_LIMIT,
     "rate_limited": ErrorKind.RATE_LIMIT,
+    "queue_overflow": ErrorKind.RATE_LIMIT,
+    "commit_throttled": ErrorKind.RATE_LIMIT,
     "too_many_concurrent_requests": ErrorKind.RATE_LIMIT,
     "invalid_request_error": ErrorKind.REQUEST,
     "invalid_request": ErrorKind.REQUEST,

@@ -2,8 +2,8 @@
 
 Our own turn-taking says where an utterance ends, so the model's own end of turn is off (`eot_threshold` 1) and
 `ForceEndTurn` asks for the text. The server works through what it gets in order, and answers by an `EndOfTurn` with the
-text of its last update, or by the warning that no turn is open. So some silence goes before the question: then an update
-has come that covers the last word. Turns that ended by themselves are joined.
+text of its last update, or by the warning that no turn is open. So some silence goes before the question: an update has
+come then that covers the last word. Turns that ended by themselves are joined.
 """
 
 from collections.abc import Callable

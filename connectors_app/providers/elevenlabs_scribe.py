@@ -24,7 +24,7 @@ from connectors_app.live_recognition import LiveRecognition
 
 RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 LEAST_SECONDS = 0.35
-"""A commit of less than 0.3 seconds is refused; silence fills it up."""
+"""A commit of less than 0.3 seconds ends the socket; silence fills it up."""
 KEEPALIVE_SECONDS = 5.0
 """The server ends a socket after some fifteen seconds without audio. There is no other message to keep it."""
 KEEPALIVE_AUDIO_SECONDS = 0.02
@@ -32,7 +32,23 @@ PART_SECONDS, LONGEST_PART_SECONDS = 20.0, 28.0
 """A long utterance is committed in parts: at the first quiet moment after so long, and in any case before that."""
 QUIET = 500
 """No sample of a quiet moment is above it."""
-IGNORED = {"session_started", "committed_transcript_with_timestamps", "warning"}
+ERRORS = {
+    "error",
+    "auth_error",
+    "quota_exceeded",
+    "commit_throttled",
+    "unaccepted_terms",
+    "rate_limited",
+    "queue_overflow",
+    "resource_exhausted",
+    "session_time_limit_exceeded",
+    "input_error",
+    "invalid_request",
+    "chunk_size_exceeded",
+    "insufficient_audio_activity",
+    "transcriber_error",
+}
+"""After each of them the server ends the socket."""
 LANGUAGE = r"^[a-z]{2,3}$"
 
 Keyterm = Annotated[str, StringConstraints(min_length=1, max_length=20)]
@@ -40,7 +56,7 @@ Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 
 
 class ScribeOptions(Options):
-    model: str = Field("scribe_v2_realtime", min_length=1, description="Name of the model")
+    model: str = Field("scribe_v2_realtime", min_length=1, description="Such as scribe_v2_realtime or scribe_v3_live")
     language_code: str | None = Field(None, pattern=LANGUAGE, description="Language code, such as “en”; else detected")
     secondary_languages: tuple[Language, ...] = Field(
         (), max_length=10, description="Codes of other languages that callers may speak; needs the language code"
@@ -103,6 +119,7 @@ class ElevenLabsScribe(ElevenLabsConnector, Recognizer):
 class _Told(msgspec.Struct):
     message_type: str = ""
     text: str = ""
+    error: str = ""
     warning: str = ""
     """May come without a type."""
 
@@ -110,6 +127,10 @@ class _Told(msgspec.Struct):
         if not (self.message_type or self.warning):
             raise ValueError("there is no message_type")
         self.message_type = self.message_type or "warning"
+
+    @property
+    def is_error(self) -> bool:
+        return self.message_type in ERRORS or bool(self.error)
 
 
 _told = msgspec.json.Decoder(_Told)
@@ -122,7 +143,7 @@ class _Scribing(LiveRecognition):
         self._options = by.options
         self._utterance = self._speaking = 0
         self._commits: deque[int] = deque()
-        self._uncommitted = 0
+        self._uncommitted = self._silence = 0
         self._context = ""
         self._last = ""
         """The text of the last commit, which may come once more as if it were new."""
@@ -137,8 +158,11 @@ class _Scribing(LiveRecognition):
 
     def _silence_when_idle(self) -> str:
         """Within an utterance it would tear a word apart, and is not needed."""
-        silence = bytes(2 * round(KEEPALIVE_AUDIO_SECONDS * self._rate))
-        return "" if self._busy else self._chunk(silence)
+        if self._busy:
+            return ""
+        samples = round(KEEPALIVE_AUDIO_SECONDS * self._rate)
+        self._silence += samples
+        return self._chunk(bytes(2 * samples))
 
     async def begin(self) -> None:
         self._utterance += 1
@@ -152,17 +176,16 @@ class _Scribing(LiveRecognition):
     def _restart(self) -> None:
         super()._restart()
         self._commits.clear()
-        self._uncommitted = 0
+        self._uncommitted = self._silence = 0
         self._last = ""
         self._context = self._options.previous_text
 
     async def _put(self, pcm: bytes) -> None:
         await self._line.ready()
-        context, self._context = self._context, ""
-        await self._line.send(self._chunk(pcm, context=context))
+        await self._line.send(self._chunk(pcm))
         self._speaking = self._utterance
         self._uncommitted += len(pcm) // 2
-        uncommitted = self._seconds(self._uncommitted)
+        uncommitted = self._seconds(self._uncommitted + self._silence)
         if uncommitted >= LONGEST_PART_SECONDS or (uncommitted >= PART_SECONDS and _is_quiet(pcm)):
             await self._commit()
 
@@ -172,11 +195,13 @@ class _Scribing(LiveRecognition):
 
     async def _commit(self) -> None:
         missing = round(LEAST_SECONDS * self._rate) - self._uncommitted
-        self._uncommitted = 0
+        self._uncommitted = self._silence = 0
         self._commits.append(self._speaking)
         await self._line.send(self._chunk(bytes(2 * max(0, missing)), commit=True))
 
-    def _chunk(self, pcm: bytes, *, commit: bool = False, context: str = "") -> str:
+    def _chunk(self, pcm: bytes, *, commit: bool = False) -> str:
+        """The first one of a socket has the context, also when it is silence: later it would be refused."""
+        context, self._context = self._context, ""
         message: dict[str, Any] = {
             "message_type": "input_audio_chunk",
             "audio_base_64": base64.b64encode(pcm).decode(),
@@ -201,9 +226,7 @@ class _Scribing(LiveRecognition):
                 self._take_partial(told.text.strip())
             case "committed_transcript":
                 self._take_committed(told.text.strip())
-            case "commit_throttled":
-                self._take_committed("")  # there was nothing to commit
-            case other if other not in IGNORED:
+            case other if told.is_error:
                 self._end(from_code(self._by, other))
 
     def _take_partial(self, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -28,13 +27,13 @@ TURNS = (
         SCRIBE_CONNECT,
         SCRIBE_LISTEN,
         values={
-            "model": {"model": "scribe_v3_realtime"},
+            "model": {"model": "scribe_v3_live"},
             "secondary_languages": {"language_code": "en", "secondary_languages": ["de"]},
         },
     ),
 )
 
-MODELS = re.compile(r"scribe_v\d_realtime")
+MODELS = ("scribe_v2_realtime", "scribe_v3_live")
 IDLE_SECONDS = 15.0
 """Without audio for so long, the session ends, without an error."""
 RATES = (8000, 16_000, 22_050, 24_000, 44_100, 48_000)
@@ -67,7 +66,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 def _rate_of(query: Mapping[str, str], keyterms: list[str]) -> int:
     rates = {f"pcm_{rate}": rate for rate in RATES}
     wanted = query.get("audio_format", "pcm_16000")
-    _expect(bool(MODELS.fullmatch(query.get("model_id", ""))), "model_id is not known")
+    _expect(query.get("model_id") in MODELS, "model_id is not known")
     _expect(wanted in rates, f"the stand-in hears {', '.join(rates)}")
     _expect(query.get("commit_strategy", "manual") == "manual", "the stand-in commits when it is told to")
     is_short = all(len(term) <= LONGEST_KEYTERM for term in keyterms)
@@ -78,6 +77,14 @@ def _rate_of(query: Mapping[str, str], keyterms: list[str]) -> int:
 def _expect(is_right: bool, message: str) -> None:
     if not is_right:
         raise refusal(SCRIBE, 400, message=message)
+
+
+class Wrong(Exception):
+    """Ends the session, after the client has been told why."""
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 class Session:
@@ -118,27 +125,27 @@ class Session:
                 self._recorded.end(Outcome.ANSWERED)
                 return False
             order = parsed(message.data) if message.type is WSMsgType.TEXT else None
-            if fault := self._obey(order):
-                self._tell("input_error", error=fault)
+            try:
+                self._obey(order)
+            except Wrong as wrong:
+                self._tell(wrong.kind, error=str(wrong))
                 self._recorded.end(Outcome.REFUSED)
                 return True
 
-    def _obey(self, order: dict[str, Any] | None) -> str:
-        """What is wrong with a message, if anything is."""
+    def _obey(self, order: dict[str, Any] | None) -> None:
         if order is None or order.get("message_type") != "input_audio_chunk":
-            return "Only JSON messages of type input_audio_chunk are taken."
+            raise Wrong("input_error", "Only JSON messages of type input_audio_chunk are taken.")
         context = order.get("previous_text") or ""
         if context and (self._has_heard or len(context) > MOST_CONTEXT):
-            return "previous_text comes with the first chunk only, and is short."
+            raise Wrong("input_error", "previous_text comes with the first chunk only, and is short.")
         try:
             pcm = base64.b64decode(order["audio_base_64"], validate=True)
         except (KeyError, binascii.Error):
-            return "audio_base_64 is missing or not base64."
+            raise Wrong("input_error", "audio_base_64 is missing or not base64.") from None
         self._recorded.messages.append({**order, "audio_base_64": f"{len(pcm)} bytes"})
         self._hear(pcm)
         if order.get("commit"):
             self._commit_if_enough()
-        return ""
 
     # -- listening ---------------------------------------------------------------------------------------
 
@@ -166,7 +173,7 @@ class Session:
             self._commit()
             return
         why = f"Commit request ignored: only {self._seconds:.2f}s of uncommitted audio."
-        self._tell("commit_throttled", error=f"{why} You need at least {LEAST_SECONDS}s of uncommitted audio.")
+        raise Wrong("commit_throttled", f"{why} You need at least {LEAST_SECONDS}s of uncommitted audio.")
 
     def _commit(self) -> None:
         """What was committed is told before and after as if it were new."""
@@ -194,4 +201,4 @@ class Session:
     async def _refuse(self, status: int) -> None:
         kind = KINDS.get(status, "error" if status >= 500 else "invalid_request")
         await self._socket.send_json({"message_type": kind, "error": "refused by the stand-in"})
-        await self._socket.close(code=1008)
+        await self._socket.close()

@@ -106,6 +106,30 @@ async def test_the_context_comes_with_the_first_chunk(
     assert first["previous_text"] and not any("previous_text" in other for other in others)
 
 
+async def test_silence_before_the_first_word_has_the_context(
+    environ: dict[str, str], stand_ins: StandIns, question: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is audio, too: after it, the server takes no context any more."""
+    monkeypatch.setattr(elevenlabs_scribe, "KEEPALIVE_SECONDS", 0.05)
+    options = {"previous_text": "Dr Miller's practice"}
+    async with (
+        made_with(Role.STT, "elevenlabs", options, environ) as recognizer,
+        recognizer.open(8000, print) as session,
+    ):
+        (socket,) = await sockets(stand_ins, SCRIBE_CONNECT)
+        await socket.messages.until(lambda messages: len(messages) > 1)
+        assert await ask(session, question) == QUESTION
+    assert [bool(message.get("previous_text")) for message in socket.messages[:2]] == [True, False]
+
+
+async def test_silence_counts_before_the_server_commits(environ: dict[str, str], stand_ins: StandIns) -> None:
+    async with made(Role.STT, "elevenlabs", environ) as recognizer, recognizer.open(8000, print) as session:
+        while session._seconds(session._silence) < elevenlabs_scribe.LONGEST_PART_SECONDS - 2:
+            await session._line.send(session._silence_when_idle())
+        assert await ask(session, SILENCE + b"\xff\x0f" * 16_000 + SILENCE) == ""
+    assert len(commits(stand_ins.requests_to(SCRIBE_CONNECT)[-1])) == 2
+
+
 # -- a server that errs ----------------------------------------------------------------------------------
 
 
@@ -136,8 +160,9 @@ async def test_a_text_told_twice_counts_once() -> None:
     assert await heard_of(*answers) == ["One.", "Two."]
 
 
-async def test_nothing_to_commit_is_no_failure() -> None:
-    assert await heard_of(({"message_type": "commit_throttled", "error": "too little"},)) == [""]
+async def test_what_is_not_asked_for_is_no_failure() -> None:
+    news = {"message_type": "speakers_merged", "speaker_ids": ["a", "b"]}
+    assert await heard_of((news, committed("One."))) == ["One."]
 
 
 @pytest.mark.parametrize("kind", [{}, {"message_type": "warning"}])
@@ -155,12 +180,14 @@ async def test_a_warning_is_no_failure(kind: dict[str, str]) -> None:
         ("invalid_request", ErrorKind.REQUEST),
         ("chunk_size_exceeded", ErrorKind.REQUEST),
         ("unaccepted_terms", ErrorKind.AUTH),
-        ("queue_overflow", ErrorKind.SERVER),
+        ("queue_overflow", ErrorKind.RATE_LIMIT),
+        ("commit_throttled", ErrorKind.RATE_LIMIT),
         ("resource_exhausted", ErrorKind.SERVER),
         ("session_time_limit_exceeded", ErrorKind.SERVER),
         ("insufficient_audio_activity", ErrorKind.SERVER),
         ("transcriber_error", ErrorKind.SERVER),
         ("error", ErrorKind.SERVER),
+        ("an_error_of_tomorrow", ErrorKind.SERVER),
     ],
 )
 async def test_every_error_has_its_kind(message: str, kind: ErrorKind) -> None:
