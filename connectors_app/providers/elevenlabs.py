@@ -36,7 +36,8 @@ from connectors_app.failures import cut, expect_samples, from_code, garbage
 from connectors_app.line import Line, Socket
 from connectors_app.voice_names import no_such_voice
 
-RATES = (8000, 16000, 22050, 24000, 44100)
+RATES = (8000, 16000, 22050, 24000)
+"""Those of every plan; 44.1 kHz is for the dearer ones."""
 CONTEXTS = 5
 """More contexts at once end the socket."""
 CLOSING_SECONDS = 3.0

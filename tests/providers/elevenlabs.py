@@ -37,6 +37,7 @@ from tests.providers.ulaw import to_ulaw
 STATUS = {
     401: "invalid_api_key",
     402: "quota_exceeded",
+    403: "output_format_not_allowed",
     404: "voice_not_found",
     429: "too_many_concurrent_requests",
 }
@@ -87,7 +88,9 @@ TURNS = (
     ),
 )
 MODELS = ("eleven_multilingual_v2", "eleven_flash_v2_5", "eleven_turbo_v2_5")
-FORMATS = {f"pcm_{rate}": rate for rate in (8000, 16_000, 22_050, 24_000, 44_100)} | {"ulaw_8000": 8000}
+FORMATS = {f"pcm_{rate}": rate for rate in (8000, 16_000, 22_050, 24_000)} | {"ulaw_8000": 8000}
+DEAR_FORMATS = ("pcm_44100", "mp3_44100_192")
+"""Only for higher plans than the stand-in's."""
 MOST_CONTEXTS = 5
 IDLE_SECONDS, LONGEST_IDLE_SECONDS = 20, 180
 BUFFERED_CHARS = (120, 160, 250, 290)
@@ -198,6 +201,8 @@ def _shares(text: str, times: Sequence[float], count: int) -> list[list[Char]]:
 
 def _format(query: Mapping[str, str]) -> str:
     wanted = query.get("output_format", "mp3_44100_128")
+    if wanted in DEAR_FORMATS:
+        raise refusal(ELEVENLABS, 403, message=f"Output format '{wanted}' is only available on the Pro tier and above.")
     if wanted not in FORMATS:
         raise refusal(ELEVENLABS, 400, message=f"the stand-in speaks {', '.join(FORMATS)}, not {wanted}")
     return wanted

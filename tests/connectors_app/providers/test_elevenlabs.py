@@ -45,6 +45,13 @@ async def test_sentences_share_a_socket(environ: dict[str, str], stand_ins: Stan
     assert len(stand_ins.requests_to(ELEVENLABS_CONNECT)) == 1
 
 
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+async def test_every_plan_has_the_rates(environ: dict[str, str], transport: str) -> None:
+    options = {"voice": RACHEL, "transport": transport}
+    async with made_with(Role.TTS, "elevenlabs", options, environ) as voice, voice.open(48_000) as speech:
+        assert speech.rate == 24_000 and is_exact(SENTENCES[0], decode(await said(speech, SENTENCES[0]), 24_000))
+
+
 async def test_more_sentences_than_contexts_wait(environ: dict[str, str], stand_ins: StandIns) -> None:
     async with session(environ) as speech:
         spoken = await asyncio.gather(*(said(speech, text) for text in SENTENCES))
