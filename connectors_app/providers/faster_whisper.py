@@ -14,6 +14,8 @@ from connectors_app.providers.offline.whisper_program import REQUEST
 from connectors_app.resampling import Resampler
 
 SHORTEST_SECONDS = 0.1
+LONGEST_ANSWER_SECONDS = 20.0
+"""A busy machine writes down a long utterance. Callers wait no longer than for any transcript."""
 _LOADED_WITH = {"model_path", "device", "compute_type", "cpu_threads"}
 
 
@@ -54,6 +56,7 @@ class FasterWhisper(LocalRecognizer):
     wheel = "faster-whisper"
     setting = "MESHAG_FASTER_WHISPER_MODEL"
     program = whisper_program.__name__
+    patience = LONGEST_ANSWER_SECONDS
     Options = FasterWhisperOptions
     options: FasterWhisperOptions
 
@@ -61,6 +64,9 @@ class FasterWhisper(LocalRecognizer):
     def arguments(cls, options: AnyOptions) -> tuple[str, ...]:
         assert isinstance(options, FasterWhisperOptions)
         return options.device, options.compute_type, str(options.cpu_threads)
+
+    async def check(self) -> None:
+        await self.ask(self.options.request())
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _WholeRecognition(self, rate)

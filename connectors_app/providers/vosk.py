@@ -42,6 +42,14 @@ class Vosk(LocalRecognizer):
     def arguments(cls, options: AnyOptions) -> tuple[str, ...]:
         return ()
 
+    async def check(self) -> None:
+        number = next(_number)
+        await self.ask(self.beginning(number))
+        await self.ask(REQUEST.pack(Do.DROP, number, 0))
+
+    def beginning(self, number: int) -> bytes:
+        return REQUEST.pack(Do.BEGIN, number, 0) + msgspec.json.encode(self.options.phrases)
+
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _LiveRecognition(self, rate, on_interim)
 
@@ -94,7 +102,7 @@ class _LiveRecognition(Recognition):
     async def _hear(self) -> None:
         if not self._number:
             self._number = next(_number)
-            await self._ask(Do.BEGIN, msgspec.json.encode(self._by.options.phrases))
+            await self._by.ask(self._by.beginning(self._number))
         samples, self._waiting = bytes(self._waiting), bytearray()
         answer = await self._ask(Do.HEAR, samples)
         self._heard += len(samples)

@@ -12,8 +12,8 @@ from connectors_app.providers.offline.pipe import HEADER, Kind, frame
 
 START_SECONDS = 20
 CLOSE_SECONDS = 1
-ANSWER_SECONDS = 5
-"""A process that says nothing for so long is stuck, and replaced."""
+ANSWER_SECONDS = 5.0
+"""A process that owes an answer and says nothing to anybody for so long is stuck, and replaced."""
 STEADY_SECONDS = 1
 """A process that did not live so long is replaced only when it is needed."""
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG")
@@ -35,14 +35,20 @@ class Child:
 
     The answers of a request wait in a queue of their own, so that a slow reader delays nobody. Its bound is the
     request: callers ask for no more at once than they are willing to hold.
+
+    How long somebody waits for an answer is their own business. Whether the process is stuck is told from what it owes
+    to all of them, also to those who wait no more: else one that sticks would stay, where nobody waits for long.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, patience: float | None = None) -> None:
         self._command = ("-S", "-P", "-m", module, str(os.getpid()), *arguments)
+        self._patience = patience or ANSWER_SECONDS
         self._process: Process | None = None
         self._ready: asyncio.Future[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Queue[tuple[Kind, bytes]]] = {}
+        self._owed: set[int] = set()
+        self._watching: asyncio.TimerHandle | None = None
         self._last = 0
         self._is_closed = False
 
@@ -72,10 +78,11 @@ class Child:
         number, answers = self._last, asyncio.Queue[tuple[Kind, bytes]]()
         self._answers[number] = answers
         kind = Kind.ASK
+        self._owes(number)
         try:
             self._write(frame(Kind.ASK, number, body))
             while kind not in _ENDED:
-                kind, part = await self._next(answers)
+                kind, part = await answers.get()
                 if kind is Kind.PART or kind is Kind.DONE and part:
                     yield part
         finally:
@@ -97,13 +104,22 @@ class Child:
             self._kill()
             await self._reading
 
-    async def _next(self, answers: asyncio.Queue[tuple[Kind, bytes]]) -> tuple[Kind, bytes]:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answers.get()
-        except TimeoutError:
-            self._kill()
-            return await answers.get()
+    def _owes(self, number: int) -> None:
+        self._owed.add(number)
+        if len(self._owed) == 1:
+            self._watch()
+
+    def _said(self, number: int, kind: Kind) -> None:
+        """Whatever it says shows that it works."""
+        if kind in _ENDED:
+            self._owed.discard(number)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watching:
+            self._watching.cancel()
+        loop = asyncio.get_running_loop()
+        self._watching = loop.call_later(self._patience, self._kill) if self._owed else None
 
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:
@@ -129,6 +145,8 @@ class Child:
         for answers in self._answers.values():
             answers.put_nowait((Kind.FAILED, b""))
         self._answers.clear()
+        self._owed.clear()
+        self._watch()
         if clock() - began >= STEADY_SECONDS and not self._is_closed:
             self._begin()
 
@@ -151,6 +169,7 @@ class Child:
         while True:
             kind, number, length = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
             body = await process.stdout.readexactly(length)
+            self._said(number, Kind(kind))
             if kind == Kind.READY:
                 ready.set_result(None)
             elif answers := self._answers.get(number):

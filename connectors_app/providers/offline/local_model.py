@@ -4,6 +4,7 @@ Their packages and models are none of MeshAG's: an operator installs them and na
 """
 
 import json
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -40,14 +41,18 @@ class LocalRecognizer(Recognizer):
     """The environment name of the model's folder."""
     program: ClassVar[str]
     """The module that the process runs."""
+    patience: ClassVar[float | None] = None
+    """Seconds that it may take for an answer; none: what is usual."""
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
         assert isinstance(options, LocalModelOptions)
-        self._own = Path(credentials.base_url) if credentials.base_url else None
-        self._folder = self._own / ".." / options.model_path if self._own and options.model_path else self._own
+        self._own = Path(os.path.abspath(credentials.base_url)) if credentials.base_url else None
+        self._folder = self._own
+        if self._own and options.model_path:
+            self._folder = Path(os.path.normpath(self._own.parent / options.model_path))
         self._is_found = False
-        arguments = [self.program, str(self._folder or ""), *self.arguments(options)]
-        super().__init__(options, Credentials(base_url=json.dumps(arguments)))
+        child = [self.patience, self.program, str(self._folder or ""), *self.arguments(options)]
+        super().__init__(options, Credentials(base_url=json.dumps(child)))
 
     @classmethod
     def missing_settings(cls, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -69,9 +74,9 @@ class LocalRecognizer(Recognizer):
     async def warm(self) -> None:
         await self.check()
 
+    @abstractmethod
     async def check(self) -> None:
-        """The process has loaded the model."""
-        await self.ask(b"")
+        """The process has loaded the model, and can use it as the options want."""
 
     async def close(self) -> None:
         await MODELS.leave(self)
@@ -97,8 +102,7 @@ class LocalRecognizer(Recognizer):
             raise ProviderError(
                 ErrorKind.UNCONFIGURED, f"{self.label} has no model; let {self.setting} name its folder"
             )
-        beside = self._own.resolve().parent
-        if not self._folder.is_dir() or beside not in self._folder.resolve().parents:
+        if not self._folder.is_dir() or self._own.parent not in self._folder.parents:
             where = "beside that of" if self._folder != self._own else "at"
             why = f"{self.label} finds no folder of a model {where} {self.setting}"
             raise ProviderError(ErrorKind.UNCONFIGURED, f"{why}; check the setting and `model_path`")
@@ -106,8 +110,8 @@ class LocalRecognizer(Recognizer):
 
 
 async def _start(credentials: Credentials) -> Child:
-    program, *arguments = json.loads(credentials.base_url)
-    return Child(program, *arguments)
+    patience, program, *arguments = json.loads(credentials.base_url)
+    return Child(program, *arguments, patience=patience)
 
 
 MODELS: Shared[Child] = Shared(_start, Child.close)

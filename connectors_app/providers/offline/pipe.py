@@ -40,12 +40,14 @@ class Pipe:
         self._finished = 0
 
     def requests(self) -> Iterator[tuple[int, bytes]]:
-        """Says that the child is ready, then waits for work until the process ends."""
+        """Says that the child is ready, then waits for work until the process ends. Each gets its DONE or FAILED."""
         Thread(target=self._read, args=(sys.stdin.buffer,), daemon=True).start()
         self.send(Kind.READY)
         while True:
             number, body = self._asked.get()
-            if not self.is_cancelled(number):
+            if self.is_cancelled(number):
+                self.send(Kind.DONE, number)
+            else:
                 yield number, body
             self._finished = number
             self._cancelled.discard(number)

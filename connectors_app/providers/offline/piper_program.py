@@ -8,6 +8,7 @@ import json
 import struct
 import sys
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,19 @@ class Voices:
 def speak(pipe: Pipe, voices: Voices, number: int, request: dict[str, Any]) -> None:
     rate, chunks = voices.chunks(request)
     pipe.send(Kind.PART, number, RATE.pack(rate))
+    for pcm in pieces(rate, chunks):
+        if pipe.is_cancelled(number):
+            break
+        pipe.send(Kind.PART, number, pcm)
+    pipe.send(Kind.DONE, number)
+
+
+def pieces(rate: int, chunks: Iterable[Any]) -> Iterator[bytes]:
     size = 2 * round(rate * _PIECE_SECONDS)
     for chunk in chunks:
         pcm = chunk.audio_int16_bytes
         for start in range(0, len(pcm), size):
-            if pipe.is_cancelled(number):
-                return
-            pipe.send(Kind.PART, number, pcm[start : start + size])
-    pipe.send(Kind.DONE, number)
+            yield pcm[start : start + size]
 
 
 def main() -> None:

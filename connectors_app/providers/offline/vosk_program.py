@@ -1,22 +1,27 @@
 """The process that holds a Vosk model: hears the utterances of many callers, each as it comes.
 
 Run with the parent's process id and the model's folder. A request is what to do, the utterance's number, the bytes of
-it that were sent before, and samples at 16 kHz, or for BEGIN a list of phrases as JSON; the answer is JSON. An empty
-request asks whether the model is there.
+it that were sent before, and samples at 16 kHz, or for BEGIN a list of phrases as JSON; the answer is JSON.
 """
 
 import json
 import struct
-import sys
+from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
-from connectors_app.providers.offline.pipe import Kind, Pipe
+from connectors_app.providers.offline.model_program import Answering, Refused, serve
 
 MODEL_RATE = 16_000
 REQUEST = struct.Struct("<BII")
 LOST = b'{"lost":true}'
 """The process is another one than that which heard the beginning."""
+UNKNOWN = "[unk]"
+"""In a grammar: anything else. Not every model has it."""
+GRAPH = "HCLr.fst"
+"""Only models with this file take a grammar; others would hear anything without a word."""
+_MISSING = -1
 
 
 class Do(IntEnum):
@@ -27,10 +32,9 @@ class Do(IntEnum):
 
 
 class Utterance:
-    def __init__(self, model: Any, phrases: list[str]) -> None:
+    def __init__(self, model: Any, *grammar: str) -> None:
         from vosk import KaldiRecognizer
 
-        grammar = (json.dumps([*phrases, "[unk]"]),) if phrases else ()
         self._recognizer: Any = KaldiRecognizer(model, MODEL_RATE, *grammar)
         self._recognizer.SetWords(True)
         self._segments: list[dict[str, Any]] = []
@@ -45,28 +49,28 @@ class Utterance:
 
     def finish(self) -> dict[str, Any]:
         self._segments.append(json.loads(self._recognizer.FinalResult()))
-        sure = [word["conf"] for segment in self._segments for word in segment.get("result", ()) if "conf" in word]
+        heard = [word for segment in self._segments for word in segment.get("result", ())]
+        sure = [word["conf"] for word in heard if "conf" in word and is_word(word["word"])]
         return {"text": self._text(), "confidence": sum(sure) / len(sure) if sure else None}
 
     def _text(self, rest: str = "") -> str:
         texts = [*(segment.get("text", "") for segment in self._segments), rest]
-        return " ".join(text for text in texts if text and text != "[unk]")
+        return " ".join(word for text in texts for word in text.split() if is_word(word))
 
 
 class Utterances:
     """Those that have begun and are neither finished nor dropped."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, takes_phrases: bool) -> None:
         self._model = model
+        self._takes_phrases = takes_phrases
         self._open: dict[int, Utterance] = {}
 
     def answer(self, request: bytes) -> bytes:
-        if not request:
-            return b""
         do, number, before = REQUEST.unpack_from(request)
         body = request[REQUEST.size :]
         if do == Do.BEGIN:
-            self._open[number] = Utterance(self._model, json.loads(body))
+            self._open[number] = Utterance(self._model, *self._grammar(json.loads(body)))
             return b"{}"
         utterance = self._open.pop(number, None)
         if do == Do.DROP:
@@ -75,27 +79,44 @@ class Utterances:
             return LOST
         if do == Do.FINISH:
             return json.dumps(utterance.finish()).encode()
+        answer = json.dumps(utterance.hear(body)).encode()
         self._open[number] = utterance
-        return json.dumps(utterance.hear(body)).encode()
+        return answer
+
+    def _grammar(self, phrases: list[str]) -> Iterable[str]:
+        """In letters as they are: Vosk does not read JSON's escapes."""
+        if not phrases:
+            return ()
+        if not self._takes_phrases:
+            raise Refused(f"the model takes no phrases: take a small one, with a file {GRAPH}")
+        known = [" ".join(self._known(word) for word in phrase.split()) for phrase in phrases]
+        more = [UNKNOWN] if self._has(UNKNOWN) else []
+        return (json.dumps([*known, *more], ensure_ascii=False),)
+
+    def _known(self, word: str) -> str:
+        """As the model writes it. Vosk would leave out one that it does not know."""
+        for written in (word, word.lower()):
+            if self._has(written):
+                return written
+        raise Refused(f"the model does not know the word “{word}” of `phrases`")
+
+    def _has(self, word: str) -> bool:
+        return bool(self._model.vosk_model_find_word(word) != _MISSING)
 
 
-def main() -> None:
-    pipe = Pipe(int(sys.argv[1]))
-    why = b""
-    utterances = Utterances(None)
-    try:
-        from vosk import Model, SetLogLevel
+def is_word(heard: str) -> bool:
+    """Not a mark, such as that of a word outside the grammar, or of noise."""
+    return not (heard.startswith(("[", "<")) and heard.endswith(("]", ">")))
 
-        SetLogLevel(-1)
-        utterances = Utterances(Model(sys.argv[2]))
-    except Exception as error:  # noqa: BLE001
-        why = f"the model cannot be loaded ({type(error).__name__}: {error})"[:300].encode()
-    for number, request in pipe.requests():
-        if why:
-            pipe.send(Kind.FAILED, number, why)
-        else:
-            pipe.send(Kind.DONE, number, utterances.answer(request))
+
+def load(folder: str) -> Answering:
+    from vosk import Model, SetLogLevel
+
+    SetLogLevel(-1)
+    model = Model(folder)
+    Utterance(model)  # some of a model's files are read only then
+    return Utterances(model, takes_phrases=any(Path(folder).rglob(GRAPH))).answer
 
 
 if __name__ == "__main__":
-    main()
+    serve(load)

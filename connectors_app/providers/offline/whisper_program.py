@@ -1,27 +1,35 @@
 """The process that holds a Whisper model by faster-whisper: writes down whole utterances, one after the other.
 
 Run with the parent's process id, the model's folder, device, type of computation and number of threads. A request is
-the length of its options, the options as JSON and samples at 16 kHz; the answer is JSON. An empty request asks whether
-the model is there.
+the length of its options, the options as JSON and samples at 16 kHz; the answer is JSON. One without samples asks
+whether the model is there and takes the options.
 """
 
 import json
 import math
 import struct
-import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from connectors_app.providers.offline.pipe import Kind, Pipe
+from connectors_app.providers.offline.model_program import Answering, Refused, serve
 
 REQUEST = struct.Struct("<I")
+WINDOW = 16_000 * 30
+"""Samples that Whisper hears at once. Of more, times say where a window's last word ends; without, words are lost."""
+TOKENIZER = "tokenizer.json"
+"""Where it is missing, the library asks the network for one."""
 
 
-def load(folder: str, device: str, compute_type: str, threads: str) -> Any:
+def load(folder: str, device: str, compute_type: str, threads: str) -> Answering:
     from faster_whisper import WhisperModel
 
-    return WhisperModel(
+    if Path(folder, "model.bin").is_file() and not Path(folder, TOKENIZER).is_file():
+        raise Refused(f"{TOKENIZER} is missing in its folder")
+    model = WhisperModel(
         folder, device=device, compute_type=compute_type, cpu_threads=int(threads), local_files_only=True
     )
+    return partial(write_down, model)
 
 
 def write_down(model: Any, request: bytes) -> bytes:
@@ -30,7 +38,11 @@ def write_down(model: Any, request: bytes) -> bytes:
     (length,) = REQUEST.unpack_from(request)
     options = json.loads(request[REQUEST.size : REQUEST.size + length])
     samples = np.frombuffer(request[REQUEST.size + length :], "<i2").astype(np.float32) / 32768
-    found, info = model.transcribe(samples, condition_on_previous_text=False, without_timestamps=True, **options)
+    check_language(model, options.get("language"))
+    if not samples.size:
+        return b"{}"
+    short = samples.size <= WINDOW
+    found, info = model.transcribe(samples, condition_on_previous_text=False, without_timestamps=short, **options)
     segments = list(found)
     sure = [segment.avg_logprob for segment in segments]
     told = {
@@ -41,20 +53,13 @@ def write_down(model: Any, request: bytes) -> bytes:
     return json.dumps(told).encode()
 
 
-def main() -> None:
-    pipe = Pipe(int(sys.argv[1]))
-    model: Any = None
-    why = b""
-    try:
-        model = load(*sys.argv[2:])
-    except Exception as error:  # noqa: BLE001
-        why = f"the model cannot be loaded ({type(error).__name__}: {error})"[:300].encode()
-    for number, request in pipe.requests():
-        if why:
-            pipe.send(Kind.FAILED, number, why)
-        else:
-            pipe.send(Kind.DONE, number, write_down(model, request) if request else b"")
+def check_language(model: Any, language: str | None) -> None:
+    """A model of English alone would take any language for English."""
+    known = model.supported_languages
+    if language and language not in known:
+        only = f"; it knows {known[0]} only" if len(known) == 1 else ""
+        raise Refused(f"the model does not know the language “{language}”{only}")
 
 
 if __name__ == "__main__":
-    main()
+    serve(load)

@@ -136,6 +136,21 @@ async def test_a_stuck_process_is_replaced(monkeypatch: pytest.MonkeyPatch) -> N
         assert await spoken(voice)
 
 
+async def test_a_stuck_process_is_replaced_though_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers go on to the next voice long before."""
+    monkeypatch.setattr("connectors_app.providers.offline.child.ANSWER_SECONDS", 0.2)
+    async with espeak() as voice:
+        child = await child_of(voice)
+        stuck, gone = child.pid, child._reading
+        os.kill(stuck, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await spoken(voice)
+        assert gone
+        await gone
+        assert await spoken(voice) and child.pid != stuck
+
+
 async def test_the_process_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     async with espeak() as voice:

@@ -1,5 +1,6 @@
 """Whisper on this machine: what its process is asked and answers, and what is said when something is not there."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from connectors_app import registry
 from connectors_app.base.connector import Role
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
+from connectors_app.providers.faster_whisper import FasterWhisper
 from connectors_app.providers.offline import local_model
 from connectors_app.providers.offline.local_model import MODELS
 from tests.connectors_app.local_packages import FASTER_WHISPER, a_model, install
@@ -62,7 +64,15 @@ async def test_all_options_reach_the_model(model: Path) -> None:
     async with whisper(model, **loaded, **asked) as recognizer:
         assert (await transcript_of(recognizer, LOUD)).language == "de"
     found = json.loads((model / "asked").read_text())
-    assert found == {**loaded, **asked, "type": "float32", "samples": pytest.approx(16_000, abs=100)}
+    assert found.pop("samples") == pytest.approx(16_000, abs=100)
+    assert found == {**loaded, **asked, "type": "float32", "without_timestamps": True}
+
+
+async def test_a_long_utterance_is_cut_where_words_end(model: Path) -> None:
+    """Whisper hears half a minute at once. Without times, it would go on there, in the middle of a word."""
+    async with whisper(model) as recognizer:
+        await transcript_of(recognizer, LOUD * 31)
+    assert not json.loads((model / "asked").read_text())["without_timestamps"]
 
 
 async def test_a_moment_of_sound_is_no_utterance(model: Path) -> None:
@@ -97,10 +107,45 @@ async def test_a_process_that_died_is_replaced(model: Path) -> None:
         assert (await transcript_of(recognizer, LOUD)).text == "Hello there."
 
 
+async def test_what_the_model_cannot_do_ends_no_process(model: Path) -> None:
+    async with whisper(model, initial_prompt="Fail.") as failing, whisper(model) as recognizer:
+        await recognizer.warm()
+        pid = (await MODELS.take(recognizer)).pid
+        with pytest.raises(ProviderError, match="ValueError: that is not possible"):
+            await transcript_of(failing, LOUD)
+        assert (await transcript_of(recognizer, LOUD)).text == "Hello there."
+        assert (await MODELS.take(recognizer)).pid == pid
+
+
+async def test_a_process_that_works_is_not_stuck(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they take longer than a process may say nothing."""
+    monkeypatch.setattr(FasterWhisper, "patience", 1.0)
+    async with whisper(model, initial_prompt="Slowly.") as recognizer:
+        heard = await asyncio.gather(*(transcript_of(recognizer, LOUD) for _ in range(12)))
+    assert {one.text for one in heard} == {"Hello there."}
+
+
+async def test_a_language_that_the_model_does_not_know_is_told(model: Path) -> None:
+    assert "does not know the language “fr”" in await refusal(model, language="fr")
+
+
+async def test_a_model_without_its_tokenizer_is_not_looked_for_elsewhere(model: Path) -> None:
+    (model / "model.bin").touch()
+    assert "tokenizer.json is missing" in await refusal(model)
+
+
 async def test_a_missing_package_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_model, "find_spec", lambda name: None)
     said = await refusal(model)
     assert "pip install faster-whisper" in said and SETTING in said
+
+
+async def test_a_link_beside_a_link_is_followed(model: Path, tmp_path: Path) -> None:
+    a_model(tmp_path / "elsewhere")
+    for name in ("current", "other"):
+        (model.parent / name).symlink_to(tmp_path / "elsewhere")
+    async with whisper(model.parent / "current", model_path="other") as recognizer:
+        await recognizer.check()
 
 
 @pytest.mark.parametrize("options", [{"model_path": "none"}, {"model_path": "/"}, {"model_path": "../.."}])
