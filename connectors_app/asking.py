@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar, cast
 
 from connectors_app.base.connector import Connector
@@ -33,6 +34,44 @@ class Deadlines:
     """For each 45 characters of a reply that has begun, while another model could be asked: speech is as fast."""
     silence: float = 3.0
     """Without a word from a recogniser that tells as it hears, while the caller speaks."""
+    beside: float = 1.0
+    """Without a sign of a recogniser, before the next one is asked beside it; from `transcript` on: never."""
+
+    @property
+    def asks_beside(self) -> bool:
+        return self.beside < self.transcript
+
+
+class Limit:
+    """Calls `on_late` when it was not set anew or turned off within its time. Made to be set often."""
+
+    def __init__(self, on_late: Callable[[], None]) -> None:
+        self._on_late = on_late
+        self._loop = asyncio.get_running_loop()
+        self._due = inf
+        self._timer: asyncio.TimerHandle | None = None
+        """Moved only when it has run out, or would come too late."""
+
+    def within(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._set_timer()
+
+    def off(self) -> None:
+        self._due = inf
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self._due:
+            self._due = inf
+            self._on_late()
+        elif self._due < inf:
+            self._set_timer()
 
 
 class TooSlow(ProviderError):

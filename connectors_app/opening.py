@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, Protocol, TypeVar
 
 from connectors_app.base.connector import Connector
 from connectors_app.base.errors import ProviderError
-from connectors_app.base.recognizer import Recognition
-from connectors_app.base.voice import Speech
 from connectors_app.pool import unexpected
 
 log = logging.getLogger(__name__)
@@ -17,16 +17,24 @@ CLOSE_SECONDS = 1.0
 """That a connection may take to be closed, which nobody waits for but the end of the session."""
 
 C = TypeVar("C", bound=Connector)
-Connection = TypeVar("Connection", bound=Speech | Recognition)
+
+
+class Openable(Protocol):
+    async def __aenter__(self) -> object: ...
+
+    async def close(self) -> None: ...
+
+
+Connection = TypeVar("Connection", bound=Openable)
 
 
 class Opening(Generic[C, Connection]):
-    """One connection for each provider that was needed, made by `make`."""
+    """Connections by provider, made by `make` when they are needed: one that all share, or as many as are lent."""
 
     def __init__(self, make: Callable[[C], Connection]) -> None:
         self._make = make
         self._open: dict[C, Connection] = {}
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[C, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._early: asyncio.Task[None] | None = None
 
@@ -35,26 +43,52 @@ class Opening(Generic[C, Connection]):
         self._early = asyncio.create_task(self._try(connector, within))
 
     async def get(self, connector: C) -> Connection:
-        async with self._lock:
+        """The one that all share."""
+        async with self._locks[connector]:
             if connector not in self._open:
-                connection = self._make(connector)
-                await _enter(connection)
-                self._open[connector] = connection
+                self._open[connector] = await self._made(connector)
             return self._open[connector]
 
-    def leave(self, connector: C) -> None:
-        if connector in self._open:
-            self._tasks.add(closing := asyncio.create_task(_close(self._open.pop(connector))))
-            closing.add_done_callback(self._tasks.discard)
+    @asynccontextmanager
+    async def lent(self, connector: C) -> AsyncIterator[Connection]:
+        """One that nobody else has meanwhile. It is kept for the next one unless something went wrong with it."""
+        connection = await self._take(connector)
+        try:
+            yield connection
+        except BaseException:
+            self._close_meanwhile(connection)
+            raise
+        if self._open.setdefault(connector, connection) is not connection:
+            self._close_meanwhile(connection)
 
     async def close(self) -> None:
         if self._early:
             self._early.cancel()
             await asyncio.wait([self._early])
-        for connector in list(self._open):
-            self.leave(connector)
+        while self._open:
+            self._close_meanwhile(self._open.popitem()[1])
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def _take(self, connector: C) -> Connection:
+        async with self._locks[connector]:  # it may be opening already
+            if connector in self._open:
+                return self._open.pop(connector)
+        return await self._made(connector)
+
+    async def _made(self, connector: C) -> Connection:
+        """It is closed when it cannot be opened, or when nobody waits for it any more."""
+        connection = self._make(connector)
+        try:
+            await connection.__aenter__()
+        except BaseException:
+            await _close(connection)
+            raise
+        return connection
+
+    def _close_meanwhile(self, connection: Connection) -> None:
+        self._tasks.add(closing := asyncio.create_task(_close(connection)))
+        closing.add_done_callback(self._tasks.discard)
 
     async def _try(self, connector: C, within: float) -> None:
         try:
@@ -66,16 +100,7 @@ class Opening(Generic[C, Connection]):
             unexpected(error)
 
 
-async def _enter(connection: Speech | Recognition) -> None:
-    """It is closed when it cannot be opened, or when nobody waits for it any more."""
-    try:
-        await connection.__aenter__()
-    except BaseException:
-        await _close(connection)
-        raise
-
-
-async def _close(connection: Speech | Recognition) -> None:
+async def _close(connection: Openable) -> None:
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await connection.close()

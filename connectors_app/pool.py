@@ -84,23 +84,34 @@ class Chain(Generic[C]):
 
     def answered(self, connector: C, report: Report, *, started: float | None = None) -> None:
         """It has begun to answer. Without `started`, the attempt is of the turn that was ordered last."""
-        breakers, breaker = self._pool.breakers, self._breakers[connector]
-        self._answered_at[connector] = now = breakers.clock()
-        with breakers.telling(breaker):
-            breaker.answered(now, started=self._ordered_at if started is None else started)
+        self._answered_at[connector] = self._pool.breakers.clock()
+        self._learn_answer(connector, self._ordered_at if started is None else started)
         if connector.slug != self.current:
             report.switched(self.current, connector.slug)
             self.current = connector.slug
 
     def failed(self, connector: C, error: ProviderError, started: float, report: Report) -> Attempt:
         attempt = Attempt(connector.slug, error, round((time.monotonic() - started) * 1000))
-        breakers, breaker = self._pool.breakers, self._breakers[connector]
-        with breakers.telling(breaker):
-            breaker.failed(
-                error, breakers.clock(), started=started, midway=self._answered_at.get(connector, -inf) >= started
-            )
+        self._learn_failure(connector, error, started, midway=self._answered_at.get(connector, -inf) >= started)
         report.failed(attempt.provider, error, attempt.ms)
         return attempt
+
+    def ended(self, connector: C, error: ProviderError | None, started: float) -> None:
+        """So ended an attempt for which nobody waited any more. The turn's report does not hear of it."""
+        if error:
+            self._learn_failure(connector, error, started)
+        else:
+            self._learn_answer(connector, started)
+
+    def _learn_answer(self, connector: C, started: float) -> None:
+        breakers, breaker = self._pool.breakers, self._breakers[connector]
+        with breakers.telling(breaker):
+            breaker.answered(breakers.clock(), started=started)
+
+    def _learn_failure(self, connector: C, error: ProviderError, started: float, *, midway: bool = False) -> None:
+        breakers, breaker = self._pool.breakers, self._breakers[connector]
+        with breakers.telling(breaker):
+            breaker.failed(error, breakers.clock(), started=started, midway=midway)
 
     def interrupted(self, connector: C) -> None:
         """Its answer is not wanted any more, and took the connection with it."""

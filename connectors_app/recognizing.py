@@ -1,18 +1,21 @@
-"""How workers ask recognisers: the utterance's audio is kept, and the next provider gets it from its beginning."""
+"""How workers ask recognisers: one after the other, and a second one beside the first when that one is silent."""
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from connectors_app.asking import Deadlines
+from connectors_app.asking import AFTERMATH_SECONDS, Deadlines
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
+from connectors_app.base.recognizer import Recognizer, Transcript
+from connectors_app.choosing import chosen, is_doubtful
+from connectors_app.hearing import Connection, Hearing, Utterance
 from connectors_app.opening import Opening
-from connectors_app.pool import AllFailed, Attempt, Chain, Report, unexpected
+from connectors_app.pool import AllFailed, Attempt, Chain, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +25,15 @@ class Heard:
 
 
 class Recognizing:
-    """One caller's recognition. `begin` and `send` never raise; `finish` raises AllFailed.
+    """One caller's recognition. `begin` and `send` never raise and wait for nobody; `finish` raises AllFailed.
 
-    When a provider fails, the next one gets the utterance from its beginning. The audio of an utterance is kept up to
-    `KEPT_SECONDS`; of a longer one the oldest part is not replayed (`dropped` counts the bytes of this utterance).
+    When a provider fails, the next one gets the utterance from its beginning. One that is silent for
+    `Deadlines.beside` has not failed yet, but the next one is asked beside it, and the caller waits for the quicker of
+    the two. There are never more than two. The audio of an utterance is kept up to `KEPT_SECONDS`; of a longer one the
+    oldest part is not replayed (`dropped` counts the bytes of this utterance).
     """
 
     KEPT_SECONDS = 120
-    DOUBTFUL_SECONDS = 1.0
-    """Of voice in which a provider heard no words: when there is more, the next is asked, too."""
-    SURE = 0.5
-    """How sure the next must be of its words, where it tells: some hear words in any noise."""
 
     def __init__(
         self,
@@ -47,178 +48,202 @@ class Recognizing:
         self._deadlines = deadlines
         self._report = report
         self._on_interim = on_interim
-        self._recognitions: Opening[Recognizer, Recognition] = Opening(self._made)
+        self._connections: Opening[Recognizer, Connection] = Opening(lambda recognizer: Connection(recognizer, rate))
+        self._utterance = Utterance(rate, self.KEPT_SECONDS)
+        self._is_over = False
+        """The utterance is."""
         self._untried: deque[Recognizer] = deque()
         self._attempts: list[Attempt] = []
-        self._audio: deque[bytes] = deque()
-        self._kept = self._fed = 0
-        self._sent = 0
-        """Bytes that the provider at work got of the utterance and that are not reported as used."""
-        self._begun = False
-        self._last_sign = 0.0
-        """When the provider at work last said anything of the utterance, or got its first audio."""
-        self._unheard = 0
-        """Bytes of live audio since then."""
+        self._at_work: list[Hearing] = []
+        """The one at work, and maybe one beside it."""
+        self._overtaken: set[Hearing] = set()
+        """Of this and earlier utterances: nobody waits for them, but their breakers learn what becomes of them."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._shows: Hearing | None = None
         self._shown = ""
-        self.dropped = 0
 
     async def __aenter__(self) -> Self:
         for recognizer in self._chain.order()[:1]:
-            self._recognitions.begin(recognizer, within=self._deadlines.stall)
+            self._connections.begin(recognizer, within=self._deadlines.stall)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bill()
-        await self._recognitions.close()
+        self._leave_utterance()
+        for hearing in self._overtaken:
+            hearing.abandon()
+            self._bill(hearing)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=AFTERMATH_SECONDS)
+        await self._connections.close()
+
+    @property
+    def dropped(self) -> int:
+        return self._utterance.dropped
 
     async def begin(self) -> None:
-        self._bill()
+        self._leave_utterance()
+        self._utterance = Utterance(self._rate, self.KEPT_SECONDS)
+        self._is_over = False
         self._untried = deque(self._chain.order())
         self._chain.tell_skipped(self._report)
         self._attempts = list(self._chain.skipped)
-        self._audio.clear()
-        self._kept = self.dropped = 0
-        self._begin_anew()
-        self._shown = ""
-        await self._deliver()
+        self._shows, self._shown = None, ""
+        if self._untried:
+            self._ask_next()
+        await asyncio.sleep(0)
 
     async def send(self, pcm: bytes) -> None:
-        if not self._untried:
+        self._look_after()
+        if not self._at_work:
             return  # all have failed
-        self._keep(pcm)
-        self._unheard += len(pcm)
-        await self._deliver()
+        self._utterance.add(pcm)
+        for hearing in self._at_work:
+            hearing.hear()
+        await asyncio.sleep(0)  # whoever takes audio gets this piece before the next one comes
 
     async def finish(self, voiced: float | None = None) -> Heard:
         """The utterance's transcript, which may be empty, and who gave it.
 
         `voiced`: seconds from the first sound of a voice to the last, which is less than all that was sent.
         """
-        seconds = self._kept / 2 / self._rate if voiced is None else voiced
-        transcript = await self._deliver(last=True)
-        if transcript is None:
-            raise AllFailed(self._attempts)
-        if not transcript.text and seconds >= self.DOUBTFUL_SECONDS and len(self._untried) > 1:
-            transcript = await self._ask_another(transcript)
-        recognizer = self._untried[0]
-        self._chain.answered(recognizer, self._report)
-        self._bill()
-        self._forget()
-        return Heard(transcript, recognizer.slug)
+        self._is_over = True
+        for hearing in self._at_work[:1]:
+            hearing.finish()
+        best, transcript = await self._decided(self._utterance.seconds if voiced is None else voiced)
+        self._tell_overtaken(best)
+        self._chain.answered(best.recognizer, self._report)
+        self._leave_utterance()
+        return Heard(transcript, best.recognizer.slug)
 
-    async def _ask_another(self, empty: Transcript) -> Transcript:
-        """A success with nothing in it is a failure when the next provider hears words in the same audio.
+    # -- while the caller speaks --------------------------------------------------------------------------
 
-        The breaker hears nothing of it: there may have been no words, and the next be the one that is wrong.
-        """
-        deaf, started = self._untried[0], time.monotonic()
-        self._bill()
-        self._untried.popleft()
-        self._begin_anew()
-        transcript = await self._deliver(last=True)
-        if transcript and self._has_words(transcript):
-            error = ProviderError(ErrorKind.EMPTY, "heard nothing where another provider heard words")
-            self._report.failed(deaf.slug, error, round((time.monotonic() - started) * 1000))
-            return transcript
-        self._bill()
-        self._untried = deque([deaf])
-        return empty
-
-    def _has_words(self, transcript: Transcript) -> bool:
-        is_sure = transcript.confidence is None or transcript.confidence >= self.SURE
-        return bool(transcript.text) and is_sure
-
-    def _begin_anew(self) -> None:
-        self._begun = False
-        self._fed = 0
-
-    def _keep(self, pcm: bytes) -> None:
-        self._audio.append(pcm)
-        self._kept += len(pcm)
-        while self._kept > self.KEPT_SECONDS * self._rate * 2:
-            oldest = len(self._audio.popleft())
-            self._kept -= oldest
-            self.dropped += oldest
-            self._fed = max(0, self._fed - 1)
-
-    def _forget(self) -> None:
-        self._untried.clear()
-        self._audio.clear()
-
-    async def _deliver(self, last: bool = False) -> Transcript | None:
-        """Bring the first provider that still works up to date; None when there is none left or no end was asked."""
-        while self._untried:
-            recognizer = self._untried[0]
-            started = time.monotonic()
-            try:
-                if self._begun:
-                    self._check_alive(recognizer)
-                return await self._bring_up_to_date(recognizer, last)
-            except ProviderError as error:
-                self._attempts.append(self._chain.failed(recognizer, error, started, self._report))
-                self._bill()
-                self._pass_on(recognizer)
-        self._forget()
-        return None
-
-    def _check_alive(self, recognizer: Recognizer) -> None:
-        """A socket can be dead and look open: one that tells as it hears says something while the caller speaks."""
+    def _look_after(self) -> None:
         limit = self._deadlines.silence
-        is_mute = recognizer.tells_as_it_hears and self._unheard >= limit * self._rate * 2
-        if is_mute and time.monotonic() - self._last_sign >= limit:
-            raise ProviderError(ErrorKind.TIMEOUT, f"said nothing for {limit:g} s while the caller spoke")
+        for hearing in tuple(self._at_work):
+            if hearing.recognizer.tells_as_it_hears and hearing.is_silent(limit):
+                hearing.give_up(
+                    ProviderError(ErrorKind.TIMEOUT, f"said nothing for {limit:g} s while the caller spoke")
+                )
+        if self._may_double() and self._at_work[0].is_silent(self._deadlines.beside):
+            self._ask_next()
 
-    async def _bring_up_to_date(self, recognizer: Recognizer, last: bool) -> Transcript | None:
-        limit = self._deadlines.transcript if last else self._deadlines.stall
-        try:
-            async with asyncio.timeout(limit):
-                recognition = await self._recognitions.get(recognizer)
-                await self._feed(recognition)
-                return await recognition.finish() if last else None
-        except TimeoutError:
-            what = "no transcript" if last else "took no audio"
-            raise ProviderError(ErrorKind.TIMEOUT, f"{what} within {limit:g} s") from None
-        except ProviderError:
-            raise
-        except Exception as error:  # noqa: BLE001
-            raise unexpected(error) from error
+    def _may_double(self) -> bool:
+        return len(self._at_work) == 1 and bool(self._untried) and self._deadlines.asks_beside
 
-    async def _feed(self, recognition: Recognition) -> None:
-        if not self._begun:
-            await recognition.begin()
-            self._begun = True
-            self._showed_life()
-        while self._fed < len(self._audio):
-            pcm = self._audio[self._fed]
-            await recognition.send(pcm)
-            self._fed += 1
-            self._sent += len(pcm)
+    def _ask_next(self) -> Hearing:
+        hearing = Hearing(
+            self._untried.popleft(),
+            self._utterance,
+            self._connections,
+            self._deadlines,
+            on_text=self._interim,
+            on_end=self._ended,
+        )
+        self._tasks.add(hearing.task)
+        hearing.task.add_done_callback(self._tasks.discard)
+        self._at_work.append(hearing)
+        return hearing
 
-    def _pass_on(self, recognizer: Recognizer) -> None:
-        self._untried.popleft()
-        self._begin_anew()
-        self._recognitions.leave(recognizer)
-
-    def _bill(self) -> None:
-        """What the provider at work heard is paid for, whether a transcript came of it or not."""
-        sent, self._sent = self._sent, 0
-        if sent and self._untried:
-            recognizer = self._untried[0]
-            self._report.used(recognizer.slug, recognizer.model, "audio_ms", sent * 1000 // (2 * self._rate))
-
-    def _made(self, recognizer: Recognizer) -> Recognition:
-        return recognizer.open(self._rate, lambda text: self._interim(recognizer, text))
-
-    def _interim(self, recognizer: Recognizer, text: str) -> None:
-        if not self._untried or self._untried[0] is not recognizer:
-            return
-        self._showed_life()
-        if text and text != self._shown:
+    def _interim(self, hearing: Hearing, text: str) -> None:
+        if text and text != self._shown and self._is_shown(hearing):
             self._shown = text
             self._on_interim(text)
 
-    def _showed_life(self) -> None:
-        self._last_sign = time.monotonic()
-        self._unheard = 0
+    def _is_shown(self, hearing: Hearing) -> bool:
+        """The texts of two do not take turns: who was silent when the one beside it spoke is not shown any more."""
+        if hearing not in self._at_work:
+            return False
+        if self._shows not in self._at_work:
+            self._shows = self._at_work[0]
+        if hearing is self._at_work[-1] and self._shows.is_silent(self._deadlines.beside):
+            self._shows = hearing
+        return hearing is self._shows
+
+    # -- when the caller is silent ------------------------------------------------------------------------
+
+    async def _decided(self, voiced: float) -> tuple[Hearing, Transcript]:
+        while self._at_work:
+            self._news.clear()
+            wait = self._ask_beside(voiced)
+            place = chosen([hearing.answer for hearing in self._at_work], voiced)
+            if place is not None and (answer := self._at_work[place].answer):
+                return self._at_work[place], answer
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+        raise AllFailed(self._attempts)
+
+    def _ask_beside(self, voiced: float) -> float | None:
+        """Ask another one for the transcript when its time has come. Returns the seconds until then, if it comes."""
+        first, *others = self._at_work
+        if any(other.is_waited_for or other.answer for other in others) or not (others or self._untried):
+            return None
+        wait = self._patience(first, has_other=bool(others), voiced=voiced)
+        if wait is not None and wait <= 0:
+            (others[0] if others else self._ask_next()).finish()
+            return None
+        return wait
+
+    def _patience(self, first: Hearing, *, has_other: bool, voiced: float) -> float | None:
+        if first.answer:
+            return 0 if is_doubtful(first.answer, voiced) else None
+        if not self._deadlines.asks_beside:
+            return None
+        if has_other and first.is_silent(self._deadlines.beside):
+            return 0
+        return first.since + self._deadlines.beside - time.monotonic()
+
+    def _tell_overtaken(self, best: Hearing) -> None:
+        """Their breakers hear nothing of it: to be slow is not to be dead, and where one heard no words there may
+        have been none.
+        """
+        for hearing in self._at_work[: self._at_work.index(best)]:
+            waited = time.monotonic() - hearing.since
+            self._report.failed(hearing.recognizer.slug, self._why_overtaken(hearing, waited), round(waited * 1000))
+
+    def _why_overtaken(self, hearing: Hearing, waited: float) -> ProviderError:
+        if hearing.answer:
+            return ProviderError(ErrorKind.EMPTY, "heard nothing where another provider heard words")
+        limit = self._deadlines.beside
+        what = "no transcript within" if waited >= limit else "no sign of life for"
+        return ProviderError(ErrorKind.TIMEOUT, f"{what} {limit:g} s; another provider was quicker")
+
+    # -- ends ---------------------------------------------------------------------------------------------
+
+    def _ended(self, hearing: Hearing) -> None:
+        self._bill(hearing)
+        if hearing in self._overtaken:
+            self._overtaken.remove(hearing)
+            self._chain.ended(hearing.recognizer, hearing.error, hearing.since)
+        elif hearing.error:
+            self._attempts.append(self._chain.failed(hearing.recognizer, hearing.error, hearing.since, self._report))
+            self._replace(hearing)
+        self._news.set()
+
+    def _replace(self, hearing: Hearing) -> None:
+        self._at_work.remove(hearing)
+        if not self._at_work and self._untried:
+            self._ask_next()
+        if self._is_over and self._at_work:
+            self._at_work[0].finish()
+        if not self._at_work:
+            self._utterance.forget()
+
+    def _leave_utterance(self) -> None:
+        """Who is asked already may answer until its deadline, with nobody waiting: so its breaker learns of it."""
+        for hearing in self._at_work:
+            self._bill(hearing)
+            if hearing.is_waited_for:
+                self._overtaken.add(hearing)
+            else:
+                hearing.abandon()
+        self._at_work.clear()
+        self._untried.clear()
+
+    def _bill(self, hearing: Hearing) -> None:
+        if milliseconds := hearing.take_bill():
+            recognizer = hearing.recognizer
+            self._report.used(recognizer.slug, recognizer.model, "audio_ms", milliseconds)

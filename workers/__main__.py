@@ -186,6 +186,7 @@ def _deadlines(settings: Settings) -> Deadlines:
         stall=settings.stall_seconds,
         sentence=settings.sentence_seconds,
         silence=settings.silence_seconds,
+        beside=settings.beside_seconds,
     )
 
 

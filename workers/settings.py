@@ -46,12 +46,13 @@ class Settings:
     """A socket that already listens on the transport's port, handed down by the supervisor."""
     data_dir: Path = ROOT / "var"
     first_token_seconds: float = 1.5
-    """This and the next five: how long a provider may take before the next one is asked."""
+    """This and the next six: how long a provider may take before the next one is asked."""
     first_audio_seconds: float = 1.0
     transcript_seconds: float = 3.0
     stall_seconds: float = 2.0
     sentence_seconds: float = 3.0
     silence_seconds: float = 3.0
+    beside_seconds: float = 1.0
 
     @property
     def has_open_door(self) -> bool:
@@ -100,6 +101,7 @@ class Settings:
             stall_seconds=deadline("stall"),
             sentence_seconds=deadline("sentence"),
             silence_seconds=deadline("silence"),
+            beside_seconds=deadline("beside"),
         )
 
 

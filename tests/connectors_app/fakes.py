@@ -101,7 +101,10 @@ class ScriptedSpeech(Speech):
 
 
 class ScriptedRecognizer(Scripted, Recognizer):
-    """`begin`, `send` and `finish` each take one item of the script; a string is the transcript of `finish`."""
+    """`begin`, `send` and `finish` each take one item of the script; a string is the transcript of `finish`.
+
+    A future is what it becomes, and takes its time.
+    """
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         self.on_interim = on_interim
@@ -116,6 +119,7 @@ class ScriptedRecognition(Recognition):
 
     async def begin(self) -> None:
         self.heard = b""
+        self.by.began.set()
         await self._step()
 
     async def send(self, pcm: bytes) -> None:
@@ -131,6 +135,8 @@ class ScriptedRecognition(Recognition):
 
     async def _step(self) -> str | None:
         item: Any = self.script.pop(0) if self.script else None
+        if isinstance(item, asyncio.Future):
+            item = await item
         if isinstance(item, Exception):
             raise item
         if item is NEVER:

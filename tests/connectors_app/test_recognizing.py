@@ -86,6 +86,7 @@ async def test_interims_of_a_failed_provider_are_dropped(told: Told) -> None:
         await recognition.begin()
         first.on_interim("he")
         await recognition.send(PCM)
+        await second.began.wait()
         first.on_interim("hell")
         second.on_interim("hello")
         await recognition.finish()
@@ -109,7 +110,7 @@ async def test_audio_that_nobody_will_get_is_not_kept(told: Told) -> None:
         await recognition.begin()
         for _ in range(60):
             await recognition.send(PCM)
-        assert not recognition._audio
+        assert recognition._utterance.next(0) is None
         with pytest.raises(AllFailed):
             await recognition.finish()
 

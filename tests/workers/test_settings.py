@@ -114,6 +114,6 @@ def test_data_is_kept_in_the_checkout() -> None:
 
 def test_deadlines_are_the_runners_own() -> None:
     settings, runner = read(MESHAG_FIRST_TOKEN_SECONDS="4.5", MESHAG_STALL_SECONDS=""), Deadlines()
-    names = ("first_audio", "transcript", "stall", "sentence", "silence")
+    names = ("first_audio", "transcript", "stall", "sentence", "silence", "beside")
     assert [getattr(settings, f"{name}_seconds") for name in names] == [getattr(runner, name) for name in names]
     assert settings.first_token_seconds == 4.5
