@@ -29,6 +29,8 @@ _SAYS_NOTHING = {None, 1000, 1001, 1005, 1006}
 """How sockets are closed that are just over, or gone."""
 _ITS_OWN_FAULT = {1011, 1012, 1013, 1014}
 """How sockets are closed by a server that cannot go on."""
+_NO_CREDIT = re.compile(r"credit balance is too low|credits are depleted", re.IGNORECASE)
+"""Anthropic calls that a request that is not valid, Google one too many: only the words tell."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _REASON = re.compile(r"[A-Z]+-\d{4}\b")
 """The code before the words of a reason, where it has one: NET-0000."""
@@ -39,7 +41,8 @@ def from_status(
 ) -> ProviderError:
     """An HTTP answer that is a refusal; `body` is its JSON, if it has any."""
     code = error_code(body)
-    kind = ErrorKind.QUOTA if code.lower() in QUOTA_CODES else _kind(status)
+    is_quota = code.lower() in QUOTA_CODES or _NO_CREDIT.search(str(_under(_under(body, "error"), "message")))
+    kind = ErrorKind.QUOTA if is_quota else _kind(status)
     said = f"{status}, {code}" if code else str(status)
     return ProviderError(kind, f"{_say(by, kind)} ({said})", status=status, retry_after=retry_after(headers or {}))
 

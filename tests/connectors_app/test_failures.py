@@ -40,6 +40,18 @@ def test_used_up_quota_is_no_rate_limit(openai: Connector) -> None:
     assert error.kind is ErrorKind.QUOTA and "insufficient_quota" in error.message
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, "invalid_request_error", "Your credit balance is too low to access the API."),
+        (429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."),
+    ],
+)
+def test_an_account_without_credit_is_told_by_words(status: int, code: str, words: str, openai: Connector) -> None:
+    error = from_status(openai, status, body={"error": {"type": code, "message": words}})
+    assert error.kind is ErrorKind.QUOTA and words not in error.message
+
+
 def test_a_refused_key_names_its_setting(openai: Connector) -> None:
     error = from_status(openai, 401, body={"error": {"message": "Incorrect API key provided: sk-1234"}})
     assert error.message == "OpenAI does not accept the key in OPENAI_API_KEY (401)"
