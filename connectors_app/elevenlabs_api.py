@@ -138,13 +138,13 @@ class Piece(msgspec.Struct):
 class Alignment(msgspec.Struct):
     """Of the socket: times are those of the message's own audio."""
 
-    chars: list[str] = []
-    charStartTimesMs: list[float] = []  # noqa: N815
-    charDurationsMs: list[float] = []  # noqa: N815
+    chars: list[str] | None = None
+    charStartTimesMs: list[float] | None = None  # noqa: N815
+    charDurationsMs: list[float] | None = None  # noqa: N815
 
     def ends(self) -> list[float]:
         """Seconds."""
-        both = zip(self.charStartTimesMs, self.charDurationsMs, strict=False)
+        both = zip(self.charStartTimesMs or (), self.charDurationsMs or (), strict=False)
         return [(start + duration) / 1000 for start, duration in both]
 
 
@@ -185,7 +185,7 @@ class Said:
 
     def take_message(self, message: Message) -> Iterator[bytes | Spoken]:
         if message.alignment:
-            yield from self._align(message.alignment.chars, message.alignment.ends(), self.samples)
+            yield from self._align(message.alignment.chars or (), message.alignment.ends(), self.samples)
         if pcm := self.hear(message.audio or b""):
             yield pcm
         if message.isFinal:

@@ -97,7 +97,7 @@ class DeepgramLive(DeepgramConnector, Recognizer):
 class _Alternative(msgspec.Struct):
     transcript: str = ""
     confidence: float = 0.0
-    languages: list[str] = []
+    languages: list[str] | None = None
 
 
 class _Channel(msgspec.Struct):
@@ -110,11 +110,11 @@ class _Said(msgspec.Struct):
     type: str
     start: float = 0.0
     duration: float = 0.0
-    is_final: bool = False
-    from_finalize: bool = False
+    is_final: bool | None = None
+    from_finalize: bool | None = None
     channel: msgspec.Raw = msgspec.Raw(b"{}")
-    variant: str = ""
-    code: str = ""
+    variant: str | None = None
+    code: str | None = None
 
 
 _said = msgspec.json.Decoder(_Said)
@@ -168,7 +168,7 @@ class _Listening(LiveRecognition):
         if said.type == "Results":
             self._take_results(said, _channel.decode(said.channel))
         elif said.type == "Error":
-            self._end(from_code(self._by, said.code or said.variant))
+            self._end(from_code(self._by, said.code or said.variant or ""))
 
     def _take_results(self, said: _Said, channel: _Channel) -> None:
         end = said.start + said.duration
@@ -180,7 +180,7 @@ class _Listening(LiveRecognition):
             self._finals[said.start] = best
             self._interim = ""
             self._final_until = max(self._final_until, end)
-            self._flushed = self._flushed or (self._asked and said.from_finalize)
+            self._flushed = self._flushed or (self._asked and bool(said.from_finalize))
         elif end > self._final_until:
             self._interim = best.transcript
         self._on_interim(self._text())

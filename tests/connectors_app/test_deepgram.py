@@ -97,9 +97,12 @@ async def test_a_short_lived_socket_waits_for_its_next_use(
 # -- a server that errs ----------------------------------------------------------------------------------
 
 
-def results(text: str, start: float, duration: float, final: bool = True, flushed: bool = False) -> dict[str, Any]:
+def results(
+    text: str, start: float, duration: float, final: bool | None = True, flushed: bool | None = False
+) -> dict[str, Any]:
     told = {"type": "Results", "start": start, "duration": duration, "is_final": final, "from_finalize": flushed}
-    return {**told, "channel": {"alternatives": [{"transcript": text, "confidence": 0.9, "words": []}]}}
+    best = {"transcript": text, "confidence": 0.9, "words": [], "languages": None}
+    return {**told, "channel": {"alternatives": [best]}}
 
 
 @pytest.mark.parametrize(
@@ -109,8 +112,9 @@ def results(text: str, start: float, duration: float, final: bool = True, flushe
         (results("two", 0.5, 0.3), results("one", 0, 0.5), results("", 0.8, 0.2, flushed=True)),
         (results("one", 0, 0.5), results("on", 0, 0.4, final=False), results("two", 0.5, 0.5)),
         (results("one two", 0, 0.7),),  # no flush is told
+        (results("on", 0, 0.4, final=None), results("one two", 0, 1, flushed=None)),
     ],
-    ids=["twice", "out of order", "late interim", "unanswered"],
+    ids=["twice", "out of order", "late interim", "unanswered", "with nulls"],
 )
 async def test_each_final_counts_once_in_its_place(answer: tuple[dict[str, Any], ...]) -> None:
     def reply(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -135,6 +135,8 @@ def test_a_chunk_may_end_within_a_sample() -> None:
 def test_a_chunk_without_times_moves_the_next() -> None:
     said = Said("One two.", RATE)
     assert marks_of(said, read_message(json_of({"audio": b64(bytes(1600)), "alignment": None}))) == []
+    nothing = {"chars": None, "charStartTimesMs": None, "charDurationsMs": None}
+    assert marks_of(said, read_message(json_of({"audio": None, "alignment": nothing}))) == []
     assert marks_of(said, chunk(bytes(1600), "One", [0, 20, 40], 20)) == [Spoken(3, 800 + 480)]
 
 
