@@ -15,7 +15,9 @@ from pydantic import ValidationError
 
 from connectors_app import providers
 from connectors_app.base.connector import Connector, Door, Options, Role
+from connectors_app.base.language_model import LanguageModel
 from connectors_app.model_ends import ending
+from connectors_app.model_names import ModelNames
 from connectors_app.token_limits import too_long
 
 log = logging.getLogger(__name__)
@@ -185,12 +187,15 @@ def make_options(connector: type[Connector], values: Mapping[str, Any]) -> Optio
 
 
 def model_problems(slug: str, values: Mapping[str, Any]) -> list[str]:
-    """What to say of a language model that is ended, and of a longest answer that is beyond it, as far as is known."""
+    """What to say of a language model that is gone or not known, and of a longest answer that is beyond it."""
     try:
-        options = make_options(get(Role.LLM, slug), values).model_dump()
+        connector = get(Role.LLM, slug)
+        options = make_options(connector, values)
     except (UnknownConnector, ValidationError):
         return []
-    found = (too_long(options), ending(slug, str(options.get("model") or ""), date.today()))
+    model = str(getattr(options, "model", ""))
+    names = connector.known_models if issubclass(connector, LanguageModel) else ModelNames()
+    found = (too_long(options.model_dump()), names.problem(model), ending(slug, model, date.today()))
     return [problem for problem in found if problem]
 
 

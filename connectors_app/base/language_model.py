@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from connectors_app.base.connector import Connector, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.model_names import ModelNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ PROBE_MESSAGES = (Message("user", "Say yes."),)
 
 class LanguageModel(Connector):
     role = Role.LLM
+    known_models: ClassVar[ModelNames] = ModelNames()
 
     @abstractmethod
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:

@@ -4,10 +4,15 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from connectors_app.model_names import ModelNames
 from connectors_app.openai_api import SpeechModel, SpeechOptions, TranscriptionModel, TranscriptionOptions
-from connectors_app.openai_chat import ChatModel
+from connectors_app.openai_chat import ChatModel, ChatOptions
 
 BASE_URL = "https://api.openai.com/v1"
+CHAT_MODELS = ModelNames(
+    served=("gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.4-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini"),
+    retired=("gpt-4-turbo", "gpt-4", "gpt-3.5-turbo-16k", "gpt-3.5-turbo"),
+)
 VOICES = (
     *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
     *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
@@ -42,12 +47,19 @@ class OpenAITranscription(TranscriptionModel):
     options: OpenAITranscriptionOptions
 
 
+class OpenAIChatOptions(ChatOptions):
+    model: str = Field("gpt-4o", min_length=1, description="Name of the model", **CHAT_MODELS.as_field())
+
+
 class OpenAIChat(ChatModel):
     slug = "openai"
     label = "OpenAI"
     key_setting = "OPENAI_API_KEY"
     base_url_setting = "OPENAI_BASE_URL"
     default_base_url = BASE_URL
+    Options = OpenAIChatOptions
+    options: OpenAIChatOptions
+    known_models = CHAT_MODELS
 
 
 class OpenAISpeechOptions(SpeechOptions):
