@@ -1,18 +1,23 @@
 """What providers have in common that are spoken to without an SDK: the client of their credential, and its words."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ProviderError
 from connectors_app.clients import HTTP, socket_url
 from connectors_app.failures import decoded, expect_ok, told_by_http
 from connectors_app.line import Socket, dial
+from connectors_app.sse import drain
 
 T = TypeVar("T")
+
+Reader = Callable[[AsyncIterable[bytes]], AsyncGenerator[bytes, None]]
+"""Of events or lines, such as those in `sse`."""
 
 
 class HttpConnector(Connector):
@@ -47,6 +52,16 @@ class HttpConnector(Connector):
         async with self.asking(method, path, **request) as answer:
             body = await answer.read()
         return decoded(self, decoder, body)
+
+    @asynccontextmanager
+    async def streaming(
+        self, read: Reader, method: str, path: str, **request: Any
+    ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """What `read` makes of an answer. Nothing that comes after the answer is told as an error."""
+        async with self.asking(method, path, **request) as answer, aclosing(read(answer.content.iter_any())) as stream:
+            yield stream
+            with suppress(ProviderError), told_by_http(self):
+                await drain(stream)
 
     async def open_socket(self, path: str, headers: Mapping[str, str] | None = None) -> Socket:
         """`path` with its query. Raises what `Line` tells as a ProviderError."""

@@ -15,7 +15,8 @@ from connectors_app.base.language_model import Finished, LanguageModel, Message,
 from connectors_app.calls import Drafts, written
 from connectors_app.failures import cut, decoded, in_stream, told_by_sdk
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
-from connectors_app.sse import AFTERMATH_SECONDS, drain, events
+from connectors_app.sdk_streams import sdk_events
+from connectors_app.sse import AFTERMATH_SECONDS
 
 MODELS = [
     "gpt-4o",
@@ -187,25 +188,20 @@ class ChatModel(OpenAIConnector, LanguageModel):
         import openai
 
         request: Any = self.request(messages, tools)
-        with told_by_sdk(self, openai):
-            async with (
-                client.chat.completions.with_streaming_response.create(**request) as response,
-                aclosing(events(response.iter_bytes())) as stream,
-            ):
-                answer = _Answer(self)
-                async with aclosing(self._texts(stream, answer)) as texts:
-                    async for text in texts:
-                        yield text
-                if not answer.reason:
-                    raise cut(self)
-                calls = [] if answer.reason == "filtered" else answer.calls.take_all()
-                for call in calls:
-                    yield call
-                with suppress(ProviderError), told_by_sdk(self, openai):
-                    await self._count(stream, answer)
-                yield answer.finished(bool(calls))
-                with suppress(ProviderError), told_by_sdk(self, openai):
-                    await drain(stream)
+        asking = client.chat.completions.with_streaming_response.create(**request)
+        async with sdk_events(self, openai, asking) as stream:
+            answer = _Answer(self)
+            async with aclosing(self._texts(stream, answer)) as texts:
+                async for text in texts:
+                    yield text
+            if not answer.reason:
+                raise cut(self)
+            calls = [] if answer.reason == "filtered" else answer.calls.take_all()
+            for call in calls:
+                yield call
+            with suppress(ProviderError), told_by_sdk(self, openai):
+                await self._count(stream, answer)
+            yield answer.finished(bool(calls))
 
     async def _texts(self, stream: AsyncGenerator[bytes, None], answer: _Answer) -> AsyncGenerator[str, None]:
         while not answer.reason and (data := await anext(stream, None)):

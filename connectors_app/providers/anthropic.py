@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +10,6 @@ import msgspec
 from pydantic import Field
 
 from connectors_app.base.connector import AnyOptions, Credentials, Options
-from connectors_app.base.errors import ProviderError
 from connectors_app.base.language_model import (
     Finished,
     LanguageModel,
@@ -25,7 +23,7 @@ from connectors_app.base.language_model import (
 from connectors_app.calls import Drafts
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, decoded, from_code, told_by_sdk
-from connectors_app.sse import drain, events
+from connectors_app.sdk_streams import sdk_events
 from connectors_app.thoughts import Thoughts
 
 if TYPE_CHECKING:
@@ -257,26 +255,21 @@ class Claude(LanguageModel):
         import anthropic
 
         request: Any = self.request(messages, tools)
-        with told_by_sdk(self, anthropic):
-            async with (
-                client.messages.with_streaming_response.create(**request) as response,
-                aclosing(events(response.iter_bytes())) as stream,
-            ):
-                answer = _Answer(self)
-                async for data in stream:
-                    event = self._parse(data)
-                    for call in answer.read(event):
-                        self._keep(call, answer, request)
-                        yield call
-                    if event.delta.text or event.delta.type == "input_json_delta":
-                        yield event.delta.text
-                    if event.type == "message_stop":
-                        break
-                else:
-                    raise cut(self)
-                yield answer.finished()
-                with suppress(ProviderError), told_by_sdk(self, anthropic):
-                    await drain(stream)
+        asking = client.messages.with_streaming_response.create(**request)
+        async with sdk_events(self, anthropic, asking) as stream:
+            answer = _Answer(self)
+            async for data in stream:
+                event = self._parse(data)
+                for call in answer.read(event):
+                    self._keep(call, answer, request)
+                    yield call
+                if event.delta.text or event.delta.type == "input_json_delta":
+                    yield event.delta.text
+                if event.type == "message_stop":
+                    break
+            else:
+                raise cut(self)
+            yield answer.finished()
 
     def _keep(self, call: ToolCall, answer: _Answer, request: Mapping[str, Any]) -> None:
         """With the first call that follows them."""

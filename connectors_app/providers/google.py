@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, suppress
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -13,9 +12,9 @@ from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, spoken
 from connectors_app.calls import made_up_id
-from connectors_app.failures import cut, decoded, from_status, garbage, told_by_http
+from connectors_app.failures import cut, decoded, from_status, garbage
 from connectors_app.http_api import HttpConnector
-from connectors_app.sse import drain, events
+from connectors_app.sse import events
 from connectors_app.thoughts import Thoughts
 
 STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
@@ -213,7 +212,8 @@ class Gemini(HttpConnector, LanguageModel):
         return request
 
     async def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> AsyncIterator[Said]:
-        asking = self.asking(
+        asking = self.streaming(
+            events,
             "POST",
             f"/v1beta/{self.options.path}:streamGenerateContent",
             params={"alt": "sse"},
@@ -221,7 +221,7 @@ class Gemini(HttpConnector, LanguageModel):
             headers={"Content-Type": "application/json"},
             timeout=STREAM_TIMEOUT,
         )
-        async with asking as response, aclosing(events(response.content.iter_any())) as stream:
+        async with asking as stream:
             answer = _Answer()
             while not answer.reason and (data := await anext(stream, None)):
                 for part in answer.read(self._parse(data)):
@@ -229,8 +229,6 @@ class Gemini(HttpConnector, LanguageModel):
                         yield said
             self._expect_end(answer.reason)
             yield answer.finished()
-            with suppress(ProviderError), told_by_http(self):
-                await drain(stream)
 
     def _said(self, part: _Part) -> str | ToolCall:
         if part.function_call is None:

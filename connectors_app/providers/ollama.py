@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 import aiohttp
@@ -13,17 +13,15 @@ from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.language_model import Finished, LanguageModel, Message, Said, Tool, ToolCall, as_asked
 from connectors_app.calls import made_up_id
-from connectors_app.failures import cut, decoded, from_code, garbage, told_by_http
+from connectors_app.failures import cut, decoded, from_code, garbage
 from connectors_app.http_api import HttpConnector
 from connectors_app.openai_chat import functions
-from connectors_app.sse import drain, lines
+from connectors_app.sse import lines
 
-SHORT = aiohttp.ClientTimeout(total=10, sock_connect=5)
-TIMEOUTS = {
-    "show": SHORT,
-    "chat": aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
-    "generate": aiohttp.ClientTimeout(total=600, sock_connect=5),  # a large model is read from a disk
-}
+CHECKING = aiohttp.ClientTimeout(total=10, sock_connect=5)
+ANSWERING = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+LOADING = aiohttp.ClientTimeout(total=600, sock_connect=5)
+"""A large model is read from a disk."""
 MODELS = ["llama3.2", "llama2", "llama2:13b", "mistral", "codellama", "vicuna", "orca-mini", "qwen3"]
 """Suggestions only: what can be used was pulled before."""
 
@@ -85,6 +83,11 @@ def _rendered(message: Message) -> dict[str, Any]:
             for call in message.calls
         ]
     return rendered
+
+
+def _sent(request: Mapping[str, Any], timeout: aiohttp.ClientTimeout) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"}
+    return {"data": msgspec.json.encode(request), "headers": headers, "timeout": timeout}
 
 
 # -- what is answered ------------------------------------------------------------------------------------
@@ -160,9 +163,9 @@ class Ollama(HttpConnector, LanguageModel):
     async def check(self) -> None:
         """Of a model that nobody chose, it does not matter whether it was pulled."""
         if "model" in self.options.model_fields_set:
-            asking = self._asking("show", {"model": self.options.model})
+            asking = self.asking("POST", "/api/show", **_sent({"model": self.options.model}, CHECKING))
         else:
-            asking = self.asking("GET", "/api/tags", timeout=SHORT)
+            asking = self.asking("GET", "/api/tags", timeout=CHECKING)
         async with asking as response:
             await response.read()
 
@@ -189,10 +192,7 @@ class Ollama(HttpConnector, LanguageModel):
 
     async def _answer(self, request: Mapping[str, Any]) -> AsyncGenerator[Said, None]:
         has_calls = False
-        async with (
-            self._asking("chat", request) as response,
-            aclosing(_lines(response.content.iter_any())) as stream,
-        ):
+        async with self.streaming(_lines, "POST", "/api/chat", **_sent(request, ANSWERING)) as stream:
             async for data in stream:
                 line = self._parse(data)
                 for asked in line.message.tool_calls or ():
@@ -208,12 +208,6 @@ class Ollama(HttpConnector, LanguageModel):
             yield Finished(
                 "tools" if has_calls and reason == "stop" else reason, line.prompt_eval_count, line.eval_count
             )
-            with suppress(ProviderError), told_by_http(self):
-                await drain(stream)
-
-    def _asking(self, path: str, request: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        body, headers = msgspec.json.encode(request), {"Content-Type": "application/json"}
-        return self.asking("POST", f"/api/{path}", data=body, headers=headers, timeout=TIMEOUTS[path])
 
     def headers(self) -> Mapping[str, str]:
         key = self.credentials.api_key
@@ -235,8 +229,9 @@ class Ollama(HttpConnector, LanguageModel):
 
     async def _load(self) -> None:
         """With the options that are asked for later, or it would be loaded twice. A turn tells what is wrong."""
+        request = {**self.options.request(), "stream": False}
         with suppress(ProviderError):
-            async with self._asking("generate", {**self.options.request(), "stream": False}) as response:
+            async with self.asking("POST", "/api/generate", **_sent(request, LOADING)) as response:
                 await response.read()
 
     def _call(self, asked: _Call) -> ToolCall:

@@ -1,14 +1,12 @@
 """OpenAI: the Responses API, streamed. Nothing is stored there: each request has the whole conversation."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 import msgspec
 from pydantic import Field
 
 from connectors_app.base.connector import AnyOptions, Credentials, Options
-from connectors_app.base.errors import ProviderError
 from connectors_app.base.language_model import (
     Finished,
     LanguageModel,
@@ -20,10 +18,10 @@ from connectors_app.base.language_model import (
     system_prompt,
 )
 from connectors_app.calls import unfinished, whole, written
-from connectors_app.failures import cut, decoded, in_stream, told_by_sdk
+from connectors_app.failures import cut, decoded, in_stream
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
 from connectors_app.openai_chat import Effort, Tier, reasons
-from connectors_app.sse import drain, events
+from connectors_app.sdk_streams import sdk_events
 from connectors_app.thoughts import Thoughts
 
 MODELS = ["gpt-5.4", "gpt-5.4-mini", "gpt-5.5", "gpt-4.1", "gpt-4o"]
@@ -191,29 +189,24 @@ class Responses(OpenAIConnector, LanguageModel):
         import openai
 
         request: Any = self.request(messages, tools)
-        with told_by_sdk(self, openai):
-            async with (
-                client.responses.with_streaming_response.create(**request) as response,
-                aclosing(events(response.iter_bytes())) as stream,
-            ):
-                answer = _Answer(self)
-                async for data in stream:
-                    event = self._parse(data)
-                    answer.read(event)
-                    if event.type in _TEXT and event.delta:
-                        yield event.delta
-                    if event.type == _PART_OF_CALL:
-                        yield ""
-                    if event.type in _ENDS:
-                        break
-                else:
-                    raise cut(self)
-                end = answer.finished(event.response)
-                for call in self._kept(answer) if end.reason != "filtered" else ():
-                    yield call
-                yield end
-                with suppress(ProviderError), told_by_sdk(self, openai):
-                    await drain(stream)
+        asking = client.responses.with_streaming_response.create(**request)
+        async with sdk_events(self, openai, asking) as stream:
+            answer = _Answer(self)
+            async for data in stream:
+                event = self._parse(data)
+                answer.read(event)
+                if event.type in _TEXT and event.delta:
+                    yield event.delta
+                if event.type == _PART_OF_CALL:
+                    yield ""
+                if event.type in _ENDS:
+                    break
+            else:
+                raise cut(self)
+            end = answer.finished(event.response)
+            for call in self._kept(answer) if end.reason != "filtered" else ():
+                yield call
+            yield end
 
     def _kept(self, answer: _Answer) -> list[ToolCall]:
         if answer.calls and answer.thoughts:
