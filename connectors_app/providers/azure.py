@@ -41,7 +41,7 @@ class AzureOptions(Options):
     rate: float | None = Field(None, ge=0.5, le=2, description="How fast; 1 is the usual speed")
     pitch: int | None = Field(None, ge=-50, le=50, description="Per cent higher or lower than usual")
     volume: float | None = Field(None, ge=0, le=100, description="0 is silent, 100 the usual volume")
-    style: str | None = Field(None, pattern=r"^[a-z-]+$", description="Speaking style, for voices that have some")
+    style: str | None = Field(None, pattern=r"^[A-Za-z_-]+$", description="Speaking style, for voices that have some")
     styledegree: float | None = Field(None, ge=0.01, le=2, description="How much of the style; 1 is the usual degree")
     role: str | None = Field(
         None, pattern=r"^[A-Za-z]+$", description="Whom it plays, for voices that can: OlderAdultMale"

@@ -54,6 +54,11 @@ def test_without_options_only_the_voice_is_named() -> None:
     assert [tag for tag, _ in document()] == ["speak", "voice"]
 
 
+@pytest.mark.parametrize("style", ["cheerful", "narration-professional", "sports_commentary_excited"])
+def test_every_styles_name_is_one(style: str) -> None:
+    assert ("express-as", {"style": style}) in document(style=style)
+
+
 def test_control_characters_are_not_sent() -> None:
     assert "Hello." in AzureOptions().ssml("Hel\x00\x1blo.", "en-US-JennyNeural")
 
