@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from django import forms
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -23,6 +25,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
+
+from connectors_app.model_names import RETIRED
 
 LONG_TEXT = 300
 """Texts that may be longer than this get several lines."""
@@ -98,6 +102,20 @@ class PairsField(forms.CharField):
             return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
         except forms.ValidationError:
             return True
+
+
+class SuggestingInput(UnfoldAdminTextInputWidget):
+    """Takes any text, and has some to choose from."""
+
+    def __init__(self, suggestions: Mapping[str, str], attrs: dict[str, Any]) -> None:
+        super().__init__(attrs)
+        self.suggestions = suggestions
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        place = f"{(attrs or {}).get('id', name)}-known"
+        field = super().render(name, value, {**(attrs or {}), "list": place}, renderer)
+        options = format_html_join("", '<option value="{}">{}</option>', self.suggestions.items())
+        return format_html('{}<datalist id="{}">{}</datalist>', field, place, options)
 
 
 def _unescaped(line: str) -> str:
@@ -210,11 +228,21 @@ def _number(kind: type[int | float], info: FieldInfo, shared: dict[str, Any]) ->
 def _text(info: FieldInfo, shared: dict[str, Any]) -> forms.Field:
     longest = _bound(info, MaxLen, "max_length")
     attrs = _placeholder(info)
+    if len(info.examples or ()) > 1:
+        return TextField(max_length=longest, widget=SuggestingInput(_suggestions(info), attrs), **shared)
     if longest and longest > LONG_TEXT:
         return TextField(
             max_length=longest, strip=False, widget=UnfoldAdminTextareaWidget({**attrs, "rows": 3}), **shared
         )
     return TextField(max_length=longest, widget=UnfoldAdminTextInputWidget(attrs), **shared)
+
+
+def _suggestions(info: FieldInfo) -> dict[str, str]:
+    """Each text with what is said of it."""
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    retired = extra.get(RETIRED)
+    gone = retired if isinstance(retired, list) else []
+    return {str(text): "no longer served" if text in gone else "" for text in info.examples or ()}
 
 
 def _lines(info: FieldInfo, shared: dict[str, Any]) -> forms.Field:
