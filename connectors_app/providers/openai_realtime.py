@@ -3,7 +3,6 @@
 The worker says where an utterance ends, so the server's own turn detection is off and each utterance is committed.
 """
 
-import math
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from connectors_app.http_api import HttpConnector
 from connectors_app.lasting import LastingLine
 from connectors_app.line import Socket
 from connectors_app.live_recognition import SocketRecognition
+from connectors_app.openai_api import likelihood
 from connectors_app.resampling import Resampler
 
 RATE = 24_000
@@ -36,7 +36,7 @@ UNINTELLIGIBLE = "audio_unintelligible"
 _ISO_639 = r"^[a-z]{2,3}$"
 _HINTED = ("gpt-transcribe", "gpt-live-transcribe")
 _TUNED = ("gpt-realtime-whisper", "gpt-live-transcribe")
-_OLDER = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
+_OLDER = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15")
 _NOT_FOR: Mapping[str, tuple[str, ...]] = {
     "prompt": ("gpt-realtime-whisper", "gpt-4o-transcribe-diarize"),
     "keywords": (*_OLDER, "gpt-realtime-whisper", "gpt-4o-transcribe-diarize"),
@@ -287,7 +287,8 @@ class _LiveRecognition(SocketRecognition):
             self._fail(event.error)
         elif event.transcript is not None:
             language = event.languages[0].code if event.languages else ""
-            self._transcript = Transcript(event.transcript.strip(), language, _confidence(event.logprobs))
+            sure = likelihood([one.logprob for one in event.logprobs or ()])
+            self._transcript = Transcript(event.transcript.strip(), language, sure)
         else:
             self._said += event.delta or ""
             self._on_interim(self._said.strip())
@@ -297,8 +298,3 @@ class _LiveRecognition(SocketRecognition):
             self._transcript = Transcript("")
         else:
             self._end(self._by.told(error))
-
-
-def _confidence(logprobs: list[_Sureness] | None) -> float | None:
-    """The tokens' geometric mean."""
-    return math.exp(sum(one.logprob for one in logprobs) / len(logprobs)) if logprobs else None

@@ -201,6 +201,7 @@ async def test_a_session_lost_while_idle_is_opened_again(
         {"model": "gpt-realtime-whisper", "prompt": "Appointments."},
         {"model": "gpt-4o-transcribe", "delay": "low"},
         {"model": "whisper-1", "logprobs": True},
+        {"model": "gpt-4o-mini-transcribe-2025-12-15", "keywords": ["MeshAG"]},
         {"language": "en", "languages": ("de",)},
     ],
 )
