@@ -29,6 +29,8 @@ _SAYS_NOTHING = {None, 1000, 1001, 1005, 1006}
 """How sockets are closed that are just over, or gone."""
 _ITS_OWN_FAULT = {1011, 1012, 1013, 1014}
 """How sockets are closed by a server that cannot go on."""
+_NOT_ACCEPTED = {1007}
+"""How Azure closes them when it does not accept what was asked, such as a language that it does not have."""
 _NO_CREDIT = re.compile(r"credit balance is too low|credits are depleted", re.IGNORECASE)
 """Anthropic calls that a request that is not valid, Google one too many: only the words tell."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -98,6 +100,8 @@ def closed(by: Connector, code: int | None, reason: str = "") -> ProviderError:
         return error
     if code in _ITS_OWN_FAULT:
         error = ProviderError(ErrorKind.SERVER, _say(by, ErrorKind.SERVER))
+    elif code in _NOT_ACCEPTED:
+        error = ProviderError(ErrorKind.REQUEST, _say(by, ErrorKind.REQUEST))
     named = _REASON.match(reason)
     said = f"close code {code}, {named[0]}" if named else f"close code {code}"
     return ProviderError(error.kind, f"{error.message} ({said})")

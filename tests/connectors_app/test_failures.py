@@ -24,6 +24,9 @@ BODIES: list[tuple[Any, str]] = [
 ]
 
 
+NOT_ACCEPTED = "does not accept what was asked; check the options of “openai”"
+
+
 @pytest.fixture
 def openai() -> Connector:
     cls = registry.get(Role.LLM, "openai")
@@ -75,6 +78,7 @@ def test_an_error_inside_a_stream_has_its_kind(code: str, kind: ErrorKind, opena
     ("code", "reason", "kind", "told"),
     [
         (1006, "", ErrorKind.BROKEN, "broke off before its end mark"),
+        (1007, "", ErrorKind.REQUEST, f"{NOT_ACCEPTED} (close code 1007)"),
         (1008, "DATA-0000: sk-1234", ErrorKind.BROKEN, "broke off before its end mark (close code 1008, DATA-0000)"),
         (1009, "sk-1234 is too much", ErrorKind.BROKEN, "broke off before its end mark (close code 1009)"),
         (1011, "NET-0000: sorry", ErrorKind.SERVER, "has an error of its own (close code 1011, NET-0000)"),

@@ -88,6 +88,8 @@ async def create_message(request: web.Request) -> web.StreamResponse:
 def _check_choices(body: Mapping[str, Any]) -> None:
     """What the newest models refuse, and the older ones together."""
     model, thinking = body["model"], (body.get("thinking") or {}).get("type")
+    if model.startswith("claude-3"):
+        raise refusal(ANTHROPIC, 404, message=f"model: {model}")
     sampling = [name for name in ("temperature", "top_p", "top_k") if name in body]
     if sampling and NEWEST.match(model):
         raise refusal(ANTHROPIC, 400, message=f"`{sampling[0]}` is deprecated for this model.")

@@ -45,8 +45,6 @@ MODELS = (
     "gemini-3.8-flash",
     "gemini-3.5-flash-lite",
     "gemini-2.5-flash",
-    "gemini-pro",
-    "gemini-pro-vision",
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 SIGNATURE = "c2lnbmF0dXJl"
