@@ -18,17 +18,6 @@ from connectors_app.openai_api import CLIENTS, OpenAIConnector
 from connectors_app.sdk_streams import sdk_events
 from connectors_app.sse import AFTERMATH_SECONDS
 
-MODELS = [
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "gpt-5.4-mini",
-    "gpt-4",
-    "gpt-4-turbo",
-    "gpt-3.5-turbo",
-    "gpt-3.5-turbo-16k",
-]
-"""Suggestions only: any name is sent as it is."""
 _REASONS = re.compile(r"(^|/|^ft:)(o\d|gpt-([5-9]|\d\d)(?!.*chat))")
 """Models that reason take max_completion_tokens alone, and no temperature but their own."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -40,7 +29,7 @@ def reasons(model: str) -> bool:
 
 
 class ChatOptions(Options):
-    model: str = Field("gpt-4o", min_length=1, description="Name of the model", examples=MODELS)
+    model: str = Field("gpt-4o", min_length=1, description="Name of the model")
     temperature: float | None = Field(
         0.7, ge=0, le=2, description="Higher is more varied. Models that reason have their own"
     )

@@ -104,7 +104,7 @@ class PairsField(forms.CharField):
             return True
 
 
-class SuggestingInput(UnfoldAdminTextInputWidget):
+class SuggestingInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
     """Takes any text, and has some to choose from."""
 
     def __init__(self, suggestions: Mapping[str, str], attrs: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from connectors_app.base.language_model import (
 from connectors_app.calls import Drafts
 from connectors_app.clients import IDLE_SECONDS, Shared
 from connectors_app.failures import cut, decoded, from_code, told_by_sdk
+from connectors_app.model_names import ModelNames
 from connectors_app.sdk_streams import sdk_events
 from connectors_app.thoughts import Thoughts
 
@@ -32,17 +33,16 @@ if TYPE_CHECKING:
 CALL_BEGINS = {"role": "user", "content": "(The conversation begins.)"}
 """The API wants the first message from the user; an agent that greets speaks first."""
 
-MODELS = [
-    "claude-haiku-4-5",
-    "claude-haiku-5-5",
-    "claude-sonnet-5-5",
-    "claude-opus-5-5",
-    "claude-3-opus",
-    "claude-3-sonnet",
-    "claude-3-haiku",
-    "claude-3-5-sonnet",
-]
-"""Suggestions only: any name is sent as it is."""
+MODELS = ModelNames(
+    served=(
+        *("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-sonnet-5", "claude-opus-5"),
+        *("claude-opus-4-8", "claude-sonnet-4-6", "claude-haiku-4-5", "claude-sonnet-4-5"),
+    ),
+    retired=(
+        *("claude-sonnet-4-0", "claude-opus-4-0", "claude-3-7-sonnet", "claude-3-5-sonnet", "claude-3-5-haiku"),
+        *("claude-3-opus", "claude-3-sonnet", "claude-3-haiku"),
+    ),
+)
 
 
 def _make(credentials: Credentials) -> "AsyncAnthropic":
@@ -75,7 +75,7 @@ CLIENTS: Shared["AsyncAnthropic"] = Shared(_open, _close)
 
 
 class AnthropicOptions(Options):
-    model: str = Field("claude-haiku-4-5", min_length=1, description="Name of the model", examples=MODELS)
+    model: str = Field("claude-haiku-4-5", min_length=1, description="Name of the model", **MODELS.as_field())
     max_tokens: int = Field(1000, ge=1, le=128_000, description="Longest answer; counts what the model thinks, too")
     stop_sequences: tuple[str, ...] | None = Field(None, max_length=8, description="Texts at which the answer ends")
     temperature: float | None = Field(None, ge=0, le=1, description="Higher is more varied; not for the newest models")
@@ -219,6 +219,7 @@ class Claude(LanguageModel):
     base_url_setting = "ANTHROPIC_BASE_URL"
     default_base_url = "https://api.anthropic.com"
     Options = AnthropicOptions
+    known_models = MODELS
     options: AnthropicOptions
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:

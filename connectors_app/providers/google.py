@@ -14,6 +14,7 @@ from connectors_app.base.language_model import Finished, LanguageModel, Message,
 from connectors_app.calls import made_up_id
 from connectors_app.failures import cut, decoded, from_status, garbage
 from connectors_app.http_api import HttpConnector
+from connectors_app.model_names import ModelNames
 from connectors_app.sse import events
 from connectors_app.thoughts import Thoughts
 
@@ -22,8 +23,19 @@ CALL_BEGINS = {"role": "user", "parts": [{"text": "(The conversation begins.)"}]
 """The API wants the first turn from the user; an agent that greets speaks first."""
 UNSIGNED = "skip_thought_signature_validator"
 """Documented for calls of which the model's signed thoughts are not there: made by another model or worker."""
-MODELS = ["gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-2.5-flash", "gemini-pro", "gemini-pro-vision"]
-"""Suggestions only: any name is sent as it is."""
+MODELS = ModelNames(
+    served=(
+        "gemini-3.8-flash",
+        "gemini-3.5-flash-lite",
+        "gemini-2.5-flash",
+        "gemini-flash-latest",
+        "gemini-pro-latest",
+    ),
+    retired=(
+        *("gemini-2.0-flash", "gemini-1.5-pro", "gemini-1.5-flash", "gemini-1.0-pro"),
+        *("gemini-pro", "gemini-pro-vision"),
+    ),
+)
 HARMS = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _UNSIGNED_MODELS = re.compile(r"gemini-(1|2|pro)")
 """Older models, which want no signatures."""
@@ -37,7 +49,7 @@ class GoogleOptions(Options):
         "gemini-3.8-flash",
         pattern=r"^([a-z][A-Za-z]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="Name of the model",
-        examples=MODELS,
+        **MODELS.as_field(),
     )
     max_output_tokens: int = Field(
         1000, ge=1, le=65_536, description="Longest answer; counts what the model thinks, too"
@@ -192,6 +204,7 @@ class Gemini(HttpConnector, LanguageModel):
     base_url_setting = "GOOGLE_BASE_URL"
     default_base_url = "https://generativelanguage.googleapis.com"
     Options = GoogleOptions
+    known_models = MODELS
     options: GoogleOptions
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:

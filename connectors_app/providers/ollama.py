@@ -22,7 +22,7 @@ CHECKING = aiohttp.ClientTimeout(total=10, sock_connect=5)
 ANSWERING = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 LOADING = aiohttp.ClientTimeout(total=600, sock_connect=5)
 """A large model is read from a disk."""
-MODELS = ["llama3.2", "llama2", "llama2:13b", "mistral", "codellama", "vicuna", "orca-mini", "qwen3"]
+MODELS = ["qwen3", "llama3.2", "mistral", "codellama", "llama2", "llama2:13b", "vicuna", "orca-mini"]
 """Suggestions only: what can be used was pulled before."""
 
 

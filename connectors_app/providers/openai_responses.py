@@ -19,17 +19,20 @@ from connectors_app.base.language_model import (
 )
 from connectors_app.calls import unfinished, whole, written
 from connectors_app.failures import cut, decoded, in_stream
+from connectors_app.model_names import ModelNames
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
 from connectors_app.openai_chat import Effort, Tier, reasons
 from connectors_app.sdk_streams import sdk_events
 from connectors_app.thoughts import Thoughts
 
-MODELS = ["gpt-5.4", "gpt-5.4-mini", "gpt-5.5", "gpt-4.1", "gpt-4o"]
-"""Suggestions only: any name is sent as it is."""
+MODELS = ModelNames(
+    served=("gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-4.1", "gpt-4o"),
+    retired=("gpt-4-turbo", "gpt-4", "gpt-3.5-turbo"),
+)
 
 
 class ResponsesOptions(Options):
-    model: str = Field("gpt-5.4-mini", min_length=1, description="Name of the model", examples=MODELS)
+    model: str = Field("gpt-5.4-mini", min_length=1, description="Name of the model", **MODELS.as_field())
     max_output_tokens: int = Field(
         1000, ge=16, le=128_000, description="Longest answer; counts what the model thinks, too"
     )
@@ -158,6 +161,7 @@ class Responses(OpenAIConnector, LanguageModel):
     base_url_setting = "OPENAI_BASE_URL"
     default_base_url = "https://api.openai.com/v1"
     Options = ResponsesOptions
+    known_models = MODELS
     options: ResponsesOptions
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
