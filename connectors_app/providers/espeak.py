@@ -1,8 +1,8 @@
 """espeak-ng: a voice without a key or a network, spoken by a process of its own."""
 
 import textwrap
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import espeak_program
-from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused, asked
+from connectors_app.providers.offline.child import Child, asked, told_by_child
 from connectors_app.providers.offline.espeak_program import NATIVE_RATE, REQUEST
 from connectors_app.resampling import Resampler
 
@@ -45,7 +45,7 @@ class Espeak(Voice):
     options: EspeakOptions
 
     async def warm(self) -> None:
-        with told():
+        with told_by_child(self):
             await (await CHILD.take(self)).warm()
 
     async def check(self) -> None:
@@ -63,7 +63,7 @@ class Espeak(Voice):
     async def samples(self, text: str) -> AsyncGenerator[bytes, None]:
         """At the program's own rate."""
         child = await CHILD.take(self)
-        with told():
+        with told_by_child(self):
             for piece in textwrap.wrap(text, PIECE):
                 async with aclosing(asked(child, self.options.request(piece))) as parts:
                     async for pcm in parts:
@@ -87,17 +87,6 @@ class _EspeakSpeech(Speech):
             yield rest
         elif is_silent:
             raise ProviderError(ErrorKind.EMPTY, "espeak-ng has nothing to say for this text")
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """What happens to the process, in the words of the contract."""
-    try:
-        yield
-    except ChildRefused as refusal:
-        raise ProviderError(ErrorKind.REQUEST, str(refusal)) from None
-    except ChildGone:
-        raise ProviderError(ErrorKind.BROKEN, "the espeak-ng process ended; it is started again") from None
 
 
 async def _start(_: Credentials) -> Child:

@@ -7,8 +7,8 @@ Piper is the operator's to install and so are its voices, each a model and its d
 import asyncio
 import json
 import textwrap
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +20,7 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import piper_program
-from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused, asked
+from connectors_app.providers.offline.child import Child, asked, told_by_child
 from connectors_app.providers.offline.piper_program import RATE
 from connectors_app.resampling import Resampler
 from connectors_app.voice_names import no_such_voice
@@ -87,7 +87,7 @@ class Piper(Voice):
         """The voice's rate, then its samples."""
         child = await CHILD.take(self)
         try:
-            with told():
+            with told_by_child(self):
                 async with aclosing(asked(child, self.options.request(text))) as parts:
                     async for part in parts:
                         yield part
@@ -116,17 +116,6 @@ class _PiperSpeech(Speech):
             yield rest
         elif is_silent:
             raise ProviderError(ErrorKind.EMPTY, "Piper has nothing to say for this text")
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """What happens to the process, in the words of the contract."""
-    try:
-        yield
-    except ChildRefused as refusal:
-        raise ProviderError(ErrorKind.REQUEST, str(refusal)) from None
-    except ChildGone:
-        raise ProviderError(ErrorKind.BROKEN, "the Piper process ended; it is started again") from None
 
 
 def _names(folder: Path) -> Sequence[str]:

@@ -19,7 +19,7 @@ from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import dictionary, jsgf, sphinx_program
 from connectors_app.providers.offline.appointment import GRAMMAR
-from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused
+from connectors_app.providers.offline.child import Child, ChildGone, told_by_child
 from connectors_app.providers.offline.sphinx_program import MODEL_RATE, REQUEST
 from connectors_app.resampling import Resampler
 
@@ -135,15 +135,11 @@ class PocketSphinx(Recognizer):
         """The sentence that the samples at MODEL_RATE say; empty for none. Asks again when the process ends."""
         pool = await POOL.take(self)
         request = REQUEST.pack(wire_rate, len(self._grammar)) + self._grammar + samples
-        try:
+        with told_by_child(self):
             try:
                 return await pool.ask(request)
             except ChildGone:
                 return await pool.ask(request)
-        except ChildGone:
-            raise ProviderError(ErrorKind.BROKEN, "the PocketSphinx process ended; it is started again") from None
-        except ChildRefused as refusal:
-            raise ProviderError(ErrorKind.REQUEST, str(refusal)) from None
 
 
 class _ClosedRecognition(Recognition):

@@ -4,10 +4,12 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 
+from connectors_app.base.connector import Connector
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.providers.offline.pipe import HEADER, Kind, frame
 
 START_SECONDS = 20
@@ -174,6 +176,17 @@ class Child:
                 ready.set_result(None)
             elif answers := self._answers.get(number):
                 answers.put_nowait((Kind(kind), body))
+
+
+@contextmanager
+def told_by_child(by: Connector) -> Iterator[None]:
+    """What happens to the process, in the words of the contract."""
+    try:
+        yield
+    except ChildRefused as refusal:
+        raise ProviderError(ErrorKind.REQUEST, str(refusal)) from None
+    except ChildGone:
+        raise ProviderError(ErrorKind.BROKEN, f"the process of {by.label} ended; it is started again") from None
 
 
 async def asked(child: Child, request: bytes) -> AsyncGenerator[bytes, None]:
