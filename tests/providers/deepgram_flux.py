@@ -1,6 +1,5 @@
 """Deepgram Flux: recognition in turns over a WebSocket, which the client can end itself."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,12 +121,7 @@ class Listening:
 
     async def run(self) -> None:
         self._post("Connected")
-        async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._outbox.run())
-            if await self._read():
-                self._outbox.close()
-            else:
-                writer.cancel()
+        await self._outbox.run_while(self._read())
 
     async def _read(self) -> bool:
         """Until the client is done; whether it waits for what is still due."""
