@@ -19,7 +19,8 @@ from connectors_app.word_ends import WordEnds
 INACTIVITY_SECONDS = 180
 """The longest that the server allows."""
 VOICE_SETTINGS = {"stability", "similarity_boost", "style", "use_speaker_boost", "speed"}
-WITHOUT_SOCKET = ("eleven_v3",)
+WITHOUT_SOCKET = ("eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo")
+"""They speak on sockets of another protocol, which is made for dialogues."""
 
 
 class ElevenLabsConnector(HttpConnector):
@@ -37,7 +38,7 @@ class ElevenLabsOptions(Options):
     model: str = Field(
         "eleven_multilingual_v2",
         min_length=1,
-        description="Name of the model; eleven_flash_v2_5 is the fastest, eleven_v3 needs the transport http",
+        description="Name of the model; eleven_flash_v2_5 is the fastest, eleven_v3 and later need the transport http",
     )
     voice: str = Field("Rachel", min_length=1, description="Name or id of the voice")
     transport: Literal["websocket", "http"] = Field(

@@ -49,6 +49,8 @@ ERRORS = {
     "transcriber_error",
 }
 """After each of them the server ends the socket."""
+MODELS = ["scribe_v2_realtime", "scribe_v3_live"]
+"""Suggestions only: any name is sent as it is."""
 LANGUAGE = r"^[a-z]{2,3}$"
 
 Keyterm = Annotated[str, StringConstraints(min_length=1, max_length=20)]
@@ -56,7 +58,7 @@ Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 
 
 class ScribeOptions(Options):
-    model: str = Field("scribe_v2_realtime", min_length=1, description="Such as scribe_v2_realtime or scribe_v3_live")
+    model: str = Field("scribe_v2_realtime", min_length=1, description="Name of the model", examples=MODELS)
     language_code: str | None = Field(None, pattern=LANGUAGE, description="Language code, such as “en”; else detected")
     secondary_languages: tuple[Language, ...] = Field(
         (), max_length=10, description="Codes of other languages that callers may speak; needs the language code"

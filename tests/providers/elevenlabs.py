@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -227,6 +228,8 @@ async def converse(request: web.Request) -> web.WebSocketResponse:
     key = _key(request) or request.query.get("xi-api-key") or request.query.get("single_use_token")
     async with received(request, ELEVENLABS_CONNECT, key) as (backstage, recorded):
         _format(request.query)
+        if re.match("eleven_v[34]", request.query.get("model_id", "")):
+            raise refusal(ELEVENLABS, 403, message="This model has another socket.")
         socket = await open_socket(request, backstage, recorded)
         conversation = Conversation(backstage, recorded, socket, request)
         if request.match_info["voice"] not in VOICES:

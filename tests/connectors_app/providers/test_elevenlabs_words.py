@@ -180,6 +180,7 @@ async def test_a_request_says_all_that_was_chosen(environ: dict[str, str], stand
     ("options", "why"),
     [
         ({"model": "eleven_v3"}, "set `transport` to http"),
+        ({"model": "eleven_v4_turbo"}, "set `transport` to http"),
         ({"transport": "http", "enable_ssml_parsing": True}, "needs the transport websocket"),
         ({"pronunciation_dictionary_locators": ["names"]}, "an id, a colon and a version's id"),
         ({"seed": -1}, "greater than or equal to 0"),
