@@ -159,6 +159,17 @@ async def test_a_page_is_no_transcript(
     assert caught.value.kind is ErrorKind.BROKEN
 
 
+@with_errors_inside(Role.STT, Kind.MESSAGE)
+async def test_an_error_instead_of_a_transcript_is_told(
+    turn: Turn, environ: dict[str, str], stand_ins: StandIns, question: bytes
+) -> None:
+    stand_ins.steer(turn.answered, Behaviour(fault=Fault.ERROR, status=500))
+    async with ready(turn, environ) as recognizer:
+        with pytest.raises(ProviderError) as caught:
+            await transcript_of(recognizer, question)
+    assert caught.value.kind is ErrorKind.SERVER
+
+
 @of_kind(Role.STT, Kind.MESSAGE)
 async def test_a_final_twice_is_not_the_next(
     turn: Turn, environ: dict[str, str], stand_ins: StandIns, question: bytes

@@ -44,19 +44,24 @@ class Trouble:
         return self.name
 
 
-def _midway(kind: Fault) -> Callable[[Turn], Facts]:
-    """In the middle: of a model's second sentence or later, of a voice's second one."""
+def _midway(kind: Fault, **more: Any) -> Callable[[Turn], Facts]:
+    """In the middle: of a model's second sentence or later, of a voice's second one, of a document."""
 
     def facts(turn: Turn) -> Facts:
         match turn.role:
             case Role.LLM:
-                return {"fault": kind, "after": 17}
+                return {"fault": kind, "after": 17, **more}
             case Role.TTS:
-                return {"fault": kind, "after": 8, "nth": 2}
+                return {"fault": kind, "after": 8, "nth": 2, **more}
             case _:
-                return {"fault": kind}
+                return {"fault": kind, "after": 1 if turn.answered.kind is Kind.BODY else 0, **more}
 
     return facts
+
+
+def _trickle(turn: Turn) -> Facts:
+    """A document comes byte by byte, anything else piece by piece."""
+    return {"bytes": 1, "each_ms": 600} if turn.answered.kind is Kind.BODY else {"each_ms": 1200}
 
 
 def _all(**facts: Any) -> Callable[[Turn], Facts]:
@@ -76,8 +81,12 @@ def _over_http(turn: Turn) -> bool:
     return turn.answered.kind in (Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE)
 
 
-def _in_pieces(turn: Turn) -> bool:
-    return turn.answered.kind not in (Kind.BODY, Kind.MESSAGE)
+def _whole_message(turn: Turn) -> bool:
+    return turn.answered.kind is Kind.MESSAGE
+
+
+def _tells_errors(turn: Turn) -> bool:
+    return turn.tells_errors and turn.answered.kind in (Kind.EVENTS, Kind.VOICE, Kind.MESSAGE)
 
 
 def _raw(turn: Turn) -> bool:
@@ -101,15 +110,11 @@ TROUBLES = (
     Trouble("never answers", ErrorKind.TIMEOUT, _all(fault=Fault.NEVER)),
     Trouble("socket opens and stays mute", ErrorKind.TIMEOUT, _all(fault=Fault.STALL), at="request", fits=_on_a_socket),
     Trouble("first byte late", ErrorKind.TIMEOUT, _all(first_ms=LATE_MS)),
-    Trouble("trickles", ErrorKind.TIMEOUT, _all(each_ms=1200), fits=_in_pieces),
+    Trouble("trickles", ErrorKind.TIMEOUT, _trickle, fits=lambda turn: not _whole_message(turn)),
     Trouble("stalls midway", ErrorKind.TIMEOUT, _midway(Fault.STALL)),
     Trouble("cut midway", ErrorKind.BROKEN, _midway(Fault.CUT)),
-    Trouble(
-        "half, closed cleanly",
-        ErrorKind.BROKEN,
-        _midway(Fault.END),
-        fits=lambda turn: _in_pieces(turn) and not _raw(turn),
-    ),
+    Trouble("half, closed cleanly", ErrorKind.BROKEN, _midway(Fault.END), fits=lambda turn: not _raw(turn)),
+    Trouble("error told midway", ErrorKind.SERVER, _midway(Fault.ERROR, status=500), fits=_tells_errors),
     Trouble("half the audio, as if whole", ErrorKind.BROKEN, _midway(Fault.SHORT), fits=_voice),
     Trouble("garbage midway", ErrorKind.BROKEN, _midway(Fault.GARBAGE), fits=lambda turn: not _raw(turn)),
     Trouble("web page with status 200", ErrorKind.BROKEN, _all(fault=Fault.HTML), fits=_over_http),
