@@ -10,7 +10,10 @@ from connectors_app.openai_chat import ChatModel, ChatOptions
 
 BASE_URL = "https://api.openai.com/v1"
 CHAT_MODELS = ModelNames(
-    served=("gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.4-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini"),
+    served=(
+        *("gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini"),
+        *("gpt-4.1", "gpt-4o", "gpt-4o-mini"),
+    ),
     retired=("gpt-4-turbo", "gpt-4", "gpt-3.5-turbo-16k", "gpt-3.5-turbo"),
 )
 VOICES = (

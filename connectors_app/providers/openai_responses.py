@@ -1,7 +1,7 @@
 """OpenAI: the Responses API, streamed. Nothing is stored there: each request has the whole conversation."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field
@@ -23,6 +23,7 @@ from connectors_app.model_names import ModelNames
 from connectors_app.openai_api import CLIENTS, OpenAIConnector
 from connectors_app.openai_chat import Effort, Tier, reasons
 from connectors_app.sdk_streams import sdk_events
+from connectors_app.stop_texts import StopTexts
 from connectors_app.thoughts import Thoughts
 
 MODELS = ModelNames(
@@ -46,13 +47,16 @@ class ResponsesOptions(Options):
     top_p: float | None = Field(
         None, ge=0, le=1, description="Share of likely words that are considered; not for a model that is reasoning"
     )
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+        None, max_length=4, description="Texts at which the answer ends"
+    )
     service_tier: Tier | None = Field(None, description="“priority” is faster and costs more")
     truncation: Literal["auto", "disabled"] | None = Field(
         None, description="“auto” drops the oldest of a conversation that has become too long"
     )
 
     def request(self) -> dict[str, Any]:
-        request = self.model_dump(exclude_none=True, exclude={"reasoning_effort", "verbosity"})
+        request = self.model_dump(exclude_none=True, exclude={"reasoning_effort", "verbosity", "stop"})
         if self.reasoning_effort:
             request["reasoning"] = {"effort": self.reasoning_effort}
         if self.verbosity:
@@ -195,18 +199,24 @@ class Responses(OpenAIConnector, LanguageModel):
         request: Any = self.request(messages, tools)
         asking = client.responses.with_streaming_response.create(**request)
         async with sdk_events(self, openai, asking) as stream:
-            answer = _Answer(self)
+            answer, stop = _Answer(self), StopTexts(self.options.stop or ())
             async for data in stream:
                 event = self._parse(data)
                 answer.read(event)
                 if event.type in _TEXT and event.delta:
-                    yield event.delta
+                    yield stop.feed(event.delta)
+                if stop.is_reached:
+                    await stream.aclose()  # what the model still says is not wanted
+                    yield Finished()
+                    return
                 if event.type == _PART_OF_CALL:
                     yield ""
                 if event.type in _ENDS:
                     break
             else:
                 raise cut(self)
+            if rest := stop.rest():
+                yield rest
             end = answer.finished(event.response)
             for call in self._kept(answer) if end.reason != "filtered" else ():
                 yield call

@@ -17,7 +17,8 @@ from tests.providers.routes import Kind, Provider, Turn
 
 OPENAI_RESPONSES = Provider("openai_responses", complaint)
 OPENAI_RESPONSES_CREATE = OPENAI_RESPONSES.route("create", Kind.EVENTS)
-TURNS = (Turn(Role.LLM, "openai_responses", OPENAI_RESPONSES_CREATE),)
+UNSEEN = {"stop": "the API has none: the connector looks for the texts itself"}
+TURNS = (Turn(Role.LLM, "openai_responses", OPENAI_RESPONSES_CREATE, unseen=UNSEEN),)
 LEAST_TOKENS = 16
 ROLES = {"user", "assistant", "system", "developer"}
 

@@ -33,11 +33,11 @@ BEGUN = event("response.output_item.added", output_index=1, item={**ITEM, "argum
 WHOLE = event("response.output_item.done", output_index=1, item=ITEM)
 
 
-async def said(*pieces: bytes) -> list[Said]:
+async def said(*pieces: bytes, **options: object) -> list[Said]:
     environ = {"OPENAI_API_KEY": "k"}
     async with (
         answering(*pieces) as url,
-        made_with(Role.LLM, "openai_responses", {}, {**environ, "OPENAI_BASE_URL": f"{url}/v1"}) as model,
+        made_with(Role.LLM, "openai_responses", options, {**environ, "OPENAI_BASE_URL": f"{url}/v1"}) as model,
     ):
         return await reply_of(model)
 
@@ -68,6 +68,23 @@ async def test_every_end_has_its_name(end: bytes, reason: str) -> None:
 async def test_a_refusal_is_said_and_counts_as_filtered() -> None:
     pieces = (event("response.refusal.delta", delta="I can't."), ended())
     assert await said(*pieces) == ["I can't.", Finished("filtered", 3, 7)]
+
+
+def texts(*deltas: str) -> list[bytes]:
+    return [event("response.output_text.delta", output_index=0, delta=delta) for delta in deltas]
+
+
+@pytest.mark.accepts("C34")
+async def test_an_answer_ends_before_a_stop_text() -> None:
+    """Also one that comes in two pieces; what comes after it is not waited for."""
+    told = await said(*texts("One, tw", "o. EN", "D. More", "over"), BEGUN, stop=["xyz", "END"])
+    assert "".join(text for text in told if isinstance(text, str)) == "One, two. "
+    assert told[-1] == Finished("stop")
+
+
+async def test_what_only_begins_like_a_stop_text_is_said() -> None:
+    told = await said(*texts("The E", "N"), ended(), stop=["END"])
+    assert told == ["The ", "", "EN", Finished("stop", 3, 7)]
 
 
 async def test_calls_come_when_they_are_whole() -> None:
