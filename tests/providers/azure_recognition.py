@@ -209,10 +209,8 @@ class Connection:
 
     def _phrase(self, turn: Spoken) -> None:
         text = self._text(turn)
-        behaviour = self._backstage.steering.choose(AZURE_STT_PHRASE, text)
-        self._recorded.text = f"{self._recorded.text} {text}".strip()
+        behaviour, shown = self._backstage.transcribe(self._recorded, AZURE_STT_PHRASE, text)
         place = {"Offset": self._ticks(turn), "Duration": int(self._ms(turn) * TICKS_PER_MS)}
-        shown = "" if behaviour.fault is Fault.EMPTY else text
         if behaviour.fault in (Fault.REFUSE, Fault.ERROR):
             phrase: dict[str, Any] = {"RecognitionStatus": STATUSES.get(behaviour.status, "Error"), **place}
             behaviour = Behaviour(first_ms=behaviour.first_ms)

@@ -123,6 +123,12 @@ class Backstage:
     def think(self, messages: Messages, functions: Sequence[Function], behaviour: Behaviour) -> Thought:
         return Thought() if behaviour.fault is Fault.EMPTY else think(self.brain, messages, functions, self.going_on)
 
+    def transcribe(self, recorded: Recorded, route: Route, text: str) -> tuple[Behaviour, str]:
+        """How an utterance on a socket is answered, and the text that is told of it."""
+        behaviour = self.steering.choose(route, text)
+        recorded.text = f"{recorded.text} {text}".strip()
+        return behaviour, "" if behaviour.fault is Fault.EMPTY else text
+
     def freeze(self, route: Route) -> None:
         """The sockets that are open now answer nothing any more, no ping either."""
         for place, socket in self.sockets:

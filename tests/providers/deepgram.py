@@ -26,7 +26,6 @@ from tests.providers.backstage import (
 from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import Fault
 from tests.providers.ulaw import from_ulaw
 
 CODES = {
@@ -273,9 +272,7 @@ class Listening:
 
     def _final(self, *, speech_final: bool, from_finalize: bool = False) -> None:
         text = self._transcript()
-        behaviour = self._backstage.steering.choose(DEEPGRAM_LISTEN, text)
-        self._recorded.text = f"{self._recorded.text} {text}".strip()
-        shown = "" if behaviour.fault is Fault.EMPTY else text
+        behaviour, shown = self._backstage.transcribe(self._recorded, DEEPGRAM_LISTEN, text)
         results = self._results(shown, is_final=True, speech_final=speech_final)
         self._outbox.post({**results, "from_finalize": from_finalize}, behaviour)
         self._before += len(self._audio) // 2

@@ -13,7 +13,6 @@ from tests.providers.deepgram import api_key, complaint, trailing_silence_ms
 from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import Fault
 
 FLUX = Provider("deepgram_flux", complaint)
 FLUX_CONNECT = FLUX.route("connect", Kind.HANDSHAKE)
@@ -202,9 +201,7 @@ class Listening:
         self._post("TurnInfo", **self._told(event, self._shown))
 
     def _end(self, trigger: str, text: str) -> None:
-        behaviour = self._backstage.steering.choose(FLUX_LISTEN, text)
-        self._recorded.text = f"{self._recorded.text} {text}".strip()
-        shown = "" if behaviour.fault is Fault.EMPTY else text
+        behaviour, shown = self._backstage.transcribe(self._recorded, FLUX_LISTEN, text)
         told = {**self._message("TurnInfo"), **self._told("EndOfTurn", shown), "trigger": trigger}
         self._outbox.post(told, behaviour)
         self._before += len(self._audio) // 2

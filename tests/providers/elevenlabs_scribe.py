@@ -14,7 +14,6 @@ from tests.providers.elevenlabs import complaint
 from tests.providers.outbox import Outbox
 from tests.providers.refusals import refusal
 from tests.providers.routes import Kind, Provider, Turn
-from tests.providers.steering import Fault
 
 SCRIBE = Provider("elevenlabs_scribe", complaint)
 SCRIBE_CONNECT = SCRIBE.route("connect", Kind.HANDSHAKE)
@@ -178,9 +177,7 @@ class Session:
     def _commit(self) -> None:
         """What was committed is told before and after as if it were new."""
         text = self._transcript()
-        behaviour = self._backstage.steering.choose(SCRIBE_LISTEN, text)
-        self._recorded.text = f"{self._recorded.text} {text}".strip()
-        shown = "" if behaviour.fault is Fault.EMPTY else text
+        behaviour, shown = self._backstage.transcribe(self._recorded, SCRIBE_LISTEN, text)
         echo = {"message_type": "partial_transcript", "text": text}
         if text and behaviour.fault is None:
             self._outbox.post(echo)

@@ -222,9 +222,7 @@ class Session:
 
     def _transcribe(self) -> None:
         text = self._text()
-        behaviour = self._backstage.steering.choose(OPENAI_REALTIME_TRANSCRIPT, text)
-        self._recorded.text = f"{self._recorded.text} {text}".strip()
-        shown = "" if behaviour.fault is Fault.EMPTY else text
+        behaviour, shown = self._backstage.transcribe(self._recorded, OPENAI_REALTIME_TRANSCRIPT, text)
         prompt = Behaviour(first_ms=behaviour.first_ms)
         if behaviour.fault is None:
             for event in self._rest_of(shown):
