@@ -46,7 +46,8 @@ def from_status(
     is_quota = code.lower() in QUOTA_CODES or _NO_CREDIT.search(str(_under(_under(body, "error"), "message")))
     kind = ErrorKind.QUOTA if is_quota else _kind(status)
     said = f"{status}, {code}" if code else str(status)
-    return ProviderError(kind, f"{_say(by, kind)} ({said})", status=status, retry_after=retry_after(headers or {}))
+    why = _not_allowed(by) if kind is ErrorKind.AUTH and status == 403 else _say(by, kind)
+    return ProviderError(kind, f"{why} ({said})", status=status, retry_after=retry_after(headers or {}))
 
 
 async def expect_ok(by: Connector, response: aiohttp.ClientResponse) -> None:
@@ -241,6 +242,12 @@ def _kind(status: int) -> ErrorKind:
             return ErrorKind.SERVER
         case _:
             return ErrorKind.REQUEST
+
+
+def _not_allowed(by: Connector) -> str:
+    """The key may be right: a model, a format or a socket that it has no right to is refused like this, too."""
+    place = _key_place(by)
+    return f"{by.label} does not allow this with the key in {place}; do its rights and its plan include the model?"
 
 
 def _say(by: Connector, kind: ErrorKind) -> str:

@@ -60,6 +60,12 @@ def test_a_refused_key_names_its_setting(openai: Connector) -> None:
     assert error.message == "OpenAI does not accept the key in OPENAI_API_KEY (401)"
 
 
+def test_a_known_key_may_not_do_everything(openai: Connector) -> None:
+    error = from_status(openai, 403, body={"error": {"code": "output_format_not_allowed"}})
+    told = "OpenAI does not allow this with the key in OPENAI_API_KEY; do its rights and its plan include the model?"
+    assert (error.kind, error.message) == (ErrorKind.AUTH, f"{told} (403, output_format_not_allowed)")
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
