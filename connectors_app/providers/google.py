@@ -102,7 +102,7 @@ class GoogleOptions(Options):
         if self.thinking_budget is not None:
             return {"thinkingBudget": self.thinking_budget}
         level = self.thinking_level or ("low" if _THINKS_MUCH.search(self.model) else None)
-        return {"thinkingLevel": level} if level else {}
+        return {"thinkingLevel": level.upper()} if level else {}
 
 
 def _camel(name: str) -> str:

@@ -129,7 +129,9 @@ def _check_config(config: Mapping[str, Any], model: str) -> None:
     thinking = config.get("thinkingConfig") or {}
     if "thinkingLevel" in thinking and model.startswith("gemini-2"):
         raise deny("Thinking level is not supported for this model.")
-    if thinking.get("thinkingLevel") == "minimal" and not model.endswith("-lite"):
+    if thinking.get("thinkingLevel", "LOW") not in ("MINIMAL", "LOW", "MEDIUM", "HIGH"):
+        raise deny("Invalid value at 'generation_config.thinking_config.thinking_level'")
+    if thinking.get("thinkingLevel") == "MINIMAL" and not model.endswith("-lite"):
         raise deny(f"Thinking level MINIMAL is not supported for {model}.")
     if {"thinkingLevel", "thinkingBudget"} <= thinking.keys():
         raise deny("You can only set only one of thinking budget and thinking level.")

@@ -58,7 +58,7 @@ async def test_options_reach_the_request(environ: dict[str, str], stand_ins: Sta
         "topP": 0.5,
         "topK": 5,
         "stopSequences": ["END"],
-        "thinkingConfig": {"thinkingLevel": "low"},
+        "thinkingConfig": {"thinkingLevel": "LOW"},
     }
     assert len(request.body["safetySettings"]) == 4 and request.query == {"alt": "sse"}
     assert request.body["systemInstruction"] == {"parts": [{"text": "Be kind."}]}
@@ -75,8 +75,8 @@ def test_thinking_is_turned_off_by_its_budget() -> None:
 @pytest.mark.parametrize(
     ("model", "level"),
     [
-        ("gemini-3.8-flash", "low"),
-        ("models/gemini-4-neon", "low"),
+        ("gemini-3.8-flash", "LOW"),
+        ("models/gemini-4-neon", "LOW"),
         ("gemini-3.5-flash-lite", None),
         ("gemini-2.5-flash", None),
         ("gemini-pro", None),
