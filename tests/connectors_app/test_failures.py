@@ -73,6 +73,7 @@ def test_a_known_key_may_not_do_everything(openai: Connector) -> None:
         ("invalid_api_key", ErrorKind.AUTH),
         ("quota_exceeded", ErrorKind.QUOTA),
         ("overloaded_error", ErrorKind.SERVER),
+        ("invalid_prompt", ErrorKind.REQUEST),
         ("", ErrorKind.SERVER),
     ],
 )
