@@ -19,6 +19,7 @@ NEEDED = {
 }
 
 
+@pytest.mark.accepts("C28")
 @pytest.mark.parametrize(
     ("role", "route"), [(Role.LLM, OPENAI_CHAT), (Role.STT, OPENAI_TRANSCRIPTIONS), (Role.TTS, OPENAI_SPEECH)]
 )
@@ -42,6 +43,7 @@ async def test_a_header_may_take_the_keys_place(environ: dict[str, str], stand_i
     assert stand_ins.requests_to(OPENAI_MODELS)[0].headers["authorization"] == "Bearer of-its-own"
 
 
+@pytest.mark.accepts("C28")
 async def test_no_key_is_needed(environ: dict[str, str], stand_ins: StandIns, question: bytes) -> None:
     async with made_with(Role.LLM, "custom", {"model": "gpt-4o"}, {**environ, "CUSTOM_API_KEY": ""}) as model:
         await used(model, question)
