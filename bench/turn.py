@@ -42,6 +42,7 @@ USUAL = {
     Kind.EVENTS: {"first_ms": 250, "each_ms": 15},
     Kind.RAW_VOICE: {"first_ms": 150, "each_ms": 40},
     Kind.VOICE: {"first_ms": 150, "each_ms": 40},
+    Kind.VOICE_LINES: {"first_ms": 150, "each_ms": 40},
     Kind.HANDSHAKE: {},
     Kind.MESSAGE: {"first_ms": 150},
 }

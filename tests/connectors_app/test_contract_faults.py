@@ -22,11 +22,6 @@ def of_kind(role: Role, *kinds: Kind) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("turn", turns, ids=str)
 
 
-def with_errors_inside(role: Role, kind: Kind) -> pytest.MarkDecorator:
-    turns = [turn for turn in on_wire(role) if turn.answered.kind is kind and turn.tells_errors]
-    return pytest.mark.parametrize("turn", turns, ids=str)
-
-
 # -- where nobody is -------------------------------------------------------------------------------------
 
 
@@ -89,7 +84,7 @@ async def test_a_page_is_no_reply(turn: Turn, environ: dict[str, str], stand_ins
     assert await broken_reply(turn, environ) == (ErrorKind.BROKEN, "")
 
 
-@with_errors_inside(Role.LLM, Kind.EVENTS)
+@of_kind(Role.LLM, Kind.EVENTS)
 async def test_an_error_inside_a_reply_is_told(turn: Turn, environ: dict[str, str], stand_ins: StandIns) -> None:
     stand_ins.steer(turn.answered, Behaviour(fault=Fault.ERROR, after=3, status=500))
     kind, told = await broken_reply(turn, environ)
@@ -115,7 +110,7 @@ async def test_odd_pieces_are_whole_samples(turn: Turn, environ: dict[str, str],
         assert (await speech_of(voice))[0] == whole[:-2]
 
 
-@of_kind(Role.TTS, Kind.RAW_VOICE, Kind.EVENTS)
+@of_kind(Role.TTS, Kind.RAW_VOICE, Kind.VOICE_LINES)
 async def test_a_page_is_no_speech(turn: Turn, environ: dict[str, str], stand_ins: StandIns) -> None:
     stand_ins.steer(turn.answered, Behaviour(fault=Fault.HTML))
     async with ready(turn, environ) as voice:
@@ -124,7 +119,7 @@ async def test_a_page_is_no_speech(turn: Turn, environ: dict[str, str], stand_in
     assert caught.value.kind is ErrorKind.BROKEN
 
 
-@with_errors_inside(Role.TTS, Kind.VOICE)
+@of_kind(Role.TTS, Kind.VOICE)
 async def test_an_error_inside_speech_is_told(turn: Turn, environ: dict[str, str], stand_ins: StandIns) -> None:
     stand_ins.steer(turn.answered, Behaviour(fault=Fault.ERROR, after=3, each_ms=20, status=500))
     async with ready(turn, environ) as voice:
@@ -159,7 +154,7 @@ async def test_a_page_is_no_transcript(
     assert caught.value.kind is ErrorKind.BROKEN
 
 
-@with_errors_inside(Role.STT, Kind.MESSAGE)
+@of_kind(Role.STT, Kind.MESSAGE)
 async def test_an_error_instead_of_a_transcript_is_told(
     turn: Turn, environ: dict[str, str], stand_ins: StandIns, question: bytes
 ) -> None:

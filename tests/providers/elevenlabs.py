@@ -57,7 +57,7 @@ ELEVENLABS_CONNECT = ELEVENLABS.route("connect", Kind.HANDSHAKE)
 ELEVENLABS_SPEAK = ELEVENLABS.route("speak", Kind.VOICE)
 """An answer is the speech of one flushed text of a context."""
 ELEVENLABS_STREAM = ELEVENLABS.route("stream", Kind.RAW_VOICE)
-ELEVENLABS_TIMED = ELEVENLABS.route("timed", Kind.VOICE)
+ELEVENLABS_TIMED = ELEVENLABS.route("timed", Kind.VOICE_LINES)
 """The same in lines of JSON, with the times of the characters."""
 ELEVENLABS_VOICES = ELEVENLABS.route("voices")
 ELEVENLABS_MODELS = ELEVENLABS.route("models")
@@ -83,7 +83,6 @@ TURNS = (
         ELEVENLABS_TIMED,
         options={"transport": "http"},
         variant="http",
-        tells_errors=False,
         values=VALUES,
         unseen={"enable_ssml_parsing": "only a socket has it"},
     ),

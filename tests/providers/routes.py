@@ -20,6 +20,7 @@ class Kind(StrEnum):
     EVENTS = "events"  # a stream of events or lines, each readable by itself
     RAW_VOICE = "raw voice"  # samples and nothing else
     VOICE = "voice"  # audio in messages or events
+    VOICE_LINES = "voice lines"  # audio in lines of a body, which has no form for an error
     HANDSHAKE = "handshake"  # a socket opens
     MESSAGE = "message"  # on a socket, in one message
 
@@ -73,8 +74,6 @@ class Turn(Case):
     """What the setting of the key holds when it is refused."""
     tells_nothing: bool = field(default=True, kw_only=True)
     """An answer with nothing in it has an end, so that it can be told from one that never comes."""
-    tells_errors: bool = field(default=True, kw_only=True)
-    """Its protocol has a form for an error in the middle of an answer."""
     whole_calls: bool = field(default=False, kw_only=True)
     """A model's call of a tool comes in one piece."""
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)

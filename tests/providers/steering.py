@@ -47,12 +47,13 @@ _FITTING = {
         *(Fault.HTML, Fault.ODD, Fault.HEADER, Fault.EMPTY, Fault.SILENCE),
     },
     Kind.VOICE: {*_TEXT, Fault.SHORT, Fault.SILENCE},
+    Kind.VOICE_LINES: {*_TEXT, Fault.SHORT, Fault.SILENCE, Fault.HTML} - {Fault.ERROR},
     Kind.HANDSHAKE: {None, Fault.REFUSE, Fault.NEVER, Fault.CUT, Fault.STALL, Fault.DEAD, Fault.HTML},
     Kind.MESSAGE: {*_TEXT, Fault.TWICE, Fault.SWAPPED},
 }
 """What can go wrong with what answers in this way; the rest would have no effect."""
 _ONE_PIECE = {Kind.HANDSHAKE, Kind.MESSAGE}
-_OVER_HTTP = {Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE}
+_OVER_HTTP = {Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE, Kind.VOICE_LINES}
 
 
 class Behaviour(BaseModel):

@@ -78,7 +78,7 @@ def _on_a_socket(turn: Turn) -> bool:
 
 
 def _over_http(turn: Turn) -> bool:
-    return turn.answered.kind in (Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE)
+    return turn.answered.kind in (Kind.BODY, Kind.EVENTS, Kind.RAW_VOICE, Kind.VOICE_LINES)
 
 
 def _whole_message(turn: Turn) -> bool:
@@ -86,7 +86,7 @@ def _whole_message(turn: Turn) -> bool:
 
 
 def _tells_errors(turn: Turn) -> bool:
-    return turn.tells_errors and turn.answered.kind in (Kind.EVENTS, Kind.VOICE, Kind.MESSAGE)
+    return turn.answered.kind in (Kind.EVENTS, Kind.VOICE, Kind.MESSAGE)
 
 
 def _raw(turn: Turn) -> bool:
