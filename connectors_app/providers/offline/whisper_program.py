@@ -7,6 +7,7 @@ whether the model is there and takes the options.
 
 import json
 import math
+import os
 import struct
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ TOKENIZER = "tokenizer.json"
 
 
 def load(folder: str, device: str, compute_type: str, threads: str) -> Answering:
+    # Threads that wait for each other would keep the processor busy, and on a busy one take many times as long.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     from faster_whisper import WhisperModel
 
     if Path(folder, "model.bin").is_file() and not Path(folder, TOKENIZER).is_file():
