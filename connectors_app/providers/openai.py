@@ -24,6 +24,7 @@ OWN_VOICE = "voice_"
 WITHOUT_INSTRUCTIONS = ("tts-1", "tts-1-hd")
 WITHOUT_SEGMENTS = "gpt-"
 """How the names of models begin that refuse `verbose_json`."""
+WITHOUT_PROMPT = "gpt-4o-transcribe-diarize"
 
 
 class OpenAITranscriptionOptions(TranscriptionOptions):
@@ -31,6 +32,8 @@ class OpenAITranscriptionOptions(TranscriptionOptions):
     def _fits(self) -> Self:
         if self.response_format == "verbose_json" and self.model.startswith(WITHOUT_SEGMENTS):
             raise ValueError(f"{self.model} has no response_format verbose_json: choose json, or the model whisper-1")
+        if self.prompt and self.model == WITHOUT_PROMPT:
+            raise ValueError(f"{self.model} takes no prompt")
         return self
 
     def request(self) -> dict[str, Any]:

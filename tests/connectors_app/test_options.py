@@ -80,6 +80,11 @@ def test_newer_models_have_no_verbose_transcripts(model: str) -> None:
     assert OpenAITranscriptionOptions(model=model, response_format="text").request()["model"] == model
 
 
+def test_a_model_that_tells_speakers_apart_takes_no_prompt() -> None:
+    with pytest.raises(ValidationError, match="takes no prompt"):
+        OpenAITranscriptionOptions(model="gpt-4o-transcribe-diarize", prompt="Opening hours")
+
+
 async def test_a_language_goes_without_its_region(
     environ: dict[str, str], stand_ins: StandIns, question: bytes
 ) -> None:

@@ -218,6 +218,8 @@ def _transcript(form: Mapping[str, Any], text: str, seconds: float) -> Answer:
     if has_logprobs and (wanted != "json" or form["model"] not in LOGPROBS):
         message = "'include' with 'logprobs' needs the response_format json and a model that has them."
         raise refusal(OPENAI, 400, message=message, param="include")
+    if "prompt" in form and form["model"] == "gpt-4o-transcribe-diarize":
+        raise refusal(OPENAI, 400, message="This model takes no prompt.", param="prompt")
     if wanted == "verbose_json" and str(form["model"]).startswith("gpt-"):
         message = f"response_format 'verbose_json' is not compatible with model '{form['model']}'."
         raise refusal(OPENAI, 400, message=message, param="response_format")
