@@ -8,6 +8,7 @@ from typing import Self, cast
 import pytest
 
 from connectors_app import opening
+from connectors_app.asking import Deadlines
 from connectors_app.base.recognizer import Recognition
 from connectors_app.base.voice import Speech
 from connectors_app.opening import Opening
@@ -90,6 +91,15 @@ async def test_a_recogniser_that_does_not_open_has_a_next(fault: object) -> None
         assert (await recognizing.finish()).provider == "second"
 
 
+async def test_who_does_not_open_holds_up_nobody_beside_it() -> None:
+    chain = chain_of(BadRecognizer("first", hang), second := ScriptedRecognizer("second"))
+    patience = Deadlines(stall=5, transcript=5, beside=0.01)
+    async with Recognizing(chain, 8000, patience, Told(), lambda text: None) as recognizing, asyncio.timeout(4):
+        await recognizing.begin()
+        while not second.began.is_set():
+            await recognizing.send(PCM)
+
+
 async def test_a_voice_left_while_it_opens_is_closed() -> None:
     voice = BadVoice("first", hang)
     async with Speaking(chain_of(voice), 8000, HASTY):
@@ -103,6 +113,25 @@ async def test_a_voice_that_does_not_close_holds_nobody_up(fault: object, monkey
     await speeches.get(Clinging("first", fault))
     async with asyncio.timeout(5):
         await speeches.close()
+
+
+async def test_what_is_lent_is_nobody_elses() -> None:
+    voice, speeches = ScriptedVoice("first"), Opening[ScriptedVoice, Speech](lambda voice: voice.open(8000))
+    async with speeches.lent(voice) as one, speeches.lent(voice) as two:
+        assert one is not two
+    async with speeches.lent(voice) as again:
+        assert again is two
+    await speeches.close()
+
+
+async def test_what_failed_is_not_lent_again() -> None:
+    voice, speeches = ScriptedVoice("first"), Opening[ScriptedVoice, Speech](lambda voice: voice.open(8000))
+    with pytest.raises(KeyError):
+        async with speeches.lent(voice) as one:
+            await raise_()
+    async with speeches.lent(voice) as two:
+        assert one is not two
+    await speeches.close()
 
 
 async def test_those_who_need_it_at_once_share_it() -> None:
