@@ -6,11 +6,9 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar, cast
-
-from pydantic import ValidationError
 
 from connectors_app import registry
 from connectors_app.base.connector import Connector, Credentials, Door, Role, Sealed
@@ -20,7 +18,8 @@ from connectors_app.base.language_model import LanguageModel
 from connectors_app.base.recognizer import Recognizer
 from connectors_app.base.voice import Voice
 from connectors_app.breaker import Breaker, Breakers, Target
-from connectors_app.sealing import CannotOpen, Sealing
+from connectors_app.preparing import Keyring
+from connectors_app.sealing import Sealing
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class AllFailed(Exception):
 class Chain(Generic[C]):
     """The providers of one role in one session, in the order in which they are asked."""
 
-    def __init__(self, pool: "Pool", connectors: Sequence[C], skipped: Sequence[Attempt]) -> None:
+    def __init__(self, pool: "Pool", connectors: Sequence[C], skipped: Sequence[Attempt], primary: str = "") -> None:
         self._pool = pool
         self._breakers = {connector: pool.breaker(connector) for connector in connectors}
         self._ordered_at = pool.breakers.clock()
@@ -68,7 +67,7 @@ class Chain(Generic[C]):
         self.connectors = tuple(connectors)
         self.skipped = tuple(skipped)
         """Providers that are named but cannot be asked: no key, or options they do not accept."""
-        self.current = self.connectors[0].slug if self.connectors else ""
+        self.current = primary or (self.connectors[0].slug if self.connectors else "")
         self._untold = [attempt for attempt in skipped if attempt.is_news]
 
     def order(self) -> list[C]:
@@ -143,7 +142,7 @@ class Pool:
         self, environ: Mapping[str, str], *, sealing: Sealing | None = None, breakers: Breakers | None = None
     ) -> None:
         self.environ = environ
-        self._sealing = sealing or Sealing(())
+        self._keyring = Keyring(environ, sealing or Sealing(()))
         self.breakers = breakers or Breakers()
         self._connectors: dict[Key, Connector] = {}
         self._targets: dict[Connector, Target] = {}
@@ -296,49 +295,23 @@ class Pool:
             try:
                 connectors.append(self._connector(role, slug, options.get(slug, {}), sealed))
             except ProviderError as error:
-                skipped.append(Attempt(slug, error, is_news=slug in sealed.values))
+                is_news = slug in sealed.values or slug == order[0]
+                skipped.append(Attempt(slug, error, is_news=is_news))
         for connector in connectors:
             self._users[connector] += 1
             self._idle.pop(connector, None)
-        return Chain(self, connectors, skipped)
+        return Chain(self, connectors, skipped, order[0] if order else "")
 
     def _connector(self, role: Role | Door, slug: str, values: Mapping[str, Any], sealed: Sealed) -> Connector:
-        cls, credentials = self._configured(role, slug, sealed)
-        try:
-            options = registry.make_options(cls, values)
-        except ValidationError as error:
-            raise ProviderError(ErrorKind.REQUEST, f"{slug}: {_first_fault(error)}") from None
-        key = (role, slug, options.model_dump_json(), credentials)
+        made = self._keyring.prepare(role, slug, values, sealed)
+        key = (role, slug, made.options.model_dump_json(), made.credentials)
         if key not in self._connectors:
-            self._connectors[key] = connector = cls(options, credentials)
+            self._connectors[key] = connector = made.make()
             self._users[connector] = 0
             self._targets[connector] = Target.of(connector)
-            if credentials.is_own:
+            if made.credentials.is_own:
                 self._warm_meanwhile(connector)
         return self._connectors[key]
-
-    def _configured(self, role: Role | Door, slug: str, sealed: Sealed) -> tuple[type[Connector], Credentials]:
-        try:
-            cls = registry.get(role, slug)
-        except registry.UnknownConnector as error:
-            raise ProviderError(ErrorKind.UNCONFIGURED, str(error)) from None
-        is_own = slug in sealed.values
-        settings = self._opened(cls, sealed) if is_own else self.environ
-        if names := cls.missing_settings(settings):
-            why = f"{cls.label} cannot be used before {' and '.join(names)} is set"
-            raise ProviderError(ErrorKind.UNCONFIGURED, why)
-        return cls, replace(cls.credentials_from(settings), is_own=is_own)
-
-    def _opened(self, cls: type[Connector], sealed: Sealed) -> Mapping[str, str]:
-        if not sealed.values[cls.slug]:
-            why = f"the workspace has no credential for {cls.label} of the name that the agent gives"
-            raise ProviderError(ErrorKind.UNCONFIGURED, why)
-        try:
-            values = self._sealing.open(sealed.workspace, cls.goes_by(), sealed.values[cls.slug])
-        except CannotOpen as error:
-            why = f"the workspace's credential for {cls.label} cannot be opened: {error}"
-            raise ProviderError(ErrorKind.UNCONFIGURED, why) from None
-        return cls.own_settings(values, self.environ)
 
     async def _forget(self, connector: Connector) -> None:
         self._idle.pop(connector, None)
@@ -346,11 +319,6 @@ class Pool:
         self._targets.pop(connector, None)
         self._connectors = {key: kept for key, kept in self._connectors.items() if kept is not connector}
         await connector.close()
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 def unexpected(error: Exception) -> ProviderError:

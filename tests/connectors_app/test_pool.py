@@ -50,7 +50,19 @@ async def test_providers_without_keys_are_skipped() -> None:
         ("openai", ErrorKind.UNCONFIGURED),
         ("nobody", ErrorKind.UNCONFIGURED),
     ]
-    assert "OPENAI_API_KEY" in chain.skipped[0].error.message
+    why = "OpenAI has no key: the workspace has no credential for it in use, and OPENAI_API_KEY is not set"
+    assert chain.skipped[0].error.message == why
+
+
+async def test_a_primary_that_has_no_key_is_told_once() -> None:
+    """Who goes on in its place stands for the whole session, so nothing else would show it."""
+    pool, told = Pool({}), Told()
+    chain = pool.models(["openai", "script", "anthropic"], {})
+    for _ in range(2):
+        async with aclosing(answer(chain, [Message("user", "Hello.")], Deadlines(), told)) as items:
+            assert [item async for item in items]
+    assert told.failures == [("openai", ErrorKind.UNCONFIGURED)] and told.switches == [("openai", "script")]
+    await pool.close()
 
 
 async def test_options_it_cannot_take_skip_a_provider() -> None:
