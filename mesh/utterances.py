@@ -43,6 +43,11 @@ class Endpointer:
     def is_speaking(self) -> bool:
         return self._is_speaking
 
+    @property
+    def first(self) -> int | None:
+        """The first sample of an utterance, or of what may become one; None in silence."""
+        return self._first if self._voiced else None
+
     def hear(self, end: int, samples: int, probability: float) -> Started | Ended | None:
         if probability >= (self._goes_on_at if self._is_speaking else self._begins_at):
             return self._voice(end, samples)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mesh import audio, subjects
 from mesh.bus.messages import Subscription
 from mesh.events import SpeechEnded, SpeechStarted, Stored, TranscriptFinal
 from mesh.utterances import Ended, Endpointer, Started
+from workers.earshot import Earshot
 from workers.stage import Reporting, Seat, StageActor, explain
 from workers.voice_activity import WINDOW, Detector, Ear
 
@@ -25,10 +25,6 @@ log = logging.getLogger(__name__)
 
 PREROLL = 0.3
 """Seconds before the first voiced sample that recognition gets too: soft beginnings of words."""
-RECENT = 1.5
-"""Seconds of audio that are kept while nobody speaks: more than a beginning of speech takes to be noticed."""
-LARGEST_GAP = 5.0
-"""Seconds of missing audio that are filled with silence; after more, the clock starts anew."""
 BACKLOG = 30.0
 """Seconds of audio that may wait for a slow recogniser; beyond that the newest is dropped and counted."""
 
@@ -68,11 +64,9 @@ class Listening(StageActor):
             stop_ms=self.config.turn.stop_ms,
             min_speech_ms=self.config.turn.min_speech_ms,
         )
-        self._judged = 0  # samples at the model's rate, since `_origin`
-        self._origin = 0  # the wire's sample at which this ear began, as if nothing had been jumped over
-        self._next: int | None = None  # the wire's sample that is due
+        self._earshot = Earshot(self._rate)
+        self._judged = 0  # samples at the model's rate
         self._sequence = 0
-        self._recent: deque[tuple[int, bytes]] = deque()
         self._utterance = 0
         self._recognised = 0  # the utterance that the recogniser is at; a newer one may have begun
         self._open: dict[int, SpeechStarted | SpeechEnded] = {}  # utterances of the history that have no final
@@ -94,9 +88,10 @@ class Listening(StageActor):
 
     async def finish(self) -> None:
         """The caller's last words, too, become a transcript, though nobody answers them any more."""
+        self._detector.finish(self._ear)
         match self._endpointer.finish():
             case Ended(sample=sample, started=started):
-                self._ended(self._wire_sample(started), self._wire_sample(sample))
+                self._ended(self._heard(started), self._heard(sample), until=None)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seat.deadlines.transcript):
                 await self._asks.join()
@@ -161,47 +156,16 @@ class Listening(StageActor):
         except audio.BadChunk as error:
             log.warning("bad audio chunk", extra={"session": self.session, "error": str(error)})
             return
-        pcm = self._continuous(chunk)
-        if pcm:
-            self._hear(pcm)
-
-    def _continuous(self, chunk: audio.Chunk) -> bytes:
-        """The chunk's samples, after silence for what is missing; nothing of what was already heard."""
         if self._sequence and chunk.sequence > self._sequence + 1:
             self.seat.metrics.audio_gaps.inc(chunk.sequence - self._sequence - 1)
         self._sequence = max(self._sequence, chunk.sequence)
-        if self._next is None or chunk.position - self._next > LARGEST_GAP * self._rate:
-            self._restart_clock(chunk.position)
-        assert self._next is not None
-        missing = chunk.position - self._next
-        if missing < 0:
-            return chunk.samples[-2 * missing :] if -missing < chunk.count else b""
-        return bytes(2 * missing) + chunk.samples
-
-    def _restart_clock(self, position: int) -> None:
-        """The ear goes on counting where it was; only what its samples are on the wire is new."""
-        self._next = position
-        self._origin = position - self._judged * self._rate // self._vad_rate
-
-    def _hear(self, pcm: bytes) -> None:
-        assert self._next is not None
-        if self._endpointer.is_speaking:
-            self._ask(pcm)
-        else:
-            self._remember(self._next, pcm)
-        self._next += len(pcm) // 2
-        self._ear.hear(pcm if self._resampler is None else self._resample(pcm))
+        if pcm := self._earshot.hear(chunk):
+            self._ear.hear(pcm if self._resampler is None else self._resample(pcm))
 
     def _resample(self, pcm: bytes) -> bytes:
         assert self._resampler is not None
         result: bytes = self._resampler.resample_chunk(np.frombuffer(pcm, np.int16)).tobytes()
         return result
-
-    def _remember(self, position: int, pcm: bytes) -> None:
-        self._recent.append((position, pcm))
-        oldest = position - RECENT * self._rate
-        while self._recent[0][0] < oldest:
-            self._recent.popleft()
 
     def _ask(self, what: _Begin | _Finish | bytes) -> None:
         if isinstance(what, bytes):
@@ -217,26 +181,38 @@ class Listening(StageActor):
         self._judged += self._ear.window
         match self._endpointer.hear(self._judged, self._ear.window, probability):
             case Started(sample=sample):
-                self._started(self._wire_sample(sample))
+                self._started(self._heard(sample))
             case Ended(sample=sample, started=started):
-                self._ended(self._wire_sample(started), self._wire_sample(sample))
+                self._ended(self._heard(started), self._heard(sample), until=self._heard(self._judged))
+            case None if self._endpointer.is_speaking:
+                self._pass_on(until=self._heard(self._judged))
+            case None:
+                self._forget()
 
-    def _wire_sample(self, judged: int) -> int:
-        return self._origin + judged * self._rate // self._vad_rate
+    def _heard(self, judged: int) -> int:
+        """By the ear's clock."""
+        return judged * self._rate // self._vad_rate
+
+    def _forget(self) -> None:
+        """All but what would belong to an utterance that begins now."""
+        first = self._endpointer.first
+        self._earshot.forget(self._heard(self._judged if first is None else first) - int(PREROLL * self._rate))
+
+    def _pass_on(self, *, until: int | None, since: int = 0) -> None:
+        for pcm in self._earshot.take(until, since=since):
+            self._ask(pcm)
 
     def _started(self, sample: int) -> None:
         self._utterance += 1
-        self.post(SpeechStarted(utterance=self._utterance, sample=sample))
+        self.post(SpeechStarted(utterance=self._utterance, sample=self._earshot.wire(sample)))
         self._ask(_Begin(self._utterance))
-        wanted = sample - int(PREROLL * self._rate)
-        for position, pcm in self._recent:
-            if position + len(pcm) // 2 > wanted:
-                self._ask(pcm[2 * max(0, wanted - position) :])
-        self._recent.clear()
+        self._pass_on(until=self._heard(self._judged), since=sample - int(PREROLL * self._rate))
 
-    def _ended(self, start: int, end: int) -> None:
-        self.post(SpeechEnded(utterance=self._utterance, sample=end))
-        self._ask(_Finish(self._utterance, start, end, time.monotonic()))
+    def _ended(self, start: int, end: int, *, until: int | None) -> None:
+        self._pass_on(until=until)
+        wire = self._earshot.wire(end)
+        self.post(SpeechEnded(utterance=self._utterance, sample=wire))
+        self._ask(_Finish(self._utterance, self._earshot.wire(start), wire, time.monotonic()))
 
     async def _recognise(self) -> None:
         """One utterance after the other; the next one's audio waits here while a transcript is awaited."""

@@ -99,6 +99,12 @@ class Detector:
     def forget(self, ear: Ear) -> None:
         self._stirred.pop(ear, None)
 
+    def finish(self, ear: Ear) -> None:
+        """Judge what is left at once: a few windows, unless much came in one breath."""
+        while ear.windows:
+            self._run_batch(ear.rate, [ear])
+        self.forget(ear)
+
     def _run(self) -> None:
         """One window of every ear that has one; more of them in the next round of the loop."""
         self._timer = None

@@ -18,7 +18,7 @@ from tests import speech
 from tests.connectors_app.fakes import ScriptedRecognition, ScriptedRecognizer
 from tests.unsupervised import document
 from tests.workers.stages import SECONDS, Played, begin_session, played
-from workers.stt import Listening
+from workers.stt import PREROLL, Listening
 from workers.voice_activity import Detector
 
 pytestmark = pytest.mark.nats
@@ -63,10 +63,27 @@ async def test_a_session_that_drops_recognition_can_be_taken(bus: Bus, valkey: V
 async def test_a_short_sound_without_words_is_nothing(bus: Bus, valkey: Valkey) -> None:
     """What was sent of it is longer than a second, the voice in it is not."""
     first, second = ScriptedRecognizer("ears"), ScriptedRecognizer("more", None, None, "Thank you.")
-    async with played(bus, valkey, Stage.STT, listening, first, second) as stage:
+    session = await begin_session(bus)
+    writer = await bus.take_fence(session, Stage.SESSION, owner="transport")
+    await writer.append(hearing("", turn={"stop_ms": 1000}))
+    async with played(bus, valkey, Stage.STT, listening, first, second, session=session) as stage:
         await tell(stage, speech.speak("Yes.", RATE) + bytes(4 * RATE))
         final = await stage.hear(TranscriptFinal)
         assert (final.text, final.provider) == ("", "ears") and len(first.asked[0]) > 2 * RATE and not second.asked
+
+
+async def test_what_comes_in_one_breath_is_heard_in_parts(bus: Bus, valkey: Valkey) -> None:
+    """A line that stood still, or a worker that takes over: seconds of audio are there before any is judged."""
+    recognizer = ScriptedRecognizer("ears")
+    words = speech.speak(WORDS, RATE)
+    whole = bytes(6 * RATE) + words + bytes(6 * RATE) + words + bytes(6 * RATE)
+    async with played(bus, valkey, Stage.STT, listening, recognizer) as stage:
+        await tell(stage, whole)
+        finals = [await stage.hear(TranscriptFinal) for _ in range(2)]
+        for final, heard in zip(finals, recognizer.asked, strict=True):
+            begin = 2 * (final.start - int(PREROLL * RATE))
+            assert whole[begin : begin + len(heard)] == heard
+            assert len(heard) >= 2 * (final.end - final.start) > len(words) / 2
 
 
 async def test_an_interim_names_what_it_is_of(bus: Bus, valkey: Valkey) -> None:
