@@ -4,6 +4,7 @@ import pytest
 
 from connectors_app import registry
 from connectors_app.base.connector import Role
+from tests.connectors_app.local_packages import local_voices
 from tests.connectors_app.turns import is_local
 from tests.providers.found import turns
 from tests.providers.routes import Case, Turn
@@ -15,8 +16,13 @@ def on_wire(*roles: Role) -> list[Turn]:
 
 
 def all_of(*roles: Role) -> list[Case]:
-    local = [Case(role, slug) for role in roles for slug in registry.names(role) if is_local(role, slug)]
-    return [*on_wire(*roles), *local]
+    local = [(role, slug) for role in roles for slug in registry.names(role) if is_local(role, slug)]
+    return [*on_wire(*roles), *(Case(role, slug, options=what_is_there(slug)) for role, slug in local)]
+
+
+def what_is_there(slug: str) -> dict[str, str]:
+    """The voice that Piper speaks with by default may not be among those that were lent to the tests."""
+    return {"voice": local_voices()[0]} if slug == "piper" and local_voices() else {}
 
 
 WIRED = pytest.mark.parametrize("turn", on_wire(*Role), ids=str)

@@ -6,6 +6,7 @@ import pytest
 
 from tests import speech
 from tests.providers.standins import StandIns
+from tests.settings import LOCAL_MODELS
 
 QUESTION = speech.UTTERANCES[0]
 
@@ -19,7 +20,7 @@ async def stand_ins() -> AsyncIterator[StandIns]:
 @pytest.fixture
 def environ(stand_ins: StandIns) -> dict[str, str]:
     env = stand_ins.env
-    return {**env, "CUSTOM_BASE_URL": env["OPENAI_BASE_URL"], "CUSTOM_API_KEY": "stand-in-custom"}
+    return {**env, **LOCAL_MODELS, "CUSTOM_BASE_URL": env["OPENAI_BASE_URL"], "CUSTOM_API_KEY": "stand-in-custom"}
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ A model is a folder with files `model` and `graph` in it; what it is asked is wr
 
 from pathlib import Path
 
+from tests.settings import LOCAL_MODELS
+
 FASTER_WHISPER = """
 import json, time, types
 from pathlib import Path
@@ -86,6 +88,11 @@ class KaldiRecognizer:
     def FinalResult(self):
         return self.Result()
 '''
+
+
+def local_voices() -> list[str]:
+    """Real ones of Piper, where somebody lends them to the tests."""
+    return sorted(path.stem for path in Path(LOCAL_MODELS.get("MESHAG_PIPER_VOICES") or "/dev/null").glob("*.onnx"))
 
 
 def install(folder: Path, name: str, source: str) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from celery.exceptions import OperationalError
-from django.db import connections
 from redis import Redis
 
 from meshag_site import background
 from meshag_site.background import JOBS, WORKER, Run, read_runs
 from meshag_site.celery import app
 from meshag_site.supervisor import ROOT
+from tests.databases import database_url
 from tests.servers import RunningServer, running_valkey
 
 START_DEADLINE = 60.0
@@ -60,9 +60,8 @@ def test_every_scheduled_job_is_there() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_worker_does_what_it_is_woken_for(broker: RunningServer, tmp_path: Path) -> None:
-    database = f"sqlite:///{connections['default'].settings_dict['NAME']}"
     with (
-        running_worker(broker, tmp_path, DATABASE_URL=database) as worker,
+        running_worker(broker, tmp_path, DATABASE_URL=database_url()) as worker,
         background.connect(broker.url) as client,
     ):
         wake(broker)

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 from mesh import events
 from mesh.bus.client import Bus
 from mesh.bus.errors import NobodyThere
 from mesh.subjects import BRIDGE_AGENT, Stage
 from sessions_app.models import Session, TranscriptEntry, Turn, Usage
+from tests.databases import database_url
 from tests.servers import RunningServer
 from tests.sessions_app.stories import created, ended, final, played, usage
 
@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @asynccontextmanager
 async def bridge(nats: RunningServer, valkey_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    database = {"DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}"}
-    environment = {**os.environ, **database, "NATS_URL": nats.url, "VALKEY_URL": valkey_url, "LOG_LEVEL": "warning"}
+    servers = {"DATABASE_URL": database_url(), "NATS_URL": nats.url, "VALKEY_URL": valkey_url}
+    environment = {**os.environ, **servers, "LOG_LEVEL": "warning"}
     process = await asyncio.create_subprocess_exec(sys.executable, "manage.py", "bridge", env=environment, cwd=ROOT)
     try:
         yield process
