@@ -34,6 +34,20 @@ async def test_a_killed_worker_costs_no_turn(system: System, bus: Bus) -> None:
     await system.ready()
 
 
+async def test_words_said_while_nobody_listens_are_heard(system: System) -> None:
+    """Who takes the ear over gets all of it in one breath."""
+    text = speech.UTTERANCES[22]
+    async with telephone(system) as caller:
+        await ask(caller, speech.UTTERANCES[23])
+        for name in ("stt-1", "stt-2"):
+            system.kill(name)
+        await say(caller, text)
+        for name in ("stt-1", "stt-2"):
+            system.start_worker(name)
+        await caller.reply(reply_for(text), since=caller.last_voiced)
+    await system.ready()
+
+
 async def test_a_stopped_worker_hands_its_calls_over(system: System, bus: Bus) -> None:
     """The turn that it is at is answered whole; then another worker has the session, and it ends."""
     text, after = speech.UTTERANCES[20:22]
