@@ -36,6 +36,11 @@ ENGLISH_ONLY = re.compile(
 class DeepgramOptions(Options):
     model: str = Field("nova-3", pattern=r"^[a-z0-9][A-Za-z0-9._-]*$", description="Name of the model")
     language: str = Field("en", pattern=r"^[A-Za-z0-9-]{2,10}$", description="Language code, or “multi”")
+    language_hint: tuple[str, ...] = Field(
+        (),
+        max_length=10,
+        description="Languages that are likely; only for Nova-3 with the language “multi”",
+    )
     version: str | None = Field(None, min_length=1, description="Version of the model; else the latest one")
     smart_format: bool = Field(True, description="Write numbers, dates and amounts as people do")
     punctuate: bool = Field(True, description="Punctuation and capital letters")
@@ -74,6 +79,8 @@ class DeepgramOptions(Options):
     def _speaks_language(self) -> Self:
         if self.language == "multi" and self.model not in MULTILINGUAL:
             raise ValueError(f"{self.model} has no language “multi”; {', '.join(MULTILINGUAL)} have it")
+        if self.language_hint and not (self.language == "multi" and self.model.startswith("nova-3")):
+            raise ValueError("language_hint needs Nova-3 and the language “multi”")
         if ENGLISH_ONLY.fullmatch(self.model) and self.language.split("-")[0] != "en":
             raise ValueError(f"{self.model} understands English only")
         return self

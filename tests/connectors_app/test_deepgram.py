@@ -140,6 +140,7 @@ async def test_each_final_counts_once_in_its_place(answer: tuple[dict[str, Any],
         ({"model": "nova-2-phonecall", "language": "de"}, "nova-2-phonecall understands English only"),
         ({"model": "nova-3-medical", "language": "multi"}, "nova-3-medical has no language “multi”"),
         ({"dictation": True, "punctuate": False, "smart_format": False}, "dictation needs punctuate"),
+        ({"language_hint": ["de"]}, "language_hint needs Nova-3 and the language “multi”"),
         ({"redact": ["faces"]}, "pci"),
     ],
 )

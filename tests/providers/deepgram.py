@@ -55,7 +55,10 @@ TURNS = (
         "deepgram",
         DEEPGRAM_CONNECT,
         DEEPGRAM_LISTEN,
-        values={"keywords": {"model": "nova-2", "keywords": ["MeshAG:2"]}},
+        values={
+            "keywords": {"model": "nova-2", "keywords": ["MeshAG:2"]},
+            "language_hint": {"language": "multi", "language_hint": ["de", "en"]},
+        },
     ),
 )
 
@@ -139,6 +142,8 @@ def _check_vocabulary(query: Mapping[str, str]) -> None:
     is_newest = query.get("model", "").startswith("nova-3")
     if "keyterm" in query and not is_newest:
         raise refusal(DEEPGRAM, 400, message="Keyterms are only supported with Nova-3.")
+    if "language_hint" in query and not (is_newest and query.get("language") == "multi"):
+        raise refusal(DEEPGRAM, 400, message="language_hint needs Nova-3 and language=multi.")
     if "keywords" in query and is_newest:
         raise refusal(DEEPGRAM, 400, message="Keywords are not supported with Nova-3; use keyterm.")
 
