@@ -35,7 +35,9 @@ class Deadlines:
     silence: float = 3.0
     """Without a word from a recogniser that tells as it hears, while the caller speaks."""
     beside: float = 1.0
-    """Without a sign of a recogniser, before the next one is asked beside it; from `transcript` on: never."""
+    """That a recogniser may be late with a sign of life or a transcript before the next one is asked beside it; from
+    `transcript` on: never.
+    """
 
     @property
     def asks_beside(self) -> bool:

@@ -12,6 +12,9 @@ from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.opening import Opening
 from connectors_app.pool import unexpected
 
+TELLING_SECONDS = 1.0
+"""In which one that tells as it hears need not say anything: some speak up once a second when they are well."""
+
 
 class Utterance:
     """The audio of an utterance so far. Each hearing gets it from the beginning; of a long one the oldest is gone."""
@@ -146,6 +149,12 @@ class Hearing:
         """
         unheard = self._utterance.length - self._lived_until
         return unheard >= seconds * self._utterance.per_second and time.monotonic() - self._lived_at >= seconds
+
+    @property
+    def owes_a_sign(self) -> bool:
+        """It has been silent for `Deadlines.beside` longer than it may be."""
+        may = TELLING_SECONDS if self.recognizer.tells_as_it_hears else 0.0
+        return self.is_silent(may + self._deadlines.beside)
 
     def take_bill(self) -> int:
         """Milliseconds of audio that it got and that are not paid for. They are, whether a transcript came or not."""

@@ -127,7 +127,7 @@ class Recognizing:
                 hearing.give_up(
                     ProviderError(ErrorKind.TIMEOUT, f"said nothing for {limit:g} s while the caller spoke")
                 )
-        if self._may_double() and self._at_work[0].is_silent(self._deadlines.beside):
+        if self._may_double() and self._at_work[0].owes_a_sign:
             self._ask_next()
 
     def _may_double(self) -> bool:
@@ -158,7 +158,7 @@ class Recognizing:
             return False
         if self._shows not in self._at_work:
             self._shows = self._at_work[0]
-        if hearing is self._at_work[-1] and self._shows.is_silent(self._deadlines.beside):
+        if hearing is self._at_work[-1] and self._shows.owes_a_sign:
             self._shows = hearing
         return hearing is self._shows
 
@@ -192,7 +192,7 @@ class Recognizing:
             return 0 if is_doubtful(first.answer, voiced) else None
         if not self._deadlines.asks_beside:
             return None
-        if has_other and first.is_silent(self._deadlines.beside):
+        if has_other and first.owes_a_sign:
             return 0
         return first.since + self._deadlines.beside - time.monotonic()
 
@@ -208,8 +208,8 @@ class Recognizing:
         if hearing.answer:
             return ProviderError(ErrorKind.EMPTY, "heard nothing where another provider heard words")
         limit = self._deadlines.beside
-        what = "no transcript within" if waited >= limit else "no sign of life for"
-        return ProviderError(ErrorKind.TIMEOUT, f"{what} {limit:g} s; another provider was quicker")
+        what = f"no transcript within {limit:g} s" if waited >= limit else "no sign of life while the caller spoke"
+        return ProviderError(ErrorKind.TIMEOUT, f"{what}; another provider was quicker")
 
     # -- ends ---------------------------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """A recogniser that is silent, and the next one that is asked beside it before the first has failed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
+from connectors_app import hearing
 from connectors_app.asking import Deadlines
 from connectors_app.base.errors import ErrorKind
 from connectors_app.base.recognizer import Recognition, Transcript
@@ -75,6 +77,11 @@ def told() -> Told:
     return Told()
 
 
+@pytest.fixture(autouse=True)
+def telling_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "TELLING_SECONDS", 0.0)
+
+
 @asynccontextmanager
 async def session(
     told: Told,
@@ -125,6 +132,19 @@ async def test_one_that_takes_no_audio_is_silent(told: Told) -> None:
         await speak_until(recognition, second.began.is_set)
         assert await recognition.finish(VOICED) == heard("hello", "second")
     assert ("first", "audio_ms") not in told.usage and told.failures == [("first", ErrorKind.TIMEOUT)]
+
+
+async def test_one_that_tells_once_a_second_is_not_silent(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each long utterance would be paid twice where all is well."""
+    monkeypatch.setattr(hearing, "TELLING_SECONDS", 5.0)
+    first, second = Ears("first", tells=True), Ears("second")
+    async with session(told, first, second) as recognition:
+        since = recognition._at_work[0].since
+        await speak_until(recognition, lambda: time.monotonic() > since + 2 * PATIENT.beside)
+        await recognition.send(PCM)
+        assert not second.opened
+        monkeypatch.setattr(hearing, "TELLING_SECONDS", 0.0)
+        await speak_until(recognition, second.began.is_set)
 
 
 async def test_one_that_need_not_tell_is_not_silent(told: Told) -> None:
@@ -268,7 +288,7 @@ async def test_to_be_slow_is_not_to_be_dead(told: Told) -> None:
         for _ in range(4):
             await overtake(recognition, second)
             first.answers.put_nowait("hello")
-            await asyncio.wait([hearing.task for hearing in recognition._overtaken])
+            await asyncio.wait([one.task for one in recognition._overtaken])
             await recognition.begin()
             await recognition.send(PCM)
         assert recognition._chain.order()[0] is first and len(first.opened) == 1
