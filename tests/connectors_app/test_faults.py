@@ -55,7 +55,7 @@ HASTY = Deadlines(0.4, 0.4, transcript=0.4, stall=0.4, sentence=0.6, silence=0.4
 PATIENT = Deadlines(5, 5, transcript=5, stall=5, sentence=5, silence=5, beside=5)
 """For what is noticed at once: a busy machine is not to be told as a slow provider."""
 LONGEST = HASTY.sentence + 4
-"""Seconds in which something comes, whatever the fault; four of them are a busy machine's. No fault is over sooner."""
+"""Seconds in which something comes, whatever the fault; four of them are a busy machine's."""
 AT_THE_BREAK = 3
 """Words at a break that may be said again: the one that was cut off, and those that may have been."""
 
