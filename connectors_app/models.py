@@ -20,6 +20,11 @@ LONG_KEY = 20
 """Of shorter ones not even the end is shown."""
 
 
+def failed_test(passed: bool | None, outcome: str) -> str:
+    """What the last test of a credential says against it."""
+    return f"its last test failed: {outcome}" if passed is False else ""
+
+
 def validate_base_url(value: str) -> None:
     try:
         parts = urlsplit(value)

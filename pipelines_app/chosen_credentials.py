@@ -9,7 +9,8 @@ from django.http import QueryDict
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from connectors_app import registry
-from connectors_app.models import Credential
+from connectors_app.base.connector import Door
+from connectors_app.models import Credential, failed_test
 from connectors_app.registry import Problem
 from pipelines_app import drafts
 
@@ -24,22 +25,40 @@ class Kept:
     provider: str
     name: str
     is_active: bool
+    failed: str = ""
+    """What its last test says against it."""
 
 
 def kept_by(workspaces: Iterable[int]) -> dict[int, list[Kept]]:
     """In one query."""
     found: dict[int, list[Kept]] = {workspace: [] for workspace in workspaces}
     rows = Credential.objects.filter(workspace__in=found)
-    for workspace, provider, name, is_active in rows.values_list("workspace", "provider", "name", "is_active"):
-        found[workspace].append(Kept(provider, name, is_active))
+    columns = "workspace", "provider", "name", "is_active", "test_passed", "test_outcome"
+    for workspace, provider, name, is_active, passed, outcome in rows.values_list(*columns):
+        found[workspace].append(Kept(provider, name, is_active, failed_test(passed, outcome)))
     return found
 
 
 def serving(document: Mapping[str, Any], kept: Collection[Kept]) -> frozenset[str]:
-    """The providers for which calls that run this document have a credential: the named one, else the one in use."""
+    """The providers for which calls that run this document have a credential."""
+    return frozenset(one.provider for one in chosen(document, kept))
+
+
+def chosen(document: Mapping[str, Any], kept: Iterable[Kept]) -> list[Kept]:
+    """Of each provider the one that calls that run this document use: the named one, else the one in use."""
     named = drafts.named_credentials(document)
-    by_name = {one.provider for one in kept if named.get(one.provider) == one.name}
-    return frozenset(by_name | {one.provider for one in kept if one.is_active and one.provider not in named})
+    return [one for one in kept if (named[one.provider] == one.name if one.provider in named else one.is_active)]
+
+
+def failed_tests(document: Mapping[str, Any], kept: Iterable[Kept]) -> dict[str, str]:
+    """By provider, what the last test of the one that calls use says against it."""
+    return {one.provider: f"“{one.name}”: {one.failed}" for one in chosen(document, kept) if one.failed}
+
+
+def asked_by(document: Mapping[str, Any]) -> frozenset[str]:
+    """The slugs of the credentials by which the providers go that calls may ask, rooms included."""
+    services = (*drafts.roles(drafts.flow_steps(document)), Door.TRANSPORT)
+    return frozenset(registry.credential_of(slug) for service in services for slug in drafts.chain(document, service))
 
 
 def credential_problems(named: Mapping[str, str], workspace: int) -> list[Problem]:
@@ -55,10 +74,14 @@ def credential_problems(named: Mapping[str, str], workspace: int) -> list[Proble
 
 def credential_warnings(document: drafts.Document, workspace: int) -> list[str]:
     """What calls that run this document do without."""
-    named = drafts.named_credentials(document)
-    return [
+    gone = [
         f"{problem.message[:1].upper()}{problem.message[1:]}: calls pass it over."
-        for problem in credential_problems(named, workspace)
+        for problem in credential_problems(drafts.named_credentials(document), workspace)
+    ]
+    asked, known = asked_by(document), registry.with_credentials()
+    failed = failed_tests(document, kept_by([workspace])[workspace])
+    return gone + [
+        f"The {known[slug].label} credential {said}" for slug, said in failed.items() if slug in asked and slug in known
     ]
 
 

@@ -13,7 +13,7 @@ from connectors_app import registry
 from connectors_app.base.connector import Role
 from connectors_app.option_forms import OptionForm, option_form
 from pipelines_app import drafts
-from pipelines_app.chosen_credentials import credential_warnings, kept_by, serving
+from pipelines_app.chosen_credentials import credential_warnings, failed_tests, kept_by, serving
 
 TITLES = {
     Role.STT: ("Hearing", "Turns what the caller says into text."),
@@ -29,14 +29,18 @@ class Keys:
     environ: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     """By the credential's slug."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """By the credential's slug: which one failed its last test, and how."""
 
     @classmethod
     def of(
         cls, environ: Mapping[str, str], workspaces: Collection[int], document: Mapping[str, Any] | None = None
     ) -> "Keys":
         """What can be used in every one of these workspaces by calls that run this document."""
-        found = [serving(document or {}, kept) for kept in kept_by(workspaces).values()]
-        return cls(environ, frozenset.intersection(*found) if found else frozenset())
+        kept = kept_by(workspaces).values()
+        found = [serving(document or {}, its) for its in kept]
+        failed = {slug: said for its in kept for slug, said in failed_tests(document or {}, its).items()}
+        return cls(environ, frozenset.intersection(*found) if found else frozenset(), failed)
 
     def missing(self, role: Role) -> dict[str, tuple[str, ...]]:
         """The providers that cannot be used yet, with the names of the settings that each still needs."""
@@ -90,6 +94,8 @@ class Card:
     stored: dict[str, JsonValue]
     lacks_key: bool = False
     """Of what it needs, one is a key."""
+    failed: str = ""
+    """Which credential failed its last test, and how."""
     error: str = ""
 
     @property
@@ -99,7 +105,9 @@ class Card:
 
     @property
     def badge(self) -> str:
-        return ("no key yet" if self.lacks_key else "not set up yet") if self.needs else ""
+        if self.needs:
+            return "no key yet" if self.lacks_key else "not set up yet"
+        return "last test failed" if self.failed else ""
 
     @property
     def set_options(self) -> list[tuple[str, JsonValue]]:
@@ -129,10 +137,11 @@ class ProviderList:
         self.error = ""
         missing = keys.missing(role)
         self.cards = [
-            self._card(slug, missing.get(slug, ()), posted) for slug in dict.fromkeys((*self.order, *_by_label(role)))
+            self._card(slug, missing.get(slug, ()), keys.failed.get(registry.credential_of(slug), ""), posted)
+            for slug in dict.fromkeys((*self.order, *_by_label(role)))
         ]
 
-    def _card(self, slug: str, needs: Sequence[str], posted: QueryDict | None) -> Card:
+    def _card(self, slug: str, needs: Sequence[str], failed: str, posted: QueryDict | None) -> Card:
         is_chosen = slug in self.order
         stored = drafts.options(self.document, self.role, slug)
         if slug not in registry.names(self.role):
@@ -141,7 +150,7 @@ class ProviderList:
         form = form_of(self.role, slug)(stored, data=data, prefix=f"{self.role}-{slug}")
         connector = registry.get(self.role, slug)
         lacks_key = connector.key_setting in needs
-        return Card(slug, connector.label, ", ".join(needs), is_chosen, form, stored, lacks_key)
+        return Card(slug, connector.label, ", ".join(needs), is_chosen, form, stored, lacks_key, failed)
 
     @property
     def chosen(self) -> list[Card]:

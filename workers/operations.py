@@ -126,7 +126,9 @@ class ProviderHealth:
 
     def _state(self, slug: str, missing: dict[str, tuple[str, ...]]) -> tuple[str, str]:
         if slug in missing:
-            return "unconfigured", f"set {' and '.join(missing[slug])}"
+            is_kept = registry.credential_of(slug) in registry.with_credentials()
+            otherwise = "; not needed where a workspace has a credential of its own" if is_kept else ""
+            return "unconfigured", f"set {' and '.join(missing[slug])}{otherwise}"
         if slug in self._faults:
             return "unhealthy", self._faults[slug]
         return "healthy", "" if slug in self._asked else "not asked yet"

@@ -93,13 +93,15 @@ def not_running(its: Installation) -> Finding:
 
 
 def examine_workspaces(user: User | None) -> list[Finding]:
-    """Keys and failures of the workspaces that a person belongs to; None: of all."""
+    """Providers, keys and failures of the workspaces that a person belongs to; None: of all."""
     keys = Credential.objects.all() if user is None else Credential.objects.for_user(user)
     incidents = Incident.objects.all() if user is None else Incident.objects.for_user(user)
     try:
-        return [*setup.check_credentials(keys.in_use().select_related("workspace")), *check_failures(incidents)]
+        used = list(keys.in_use().select_related("workspace"))
+        own = [*setup.check_credentials(os.environ, used), *check_failures(incidents)]
     except DatabaseError:
-        return []  # the database's own finding says why
+        return setup.check_roles(os.environ, [])  # the database's own finding says why
+    return [*setup.check_roles(os.environ, used), *own]
 
 
 class Doctor:
@@ -121,7 +123,7 @@ class Doctor:
         """What this person may read, and what is the operators' business: staff may belong to one workspace only."""
         found = await self.examine()
         if user.is_superuser:
-            return [*found, *await sync_to_async(examine_workspaces)(None)], []
+            return [*await sync_to_async(examine_workspaces)(None), *found], []
         own = await sync_to_async(examine_workspaces)(user)
         shown = [finding for finding in found if finding.area in FOR_MEMBERS]
-        return [*shown, *own], [finding for finding in found if finding.area not in FOR_MEMBERS]
+        return [*own, *shown], [finding for finding in found if finding.area not in FOR_MEMBERS]

@@ -1,12 +1,12 @@
 """How the installation is set up: its addresses, telephony, and which providers can be used."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from connectors_app import registry
 from connectors_app.base.connector import Door, Role
-from connectors_app.models import Credential
+from connectors_app.models import Credential, failed_test
 from mesh.openness import is_loopback
 from meshag_site.doctor.findings import Area, Finding, Installation, Level, of_area
 
@@ -22,7 +22,7 @@ async def check_settings(its: Installation) -> list[Finding]:
 
 
 async def check_providers(its: Installation) -> list[Finding]:
-    return [*(_role(role, its) for role in ROLES), check_rooms(its), *_broken_files()]
+    return [check_rooms(its), *_broken_files()]
 
 
 # -- addresses ------------------------------------------------------------------------------------------
@@ -99,16 +99,25 @@ def check_telephony(its: Installation) -> Finding:
 # -- providers ------------------------------------------------------------------------------------------
 
 
-def _role(role: Role, its: Installation) -> Finding:
-    usable, missing = registry.usable(role, its.environ), registry.missing(role, its.environ)
-    keyless = [slug for slug in usable if not registry.get(role, slug).key_setting]
-    wanted = ", ".join(f"{slug} ({', '.join(names)})" for slug, names in missing.items())
-    hint = f"not set: {wanted}" if wanted else ""
-    name = f"{ROLES[role]} ({role})"
-    if not usable:
+def check_roles(environ: Mapping[str, str], credentials: Iterable[Credential]) -> list[Finding]:
+    """Who can be asked: with what the environment says, and with the credentials that are in use."""
+    own = {credential.provider for credential in credentials}
+    return [_role(role, environ, own) for role in ROLES]
+
+
+def _role(role: Role, environ: Mapping[str, str], own: Collection[str]) -> Finding:
+    usable, missing = registry.usable(role, environ), registry.missing(role, environ)
+    with_own = [slug for slug in missing if registry.credential_of(slug) in own]
+    wanted = [f"{slug} ({', '.join(names)})" for slug, names in missing.items() if slug not in with_own]
+    name, hint = f"{ROLES[role]} ({role})", f"not set: {', '.join(wanted)}" if wanted else ""
+    if not usable and not with_own:
         return about_providers(name, Level.PROBLEM, "no provider can be used", hint)
-    only = " only; no key of another is set" if len(keyless) == len(usable) else ""
-    return about_providers(name, Level.OK, f"{', '.join(usable)}{only}", hint)
+    seen = [", ".join(usable)] if usable else []
+    if with_own:
+        seen.append(f"with a workspace's credential: {', '.join(with_own)}")
+    elif not any(registry.get(role, slug).key_setting for slug in usable):
+        seen.append("there are no keys for others")
+    return about_providers(name, Level.OK, "; ".join(seen), hint)
 
 
 def _broken_files() -> list[Finding]:
@@ -131,17 +140,23 @@ def check_rooms(its: Installation) -> Finding:
     return about_providers(name, Level.OK, "none", f"not set: daily ({', '.join(missing)})")
 
 
-def check_credentials(credentials: Iterable[Credential]) -> list[Finding]:
+def check_credentials(environ: Mapping[str, str], credentials: Iterable[Credential]) -> list[Finding]:
     """Those that are in use, with their workspaces selected."""
-    return [_credential(credential) for credential in credentials]
+    return [_credential(environ, credential) for credential in credentials]
 
 
-def _credential(credential: Credential) -> Finding:
+def _credential(environ: Mapping[str, str], credential: Credential) -> Finding:
     name = f"Key for {credential.provider}, {credential.workspace.slug}"
+    connector = credential.connector
     if why := credential.why_shut():
         fix = "enter the key again in the admin, or give back the key that sealed it (MESHAG_CREDENTIAL_KEYS)"
         return about_providers(name, Level.PROBLEM, f"“{credential.name}” cannot be used: {why}", fix)
-    if credential.connector is None:
+    if connector is None:
         fix = "delete it in the admin"
         return about_providers(name, Level.WARNING, f"“{credential.name}” is for a provider that is not there", fix)
-    return about_providers(name, Level.OK, f"“{credential.name}” is used before the environment's")
+    environments = ", before the environment's" if environ.get(connector.key_setting) else "; the environment has none"
+    seen = f"“{credential.name}” is used{environments}"
+    if failed := failed_test(credential.test_passed, credential.test_outcome):
+        fix = "test it again in the admin; if it fails still, enter another key"
+        return about_providers(name, Level.WARNING, f"{seen}; {failed}", fix)
+    return about_providers(name, Level.OK, seen)

@@ -130,7 +130,7 @@ async def test_a_provider_without_its_key_is_unconfigured(pages: Pages) -> None:
     assert checks["provider_anthropic"] == {
         "name": "provider_anthropic",
         "status": "unconfigured",
-        "message": "set ANTHROPIC_API_KEY",
+        "message": "set ANTHROPIC_API_KEY; not needed where a workspace has a credential of its own",
     }
 
 

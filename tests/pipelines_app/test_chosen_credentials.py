@@ -84,7 +84,29 @@ def test_a_named_one_that_is_aside_is_a_key(agent: Agent, monkeypatch: pytest.Mo
     assert len(call_warnings(naming(openai="Billing account"), agent.workspace_id)) < len(without)
 
 
+def make_failed(workspace: Workspace) -> Credential:
+    credential = make_credential(workspace, "Old account")
+    Credential.objects.filter(pk=credential.pk).update(test_passed=False, test_outcome="OpenAI refuses the key.")
+    return credential
+
+
+def test_one_whose_test_failed_is_warned_of_once(agent: Agent) -> None:
+    make_failed(agent.workspace)
+    said = [warning for warning in call_warnings(make_document(), agent.workspace_id) if "test" in warning]
+    assert said == ["The OpenAI credential “Old account”: its last test failed: OpenAI refuses the key."]
+    make_credential(agent.workspace, "New account")
+    assert not any("test" in warning for warning in call_warnings(make_document(), agent.workspace_id))
+
+
 # -- the form --------------------------------------------------------------------------------------------
+
+
+def test_a_card_says_that_its_test_failed(operator: User, agent: Agent) -> None:
+    make_failed(agent.workspace)
+    models = shown_form(signed_in(operator), agent).providers[1]
+    cards = {card.slug: (card.badge, card.failed) for card in models.cards}
+    failed = ("last test failed", "“Old account”: its last test failed: OpenAI refuses the key.")
+    assert cards["openai"] == cards["openai_responses"] == failed and cards["script"] == ("", "")
 
 
 def test_the_form_offers_the_workspaces_own(operator: User, agent: Agent, other_workspace: Workspace) -> None:

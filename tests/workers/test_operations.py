@@ -113,7 +113,11 @@ async def test_a_provider_that_answers_is_healthy(two_models: None) -> None:
     async with StandIns() as standins:
         checks = await asked({**standins.env, "ANTHROPIC_API_KEY": ""})
     assert checks == [
-        Check("provider_anthropic", "unconfigured", "set ANTHROPIC_API_KEY"),
+        Check(
+            "provider_anthropic",
+            "unconfigured",
+            "set ANTHROPIC_API_KEY; not needed where a workspace has a credential of its own",
+        ),
         Check("provider_openai", "healthy"),
     ]
 

@@ -14,6 +14,12 @@ from tests.meshag_site.doctor.conftest import Make
 TOKEN = "0123456789abcdef" * 2
 
 
+def make_credential(workspace: Workspace) -> Credential:
+    credential = Credential(workspace=workspace, provider="openai", name="Billing")
+    credential.seal("sk-hunter2-with-a-long-end")
+    return credential
+
+
 @pytest.mark.parametrize(
     ("changes", "level"),
     [
@@ -82,18 +88,44 @@ def test_an_account_without_its_token_is_told(installation: Make) -> None:
     assert finding.level is Level.WARNING and "TWILIO_AUTH_TOKEN" in finding.fix
 
 
-async def test_providers_name_the_keys_that_miss(installation: Make) -> None:
-    found = await setup.check_providers(installation(environ={"OPENAI_API_KEY": "sk-hunter2"}))
+def test_providers_name_the_keys_that_miss() -> None:
+    found = setup.check_roles({"OPENAI_API_KEY": "sk-hunter2"}, [])
     models = next(finding for finding in found if finding.name == "Models (llm)")
     assert models.level is Level.OK and "openai" in models.seen
     assert "ANTHROPIC_API_KEY" in models.fix and "hunter2" not in str(found)
 
 
 @pytest.mark.django_db
+def test_a_workspaces_own_key_counts(workspace: Workspace) -> None:
+    recognisers, models, _ = setup.check_roles({}, [make_credential(workspace)])
+    assert recognisers.seen.endswith("; with a workspace's credential: openai, openai_realtime")
+    assert "openai" not in recognisers.fix and "deepgram (DEEPGRAM_API_KEY)" in recognisers.fix
+    assert "openai_responses" in models.seen and "OPENAI_API_KEY" not in models.fix
+    assert setup.check_roles({}, [])[0].seen.endswith("; there are no keys for others")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("is_broken", "level"), [(False, Level.OK), (True, Level.PROBLEM)])
 def test_credential_that_nobody_can_open(workspace: Workspace, is_broken: bool, level: Level) -> None:
-    credential = Credential(workspace=workspace, provider="openai", name="Billing")
-    credential.seal("sk-hunter2-with-a-long-end")
+    credential = make_credential(workspace)
     credential.sealed = "nonsense" if is_broken else credential.sealed
-    (finding,) = setup.check_credentials([credential])
+    (finding,) = setup.check_credentials({}, [credential])
     assert finding.level is level and "hunter2" not in str(finding)
+
+
+@pytest.mark.django_db
+def test_credential_says_whom_it_replaces(workspace: Workspace) -> None:
+    credential = make_credential(workspace)
+    (alone,) = setup.check_credentials({}, [credential])
+    (before,) = setup.check_credentials({"OPENAI_API_KEY": "sk-hunter2"}, [credential])
+    assert alone.seen == "“Billing” is used; the environment has none"
+    assert before.seen == "“Billing” is used, before the environment's"
+
+
+@pytest.mark.django_db
+def test_credential_whose_test_failed_is_told(workspace: Workspace) -> None:
+    credential = make_credential(workspace)
+    credential.test_passed, credential.test_outcome = False, "OpenAI refuses the key."
+    (finding,) = setup.check_credentials({}, [credential])
+    assert finding.level is Level.WARNING and finding.fix
+    assert finding.seen.endswith("; its last test failed: OpenAI refuses the key.")
