@@ -14,8 +14,6 @@ from connectors_app.providers.offline.whisper_program import REQUEST
 from connectors_app.resampling import Resampler
 
 SHORTEST_SECONDS = 0.1
-LONGEST_ANSWER_SECONDS = 20.0
-"""A busy machine writes down a long utterance. Callers wait no longer than for any transcript."""
 _LOADED_WITH = {"model_path", "device", "compute_type", "cpu_threads"}
 
 
@@ -56,7 +54,6 @@ class FasterWhisper(LocalRecognizer):
     wheel = "faster-whisper"
     setting = "MESHAG_FASTER_WHISPER_MODEL"
     program = whisper_program.__name__
-    patience = LONGEST_ANSWER_SECONDS
     Options = FasterWhisperOptions
     options: FasterWhisperOptions
 

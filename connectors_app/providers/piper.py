@@ -20,7 +20,7 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import piper_program
-from connectors_app.providers.offline.child import Child, asked, told_by_child
+from connectors_app.providers.offline.child import MODEL_SECONDS, Child, asked, told_by_child
 from connectors_app.providers.offline.piper_program import RATE
 from connectors_app.resampling import Resampler
 from connectors_app.voice_names import no_such_voice
@@ -132,7 +132,7 @@ async def _start(credentials: Credentials) -> Child:
     folder = Path(credentials.base_url)
     if not await asyncio.to_thread(folder.is_dir):
         raise ProviderError(ErrorKind.UNCONFIGURED, f"the folder of Piper's voices is not there: {FOLDER}={folder}")
-    return Child(piper_program.__name__, str(folder))
+    return Child(piper_program.__name__, str(folder), patience=MODEL_SECONDS)
 
 
 CHILD: Shared[Child] = Shared(_start, Child.close)

@@ -16,6 +16,8 @@ START_SECONDS = 20
 CLOSE_SECONDS = 1
 ANSWER_SECONDS = 5.0
 """A process that owes an answer and says nothing to anybody for so long is stuck, and replaced."""
+MODEL_SECONDS = 20.0
+"""The same, where an answer may be the load of a model, or a long calculation on a busy machine."""
 STEADY_SECONDS = 1
 """A process that did not live so long is replaced only when it is needed."""
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "LANG")

@@ -18,7 +18,7 @@ from connectors_app.base.connector import AnyOptions, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognizer
 from connectors_app.clients import Shared
-from connectors_app.providers.offline.child import Child, ChildGone, ChildRefused
+from connectors_app.providers.offline.child import MODEL_SECONDS, Child, ChildGone, ChildRefused
 
 MODEL_RATE = 16_000
 """That of the recordings which the models are made from."""
@@ -41,8 +41,6 @@ class LocalRecognizer(Recognizer):
     """The environment name of the model's folder."""
     program: ClassVar[str]
     """The module that the process runs."""
-    patience: ClassVar[float | None] = None
-    """Seconds that it may take for an answer; none: what is usual."""
 
     def __init__(self, options: AnyOptions, credentials: Credentials) -> None:
         assert isinstance(options, LocalModelOptions)
@@ -51,7 +49,7 @@ class LocalRecognizer(Recognizer):
         if self._own and options.model_path:
             self._folder = Path(os.path.normpath(self._own.parent / options.model_path))
         self._is_found = False
-        child = [self.patience, self.program, str(self._folder or ""), *self.arguments(options)]
+        child = [self.program, str(self._folder or ""), *self.arguments(options)]
         super().__init__(options, Credentials(base_url=json.dumps(child)))
 
     @classmethod
@@ -110,8 +108,8 @@ class LocalRecognizer(Recognizer):
 
 
 async def _start(credentials: Credentials) -> Child:
-    patience, program, *arguments = json.loads(credentials.base_url)
-    return Child(program, *arguments, patience=patience)
+    program, *arguments = json.loads(credentials.base_url)
+    return Child(program, *arguments, patience=MODEL_SECONDS)
 
 
 MODELS: Shared[Child] = Shared(_start, Child.close)

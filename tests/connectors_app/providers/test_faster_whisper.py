@@ -15,7 +15,6 @@ from connectors_app import registry
 from connectors_app.base.connector import Role
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
-from connectors_app.providers.faster_whisper import FasterWhisper
 from connectors_app.providers.offline import local_model
 from connectors_app.providers.offline.local_model import MODELS
 from tests.connectors_app.local_packages import FASTER_WHISPER, a_model, install
@@ -119,7 +118,7 @@ async def test_what_the_model_cannot_do_ends_no_process(model: Path) -> None:
 
 async def test_a_process_that_works_is_not_stuck(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together they take longer than a process may say nothing."""
-    monkeypatch.setattr(FasterWhisper, "patience", 1.0)
+    monkeypatch.setattr(local_model, "MODEL_SECONDS", 1.0)
     async with whisper(model, initial_prompt="Slowly.") as recognizer:
         heard = await asyncio.gather(*(transcript_of(recognizer, LOUD) for _ in range(12)))
     assert {one.text for one in heard} == {"Hello there."}

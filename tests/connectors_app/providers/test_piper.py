@@ -25,7 +25,7 @@ VOICE = "en_US-lessac-medium"
 def piper_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent / "stand_ins")
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    for name, speakers in ((VOICE, 1), ("en_GB-vctk-medium", 109)):
+    for name, speakers in ((VOICE, 1), ("en_GB-vctk-medium", 109), ("en_US-slowly", 1)):
         (tmp_path / f"{name}.onnx").write_bytes(b"a model")
         about = {"num_speakers": speakers, "audio": {"sample_rate": 22_050}}
         (tmp_path / f"{name}.onnx.json").write_text(json.dumps(about))
@@ -80,6 +80,13 @@ async def test_a_killed_process_is_replaced() -> None:
         before = await spoken(voice)
         os.kill((await CHILD.take(voice)).pid, signal.SIGKILL)
         assert await spoken(voice) == before
+
+
+async def test_a_voice_that_loads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes longer for that than any other process may say nothing."""
+    monkeypatch.setattr("connectors_app.providers.offline.child.ANSWER_SECONDS", 0.05)
+    async with piper(voice="en_US-slowly") as voice:
+        assert is_exact(TEXT, decode(await spoken(voice), 8000))
 
 
 async def test_piper_is_not_in_our_process() -> None:

@@ -39,6 +39,8 @@ class PiperVoice:
 
     @staticmethod
     def load(model_path: str | Path, config_path: str | Path | None = None, use_cuda: bool = False) -> "PiperVoice":
+        if "slowly" in Path(model_path).name:
+            time.sleep(0.2)
         config = json.loads(Path(config_path or f"{model_path}.json").read_text())
         if not Path(model_path).read_bytes():
             raise RuntimeError("INVALID_PROTOBUF")
