@@ -14,11 +14,17 @@ from mesh.store import BadSessionId, Valkey
 
 @pytest.fixture
 async def valkey(valkey_url: str) -> AsyncIterator[Valkey]:
+    """Nobody's sessions are listed before a test, and none of its own after it: they are no whole records."""
     opened = await Valkey.connect(valkey_url)
-    async with opened.reaching() as client:
-        await client.delete("session:keys")
+    await forget_all(opened)
     yield opened
+    await forget_all(opened)
     await opened.close()
+
+
+async def forget_all(valkey: Valkey) -> None:
+    async with valkey.reaching() as client:
+        await client.delete("session:keys")
 
 
 @pytest.fixture
