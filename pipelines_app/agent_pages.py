@@ -195,7 +195,8 @@ class AgentPages(WithinWorkspaces):
         keys = Keys.of(os.environ, [agent.workspace_id], document)
         providers = [ProviderList(role, document, keys, True, None) for role in drafts.roles(steps)]
         picture = draw([Arrow(step["from"], step["to"], step["stream"]) for step in steps])
-        facts = {"document": document, "providers": providers, "picture": picture}
+        variables = list(drafts.section(document, "variables").items())
+        facts = {"document": document, "variables": variables, "providers": providers, "picture": picture}
         return self.show(request, "read", agent, "draft", **facts)
 
     def versions_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

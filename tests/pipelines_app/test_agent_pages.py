@@ -251,6 +251,16 @@ def test_what_somebody_else_saved_is_not_replaced(owner: User, agent: Agent) -> 
     assert "Somebody else has saved this agent" in page.content.decode()
 
 
+def test_a_viewer_reads_templates_and_variables(teammate: User, agent: Agent) -> None:
+    """Whatever the variables are called, and whatever a draft has in their place."""
+    client, path = as_staff(teammate), address("change", agent)
+    redraft(agent, make_document(user_template="Of {items}: {input_data}", variables={"items": "wheels"}))
+    page = client.get(path).content.decode()
+    assert "Of {items}: {input_data}" in page and "items: wheels" in page
+    redraft(agent, make_document(variables="none"))
+    assert client.get(path).status_code == 200
+
+
 def test_an_old_version_that_is_no_longer_valid_is_restored(owner: User, version: AgentVersion) -> None:
     old = AgentVersion.objects.create(
         agent=version.agent, number=2, config={"system_prompt": 1}, sha256="", revision=""
