@@ -87,6 +87,18 @@ class Bucket:
                 return None
         raise BusError(str(answer["error"].get("description")))
 
+    async def everything(self) -> list[Kept]:
+        """Every key's last value as of now; none of a bucket that nobody has made. Raises BusError."""
+        answer = await self._call("STREAM.INFO", {"subjects_filter": f"{self._prefix}>"})
+        if _error_code(answer) == NO_SUCH_STREAM:
+            return []
+        if "error" in answer:
+            raise BusError(str(answer["error"].get("description")))
+        self._set_clock(answer)
+        subjects = answer["state"].get("subjects") or {}
+        found = await asyncio.gather(*(self.get(subject.removeprefix(self._prefix)) for subject in subjects))
+        return [kept for kept in found if kept]
+
     async def follow(self, under: str, receive: Callable[[Kept], None], renewed: Callable[[], None]) -> None:
         """For ever: every value below `under` as it is stored, and what was missed a little later, through all outages.
 
@@ -115,12 +127,15 @@ class Bucket:
             self._created, self._seen = info["created"], 0
             renewed()
         state = info["state"]
-        self._servers_clock = _seconds(info["ts"]) - time.monotonic()
+        self._set_clock(info)
         if state["last_seq"] > self._seen:
             for subject in state.get("subjects") or {}:
                 if kept := await self.get(subject.removeprefix(self._prefix)):
                     receive(kept)
             self._seen = state["last_seq"]
+
+    def _set_clock(self, info: Mapping[str, Any]) -> None:
+        self._servers_clock = _seconds(info["ts"]) - time.monotonic()
 
     async def _info(self, under: str) -> dict[str, Any]:
         body = {"subjects_filter": f"{self._prefix}{under}.>"}

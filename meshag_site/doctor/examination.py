@@ -3,21 +3,25 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
 
-from accounts_app.models import User
+from accounts_app.models import OwnedQuerySet, User
 from connectors_app.models import Credential
 from mesh.openness import has_open_door
 from meshag_site.doctor import machine, programs, servers, setup
 from meshag_site.doctor.failures import check_failures
 from meshag_site.doctor.findings import FOR_MEMBERS, Area, Check, Finding, Installation, Level
+from meshag_site.doctor.outages import Outage, check_outages, hear_outages
 from meshag_site.environment import read_runtime
-from sessions_app.models import Incident
+from pipelines_app.models import Agent
+from sessions_app.models import Incident, Usage
+
+Rows = TypeVar("Rows", bound=OwnedQuerySet[Any])
 
 DEADLINE: Final = 2.7
 """Seconds for each check; they run side by side."""
@@ -92,16 +96,25 @@ def not_running(its: Installation) -> Finding:
     return Finding(Area.SERVERS, "MeshAG is not running", Level.PROBLEM, seen, "start it with `make up`")
 
 
-def examine_workspaces(user: User | None) -> list[Finding]:
-    """Providers, keys and failures of the workspaces that a person belongs to; None: of all."""
-    keys = Credential.objects.all() if user is None else Credential.objects.for_user(user)
-    incidents = Incident.objects.all() if user is None else Incident.objects.for_user(user)
+def examine_workspaces(user: User | None, outages: Sequence[Outage]) -> list[Finding]:
+    """Providers, keys, outages and failures of the workspaces that a person belongs to; None: of all."""
+    keys, agents = _theirs(Credential.objects.in_use(), user), _theirs(Agent.objects.all(), user)
+    incidents, usage = _theirs(Incident.objects.all(), user), _theirs(Usage.objects.all(), user)
     try:
-        used = list(keys.in_use().select_related("workspace"))
-        own = [*setup.check_credentials(os.environ, used), *check_failures(incidents)]
+        used = list(keys.select_related("workspace"))
+        published = agents.filter(published__isnull=False).select_related("workspace", "published")
+        own = [
+            *check_outages(outages, published, sees_all=user is None),
+            *setup.check_credentials(os.environ, used),
+            *check_failures(incidents, usage),
+        ]
     except DatabaseError:
         return setup.check_roles(os.environ, [])  # the database's own finding says why
     return [*setup.check_roles(os.environ, used), *own]
+
+
+def _theirs(rows: Rows, user: User | None) -> Rows:
+    return rows if user is None else rows.for_user(user)
 
 
 class Doctor:
@@ -110,12 +123,14 @@ class Doctor:
     def __init__(self) -> None:
         self._asking = asyncio.Lock()
         self._found: list[Finding] = []
+        self._outages: list[Outage] = []
         self._at = -FRESH
 
     async def examine(self) -> list[Finding]:
         async with self._asking:
             if time.monotonic() - self._at >= FRESH:
-                self._found = await examine(this_installation())
+                its = this_installation()
+                self._found, self._outages = await asyncio.gather(examine(its), hear_outages(its))
                 self._at = time.monotonic()
             return self._found
 
@@ -123,7 +138,7 @@ class Doctor:
         """What this person may read, and what is the operators' business: staff may belong to one workspace only."""
         found = await self.examine()
         if user.is_superuser:
-            return [*await sync_to_async(examine_workspaces)(None), *found], []
-        own = await sync_to_async(examine_workspaces)(user)
+            return [*await sync_to_async(examine_workspaces)(None, self._outages), *found], []
+        own = await sync_to_async(examine_workspaces)(user, self._outages)
         shown = [finding for finding in found if finding.area in FOR_MEMBERS]
         return [*own, *shown], [finding for finding in found if finding.area not in FOR_MEMBERS]

@@ -1,4 +1,4 @@
-"""Which providers have failed in calls lately, and what to do about the last failure of each."""
+"""Which providers have failed in calls lately, whether they have answered since, and what to do about it."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from connectors_app.base.errors import ErrorKind
 from meshag_site.doctor.findings import Area, Finding, Level, of_area
-from sessions_app.models import Incident
+from sessions_app.models import Incident, Usage
 
 say = of_area(Area.PROVIDERS)
 
@@ -22,20 +22,34 @@ FIXES: Mapping[str, str] = {
     ErrorKind.QUOTA: "look at the account's credit at the provider",
     ErrorKind.RATE_LIMIT: "have the account's limit raised at the provider",
 }
+SETTLED: Final = timedelta(seconds=10)
+"""What an attempt used is told around its failure; what is told later is another attempt's."""
 OTHERWISE: Final = "if it goes on, ask the provider; agents with a fallback go on meanwhile"
 
 
-def check_failures(incidents: QuerySet[Incident]) -> list[Finding]:
-    """A finding for each provider in each role that has failed."""
+def check_failures(incidents: QuerySet[Incident], usage: QuerySet[Usage]) -> list[Finding]:
+    """A finding for each provider in each role that has failed; of one that has answered since, a note."""
     lately = incidents.filter(kind=Incident.Kind.PROVIDER_FAILED, at__gte=timezone.now() - LATELY)
     groups = lately.order_by().values("role", "provider").annotate(times=Count("id"), last=Max("id"))
     counted = {group["last"]: group["times"] for group in groups.order_by("role", "provider")}
     last = Incident.objects.in_bulk(counted)
-    return [_finding(last[pk], times) for pk, times in counted.items() if pk in last]
+    return [
+        _finding(last[pk], times, answers=_answers_again(last[pk], usage))
+        for pk, times in counted.items()
+        if pk in last
+    ]
 
 
-def _finding(last: Incident, times: int) -> Finding:
+def _answers_again(last: Incident, usage: QuerySet[Usage]) -> bool:
+    """What it fails with after that is an incident of its own."""
+    since = usage.filter(workspace=last.workspace_id, at__gt=last.at + SETTLED)
+    return since.filter(role=last.role, provider=last.provider).exists()
+
+
+def _finding(last: Incident, times: int, *, answers: bool) -> Finding:
     failures = "a failure" if times == 1 else f"{times} failures, the last"
     seen = f"{failures} at {last.at:%H:%M} UTC: {last.detail or last.error}"
     name = f"{last.provider} ({last.role}) in calls"
+    if answers:
+        return say(name, Level.OK, f"answers again, after {seen}")
     return say(name, Level.WARNING, seen, FIXES.get(last.error, OTHERWISE))

@@ -115,6 +115,16 @@ async def test_what_nobody_wrote_is_not_there(bus: Bus, name: str) -> None:
             await bucket.put("a.other", b"1", after=7)
 
 
+async def test_everything_is_told_at_once(bus: Bus, name: str) -> None:
+    bucket, reader = Bucket(bus, name, seconds=60), Bucket(bus, name, seconds=60)
+    assert await reader.everything() == []
+    await bucket.put("a.key", b"1", after=0)
+    await bucket.put("b.key", b"2", after=0)
+    found = await reader.everything()
+    assert {kept.key: kept.value for kept in found} == {"a.key": b"1", "b.key": b"2"}
+    assert all(0 <= kept.age < 10 for kept in found)
+
+
 async def test_values_are_forgotten_in_time(bus: Bus, name: str) -> None:
     bucket = Bucket(bus, name, seconds=0.3)
     async with Ear().listening(bucket), asyncio.timeout(10):

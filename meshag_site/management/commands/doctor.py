@@ -10,9 +10,16 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from meshag_site.doctor.examination import examine, examine_workspaces, this_installation
 from meshag_site.doctor.findings import Area, Finding, Level, in_words, worst
+from meshag_site.doctor.outages import Outage, hear_outages
 
 SIGNS = {Level.OK: ("✓", "32"), Level.WARNING: ("!", "33"), Level.PROBLEM: ("✗", "31")}
 WIDTH = 27
+
+
+async def _look() -> tuple[list[Finding], list[Outage]]:
+    its = this_installation()
+    found, outages = await asyncio.gather(examine(its), hear_outages(its))
+    return found, outages
 
 
 class Command(BaseCommand):
@@ -23,7 +30,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for programs: a list of findings")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = asyncio.run(examine(this_installation())) + examine_workspaces(None)
+        found, outages = asyncio.run(_look())
+        findings = examine_workspaces(None, outages) + found
         if options["json"]:
             self.stdout.write(json.dumps([finding.shown() for finding in findings], indent=2))
         else:

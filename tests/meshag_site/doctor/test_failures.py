@@ -9,8 +9,8 @@ from django.utils import timezone
 from accounts_app.models import Workspace
 from connectors_app.base.errors import ErrorKind
 from meshag_site.doctor.failures import FIXES, OTHERWISE, check_failures
-from meshag_site.doctor.findings import Level
-from sessions_app.models import Incident, Session
+from meshag_site.doctor.findings import Finding, Level
+from sessions_app.models import Incident, Session, Usage
 
 pytestmark = pytest.mark.django_db
 
@@ -25,16 +25,39 @@ def make_failures(workspace: Workspace, provider: str, times: int, at: datetime 
         Incident.objects.create(workspace=workspace, session=session, provider=provider, **own)
 
 
+def found() -> list[Finding]:
+    return check_failures(Incident.objects.all(), Usage.objects.all())
+
+
+def test_who_answers_again_is_a_note(workspace: Workspace, other_workspace: Workspace) -> None:
+    at = timezone.now() - timedelta(minutes=5)
+    make_failures(workspace, "openai", 2, at=at)
+
+    def use(its: Workspace, seconds: int, role: str) -> None:
+        when = at + timedelta(seconds=seconds)
+        used: dict[str, Any] = {"provider": "openai", "unit": "tokens", "quantity": 1, "at": when}
+        Usage.objects.create(workspace=its, event_id=f"{its}-{seconds}-{role}", role=role, **used)
+
+    use(workspace, 1, "llm")  # the failed attempt's own
+    use(workspace, 60, "tts")
+    use(other_workspace, 60, "llm")
+    assert [finding.level for finding in found()] == [Level.WARNING]
+    use(workspace, 60, "llm")
+    (finding,) = found()
+    assert finding.level is Level.OK and finding.fix == ""
+    assert finding.seen.startswith("answers again, after 2 failures, the last at ")
+
+
 def test_nothing_failed_is_no_finding(workspace: Workspace) -> None:
     make_failures(workspace, "openai", 2, at=timezone.now() - timedelta(minutes=61))
     make_failures(workspace, "openai", 1, kind="provider.switched")
-    assert check_failures(Incident.objects.all()) == []
+    assert found() == []
 
 
 def test_failures_are_counted_by_provider_and_role(workspace: Workspace) -> None:
     make_failures(workspace, "openai", 4)
     make_failures(workspace, "deepgram", 1, role="stt", error="auth", detail="the key is refused")
-    openai, deepgram = check_failures(Incident.objects.all())
+    openai, deepgram = found()
     assert (openai.name, deepgram.name) == ("openai (llm) in calls", "deepgram (stt) in calls")
     assert openai.level is deepgram.level is Level.WARNING
     assert openai.seen.startswith("4 failures, the last at ") and openai.seen.endswith(" UTC: no connection")
@@ -44,5 +67,5 @@ def test_failures_are_counted_by_provider_and_role(workspace: Workspace) -> None
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_every_failure_has_a_fix(kind: ErrorKind, workspace: Workspace) -> None:
     make_failures(workspace, "openai", 1, error=kind)
-    (finding,) = check_failures(Incident.objects.all())
+    (finding,) = found()
     assert finding.fix == FIXES.get(kind, OTHERWISE) != ""
