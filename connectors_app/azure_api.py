@@ -15,7 +15,8 @@ class AzureConnector(HttpConnector):
     label = "Azure Speech"
     key_setting = "AZURE_SPEECH_KEY"
     base_url_setting = "AZURE_SPEECH_BASE_URL"
-    more_settings = (Setting("AZURE_SPEECH_REGION", "Region", "[a-z0-9]{2,40}", "Such as westeurope."),)
+    example_base_url = "https://speech.example.com"
+    more_settings = (Setting("AZURE_SPEECH_REGION", "Region", "[A-Za-z0-9]{2,40}", "Such as westeurope."),)
     service: ClassVar[str]
     """As the role is named in its host."""
 
@@ -32,6 +33,11 @@ class AzureConnector(HttpConnector):
         region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
         base_url = environ.get("AZURE_SPEECH_BASE_URL") or cls._address(region.strip())
         return Credentials(key.strip(), base_url.strip().rstrip("/"))
+
+    @property
+    def address_setting(self) -> str:
+        is_of_region = f".{self.service}.speech." in self.credentials.base_url
+        return "AZURE_SPEECH_REGION" if is_of_region else self.base_url_setting
 
     def headers(self) -> dict[str, str]:
         return {"Ocp-Apim-Subscription-Key": self.credentials.api_key, "User-Agent": "MeshAG"}

@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 
 from connectors_app.base.connector import Connector, Credentials
-from connectors_app.failures import expect_key
+from connectors_app.failures import expect_key, expect_proxy
+from connectors_app.proxies import Proxy, proxy_of
+
+if TYPE_CHECKING:
+    import httpx2
 
 T = TypeVar("T")
 
@@ -33,11 +37,12 @@ class Shared(Generic[T]):
         self._kept: dict[tuple[asyncio.AbstractEventLoop, Credentials], _Kept[T]] = {}
 
     async def take(self, owner: Connector) -> T:
-        """Raises ProviderError for a key that cannot be sent."""
+        """Raises ProviderError for a key that cannot be sent, and for a proxy that cannot be asked."""
         expect_key(owner)
         kept = self._kept.setdefault((asyncio.get_running_loop(), owner.credentials), _Kept())
         kept.owners.add(owner)
         if kept.client is None:
+            expect_proxy(owner)
             async with kept.making:
                 if kept.client is None:
                     kept.client = await self._make(owner.credentials)
@@ -66,11 +71,41 @@ async def _open_http(credentials: Credentials) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_go_nowhere_else)
     timeout = aiohttp.ClientTimeout(total=60, sock_connect=5)
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace])
+    proxy = proxy_of(credentials.base_url)
+    return aiohttp.ClientSession(
+        connector=connector, timeout=timeout, trace_configs=[trace], proxy=proxy.url if proxy else None
+    )
 
 
 HTTP: Shared[aiohttp.ClientSession] = Shared(_open_http, aiohttp.ClientSession.close)
 """For providers that are spoken to without an SDK."""
+
+
+def sdk_http(credentials: Credentials) -> dict[str, Any]:
+    """What the SDKs' own clients are made with. They do not read the environment: proxies are everybody's matter."""
+    import httpx2
+
+    return {
+        "limits": httpx2.Limits(max_connections=1000, max_keepalive_connections=200, keepalive_expiry=IDLE_SECONDS),
+        "timeout": httpx2.Timeout(60, connect=5),
+        "follow_redirects": False,
+        "verify": httpx2.create_ssl_context(),
+        "trust_env": False,
+        "proxy": _sdk_proxy(proxy_of(credentials.base_url)),
+    }
+
+
+def _sdk_proxy(proxy: Proxy | None) -> "httpx2.Proxy | None":
+    """Its password stays in the URL, from which aiohttp takes it: the way by which the SDKs' transport hands it over
+    is one that aiohttp gives up.
+    """
+    import httpx2
+
+    if proxy is None:
+        return None
+    made = httpx2.Proxy(proxy.url)
+    made.url, made.auth = httpx2.URL(proxy.url), None
+    return made
 
 
 def socket_url(base_url: str) -> str:

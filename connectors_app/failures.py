@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from connectors_app.base.connector import Connector
 from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.proxies import NoProxy, Proxy, proxy_of
 
 T = TypeVar("T")
 
@@ -33,6 +35,13 @@ _NOT_ACCEPTED = {1007}
 """How Azure closes them when it does not accept what was asked, such as a language that it does not have."""
 _NO_CREDIT = re.compile(r"credit balance is too low|credits are depleted", re.IGNORECASE)
 """Anthropic calls that a request that is not valid, Google one too many: only the words tell."""
+_NOT_THERE = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+"""How aiohttp says that there is no connection."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _REASON = re.compile(r"[A-Z]+-\d{4}\b")
 """The code before the words of a reason, where it has one: NET-0000."""
@@ -42,6 +51,8 @@ def from_status(
     by: Connector, status: int, headers: Mapping[str, str] | None = None, body: Any = None
 ) -> ProviderError:
     """An HTTP answer that is a refusal; `body` is its JSON, if it has any."""
+    if status == 407:
+        return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}: {_unknown(_proxy(by))}")
     code = error_code(body)
     is_quota = code.lower() in QUOTA_CODES or _NO_CREDIT.search(str(_under(_under(body, "error"), "message")))
     kind = ErrorKind.QUOTA if is_quota else _kind(status)
@@ -64,6 +75,14 @@ def expect_key(by: Connector) -> None:
         raise ProviderError(ErrorKind.AUTH, why)
 
 
+def expect_proxy(by: Connector) -> None:
+    """Raises what is set as the proxy of its address, and is none."""
+    try:
+        proxy_of(by.credentials.base_url)
+    except NoProxy as error:
+        raise ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}: {error}") from None
+
+
 def expect_samples(by: Connector, headers: Mapping[str, str]) -> None:
     """Raises when a page or a document came where samples should: a proxy's, with status 200."""
     kind = headers.get("content-type", "").lower()
@@ -72,18 +91,56 @@ def expect_samples(by: Connector, headers: Mapping[str, str]) -> None:
 
 
 def refused(by: Connector, error: Exception) -> ProviderError:
-    return ProviderError(ErrorKind.REFUSED, f"no connection to {by.label}{_doubt(_address(by), error)}")
+    """What happened on the way there: with a proxy, all of it is the proxy's matter until it lets one through."""
+    proxy = _proxy(by)
+    way = f" by the proxy {proxy.place}" if proxy else ""
+    kind = ErrorKind.TIMEOUT if isinstance(error, aiohttp.ConnectionTimeoutError) else ErrorKind.REFUSED
+    return ProviderError(kind, f"no connection to {by.label}{way}{_doubt(by, error, proxy)}")
 
 
-def _doubt(address: str, error: Exception) -> str:
+def _doubt(by: Connector, error: Exception, proxy: Proxy | None) -> str:
+    address = _address(by)
     match error:
         case aiohttp.ClientConnectorCertificateError():
             why = getattr(error.certificate_error, "verify_message", "")
             return f": the certificate at {address} is not trusted ({why or 'no reason given'})"
         case aiohttp.ClientSSLError():
             return f": the TLS handshake at {address} failed; should it begin with http://?"
+        case aiohttp.ClientHttpProxyError(status=407):
+            return f": {_unknown(proxy)}"
+        case aiohttp.ClientHttpProxyError():
+            return f": it does not let this through ({error.status})"
+        case aiohttp.InvalidURL():
+            return f": {address} is no address; does it begin with https:// or http://?"
+        case aiohttp.ClientConnectorDNSError():
+            return f": there is no such host; {_question(by, proxy)}"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+            return f": nothing listens there; {_question(by, proxy)}"
+        case aiohttp.ConnectionTimeoutError():
+            return f": nobody there takes it in time; {_question(by, proxy)}"
         case _:
-            return f"; is {address} right and reachable?"
+            return f"; {_question(by, proxy)}"
+
+
+def _question(by: Connector, proxy: Proxy | None) -> str:
+    """What somebody can look at."""
+    if proxy:
+        return f"is {proxy.setting} right and reachable?"
+    if by.credentials.base_url == by.default_base_url != "":
+        return f"does this machine reach {urlsplit(by.default_base_url).hostname}?"
+    return f"is {_address(by)} right and reachable?"
+
+
+def _proxy(by: Connector) -> Proxy | None:
+    try:
+        return proxy_of(by.credentials.base_url)
+    except NoProxy:
+        return None
+
+
+def _unknown(proxy: Proxy | None) -> str:
+    place = proxy.setting if proxy else "its address"
+    return f"the proxy wants to know who asks; are a name and a password in {place}? (407)"
 
 
 def late(by: Connector) -> ProviderError:
@@ -141,8 +198,8 @@ def told_by_http(by: Connector) -> Iterator[None]:
     try:
         yield
     except aiohttp.WSServerHandshakeError as error:
-        raise from_status(by, error.status, error.headers) from None
-    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+        raise garbage(by) if error.status < 300 else from_status(by, error.status, error.headers) from None
+    except _NOT_THERE as error:
         raise refused(by, error) from None
     except aiohttp.TooManyRedirects as error:
         raise from_status(by, error.status) from None
@@ -168,7 +225,7 @@ def told_by_sdk(by: Connector, sdk: ModuleType) -> Iterator[None]:
 def _from_causes(by: Connector, error: BaseException | None) -> ProviderError:
     """The SDKs' transport calls every connection that failed a timeout; what was raised first says what happened."""
     while error is not None:
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
+        if isinstance(error, _NOT_THERE):
             return refused(by, error)
         if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
             return late(by)
@@ -277,7 +334,12 @@ def _key_place(by: Connector) -> str:
 
 
 def _address(by: Connector) -> str:
-    return "its address" if by.credentials.is_own or not by.base_url_setting else by.base_url_setting
+    """By the name of what people set to change it."""
+    if by.credentials.is_own or not by.address_setting:
+        return (
+            f"its {next((one.label.lower() for one in by.more_settings if one.name == by.address_setting), 'address')}"
+        )
+    return by.address_setting
 
 
 def _json(body: bytes) -> Any:

@@ -15,7 +15,7 @@ from connectors_app.base.connector import Connector, Credentials, Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.base.voice import Speech, Voice
-from connectors_app.clients import IDLE_SECONDS, Shared
+from connectors_app.clients import Shared, sdk_http
 from connectors_app.failures import expect_samples, garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
 from connectors_app.voice_names import no_such_voice
@@ -29,17 +29,13 @@ SHORTEST_SECONDS = 0.1
 
 
 def _make(credentials: Credentials) -> "AsyncOpenAI":
-    import httpx2
     import openai
 
-    limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=200, keepalive_expiry=IDLE_SECONDS)
     client = openai.AsyncOpenAI(
         api_key=credentials.api_key or "none",
         base_url=credentials.base_url,
         max_retries=0,
-        http_client=openai.DefaultAioHttpClient(
-            limits=limits, timeout=httpx2.Timeout(60, connect=5), follow_redirects=False
-        ),
+        http_client=openai.DefaultAioHttpClient(**sdk_http(credentials)),
     )
     # The SDK imports these when they are first used, which must not be in a turn.
     assert client.chat.completions and client.audio.speech and client.audio.transcriptions and client.models

@@ -83,6 +83,8 @@ class Connector(ABC):
     """The environment name of the key; empty: needs none."""
     base_url_setting: ClassVar[str] = ""
     default_base_url: ClassVar[str] = ""
+    example_base_url: ClassVar[str] = ""
+    """What the address looks like, where there is no default."""
     more_settings: ClassVar[tuple[Setting, ...]] = ()
     credential_slug: ClassVar[str] = ""
     """The provider whose credential this one goes by, where both belong to one account; empty: its own."""
@@ -97,6 +99,11 @@ class Connector(ABC):
     def goes_by(cls) -> str:
         """The slug of its credential."""
         return cls.credential_slug or cls.slug
+
+    @property
+    def address_setting(self) -> str:
+        """The environment name of what made the address."""
+        return self.base_url_setting
 
     @property
     def model(self) -> str:

@@ -21,7 +21,7 @@ from connectors_app.base.language_model import (
     system_prompt,
 )
 from connectors_app.calls import Drafts
-from connectors_app.clients import IDLE_SECONDS, Shared
+from connectors_app.clients import Shared, sdk_http
 from connectors_app.failures import cut, decoded, from_code, told_by_sdk
 from connectors_app.model_names import ModelNames
 from connectors_app.sdk_streams import sdk_events
@@ -47,16 +47,12 @@ MODELS = ModelNames(
 
 def _make(credentials: Credentials) -> "AsyncAnthropic":
     import anthropic
-    import httpx2
 
-    limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=200, keepalive_expiry=IDLE_SECONDS)
     client = anthropic.AsyncAnthropic(
         api_key=credentials.api_key,
         base_url=credentials.base_url,
         max_retries=0,
-        http_client=anthropic.DefaultAioHttpClient(
-            limits=limits, timeout=httpx2.Timeout(60, connect=5), follow_redirects=False
-        ),
+        http_client=anthropic.DefaultAioHttpClient(**sdk_http(credentials)),
     )
     # The SDK imports these when they are first used, which must not be in a turn.
     assert client.messages and client.models

@@ -60,6 +60,7 @@ class CustomEndpoint(Connector):
     label = "Custom endpoint"
     key_setting = "CUSTOM_API_KEY"
     base_url_setting = "CUSTOM_BASE_URL"
+    example_base_url = "https://models.example.com/v1"
     options: HeaderOptions
 
     @classmethod

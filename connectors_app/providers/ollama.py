@@ -144,6 +144,7 @@ class Ollama(HttpConnector, LanguageModel):
     label = "Ollama"
     key_setting = "OLLAMA_API_KEY"
     base_url_setting = "OLLAMA_BASE_URL"
+    example_base_url = "http://localhost:11434"
     Options = OllamaOptions
     options: OllamaOptions
 

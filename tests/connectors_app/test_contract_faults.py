@@ -35,10 +35,12 @@ async def refused(turn: Turn, url: str, environ: dict[str, str], pcm: bytes) -> 
     return caught.value.message.replace(setting, "ITS ADDRESS")
 
 
-@pytest.mark.parametrize("url", [NO_PORT, NO_NAME])
+@pytest.mark.parametrize(("url", "why"), [(NO_PORT, "nothing listens there"), (NO_NAME, "there is no such host")])
 @WIRED
-async def test_nobody_there_is_refused(turn: Turn, url: str, environ: dict[str, str], question: bytes) -> None:
-    assert "is ITS ADDRESS right" in await refused(turn, url, environ, question)
+async def test_nobody_there_is_refused(
+    turn: Turn, url: str, why: str, environ: dict[str, str], question: bytes
+) -> None:
+    assert f": {why}; is ITS ADDRESS right and reachable?" in await refused(turn, url, environ, question)
 
 
 @WIRED

@@ -60,7 +60,7 @@ async def test_a_silent_provider_is_given_up(environ: dict[str, str], stand_ins:
 
 async def test_a_wrong_address_is_told(environ: dict[str, str]) -> None:
     outcome = await tried("openai", {**environ, "OPENAI_BASE_URL": NO_PORT})
-    assert outcome.said.startswith("No connection to OpenAI; is its address right and reachable?")
+    assert outcome.said == "No connection to OpenAI: nothing listens there; is its address right and reachable?"
 
 
 @pytest.mark.parametrize(
