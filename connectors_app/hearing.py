@@ -123,6 +123,7 @@ class Hearing:
 
     def give_up(self, error: ProviderError) -> None:
         self._end(None, error)
+        self.task.cancel()
 
     def abandon(self) -> None:
         """Nobody wants to know any more what becomes of it."""
@@ -227,6 +228,4 @@ class Hearing:
         self._is_over = True
         self._taking.off()
         self._answering.off()
-        if error:
-            self.task.cancel()
         self._on_end(self)
