@@ -21,6 +21,8 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 
 AT_ONCE = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.REFUSED}
 """No next turn mends these."""
+MENDED_BY_PEOPLE = {ErrorKind.AUTH, ErrorKind.QUOTA}
+"""No waiting mends these either, and who asks on and on with a wrong key may lose the account."""
 NOT_ITS_FAULT = {ErrorKind.REQUEST, ErrorKind.UNCONFIGURED}
 """The agent's options, or a setting: the provider is well."""
 ABSURD = 86_400.0
@@ -41,15 +43,30 @@ class Rules:
     """Before the first probe."""
     between_probes: float = 10.0
     """From the beginning of a probe to the next one's, in the whole installation."""
+    longest_between_probes: float = 300.0
+    """For what people mend each refused probe doubles the time to the next, up to this: of a wrong key some 300
+    refused questions a day instead of 8,640, and one that was mended where it was made is found in five minutes."""
     probe: float = 1.75
     """That a probe may take."""
     longest_hold: float = 60.0
     """That a provider is left alone because it asked for that."""
     patience: float = 120.0
-    """Without a word of an outage: nobody looks after that target, so the next turn finds out."""
+    """After a probe might have begun and none did: nobody looks after that target, so the next turn finds out."""
+
+    @property
+    def kept(self) -> float:
+        """That the shared entry of an outage is needed at the most."""
+        return self.longest_between_probes + self.patience
+
+    def next_probe(self, refusals: int) -> float:
+        """From the beginning of a probe to the next one's, when so many in a row found what only people mend."""
+        return min(self.between_probes * 2.0 ** min(refusals, 32), self.longest_between_probes)
 
     def back_within(self, slowest_failure: float) -> float:
-        """From a recovery to the end of the outage, at the most. `slowest_failure`: that an attempt can take."""
+        """From a recovery to the end of the outage, at the most, unless people had to mend it.
+
+        `slowest_failure`: that an attempt can take.
+        """
         return max(slowest_failure + self.rest, self.between_probes) + self.probe
 
 
@@ -95,6 +112,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds in which nobody probes."""
     prober: str = ""
     """The worker that probes right now. Nobody else does before `rest` is over."""
+    refusals: int = 0
+    """Probes in a row that found what only people mend."""
     by: str = ""
     """The worker that wrote this."""
     count: int = 0
@@ -118,6 +137,7 @@ class Breaker:
         self.prober = ""
         self.wake = -math.inf
         """Nobody probes before."""
+        self.refusals = 0
         self._silent_until = -math.inf
         """The provider has asked for that."""
         self.revision = 0
@@ -138,7 +158,7 @@ class Breaker:
     # -- what it says -------------------------------------------------------------------------------------
 
     def is_out(self, now: float) -> bool:
-        return self._is_out and now < self._word_at + self._rules.patience
+        return self._is_out and now < max(self._word_at, self.wake) + self._rules.patience
 
     def rank(self, now: float) -> int:
         """In which order targets are asked: those that are well, those that are out, those that asked for silence."""
@@ -166,6 +186,10 @@ class Breaker:
     def is_silenced(self, now: float) -> bool:
         """The provider has asked to be left alone, and its time is not over."""
         return now < self._silent_until
+
+    def is_left_alone(self, now: float) -> bool:
+        """Nobody asks it but its probes, and turns: it has asked for that, or only people mend it."""
+        return self.is_silenced(now) or (self.kind in MENDED_BY_PEOPLE and self.is_out(now))
 
     # -- attempts -----------------------------------------------------------------------------------------
 
@@ -231,6 +255,7 @@ class Breaker:
             self.out_since = now
             self.prober = ""
         self._is_out = True
+        self.refusals = 0
         self._bad_news_at = now
         self.kind, self.detail = error.kind, error.message
         self.wake = max(self.wake, now + rest)
@@ -240,6 +265,8 @@ class Breaker:
         self._is_out = False
         self._well_at = now
         self._silent_until = -math.inf
+        self.wake = min(self.wake, now + self._rules.between_probes)
+        self.refusals = 0
         self.kind = self.detail = self.prober = ""
         self._attempts.clear()
         self._say_found(now)
@@ -268,14 +295,15 @@ class Breaker:
                 self._close(now)
                 self._put_on_trial()
         elif self.prober == worker:
-            self._go_on(error, now)
+            self._go_on(error, now, started)
 
-    def _go_on(self, error: ProviderError, now: float) -> None:
+    def _go_on(self, error: ProviderError, now: float, started: float) -> None:
         self.prober = ""
+        self.refusals = self.refusals + 1 if error.kind in MENDED_BY_PEOPLE else 0
         self.kind, self.detail = error.kind, error.message
         if error.kind is ErrorKind.RATE_LIMIT:
             self._silent_until = now + self._silence(error)
-        self.wake = max(self.wake, self._silent_until)
+        self.wake = max(self.wake, self._silent_until, started + self._rules.next_probe(self.refusals))
         self._say_found(now)
 
     def _put_on_trial(self) -> None:
@@ -298,6 +326,7 @@ class Breaker:
             out=max(0.0, now - self.out_since) if self._is_out else 0.0,
             rest=max(0.0, self.wake - now) if math.isfinite(self.wake) else 0.0,
             prober=self.prober,
+            refusals=self.refusals,
             by=by,
             count=self.version,
         )
@@ -322,7 +351,7 @@ class Breaker:
         if is_mine:  # what has happened since is known here
             self._written = max(self._written, entry.count)
         elif self._holds_against(entry, stored, now):
-            self.wake = max(self.wake, stored + entry.rest)
+            self.wake = max(self.wake, min(stored + entry.rest, now + self._rules.between_probes))
         else:
             self._adopt(entry, stored)
             self._written = self.version
@@ -338,7 +367,7 @@ class Breaker:
     def _adopt(self, entry: Entry, stored: float) -> None:
         was_out, self._is_out = self._is_out, entry.is_out
         self.kind, self.detail, self.prober = entry.kind, entry.detail, entry.prober
-        self.wake = stored + entry.rest
+        self.wake, self.refusals = stored + entry.rest, entry.refusals
         self._silent_until = self.wake if entry.is_silence else -math.inf
         self._word_at = stored
         if entry.is_out:

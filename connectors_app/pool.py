@@ -202,11 +202,18 @@ class Pool:
         """For ever: ask those that sessions have something cheap now and then, so that no turn pays a handshake."""
         while True:
             await asyncio.sleep(self.WARM_EVERY)
-            by_client = {(one.slug, one.credentials): one for one in self.in_use().values()}
+            by_client = {(one.slug, one.credentials): one for one in self._to_be_asked()}
             await asyncio.gather(*(self._use_line(connector) for connector in by_client.values()))
 
+    def _to_be_asked(self) -> list[Connector]:
+        return [connector for connector in self.in_use().values() if not self.is_left_alone(connector)]
+
+    def is_left_alone(self, connector: Connector) -> bool:
+        """It wants no questions now, other than those of turns."""
+        return self.breaker(connector).is_left_alone(self.breakers.clock())
+
     async def _use_line(self, connector: Connector) -> None:
-        if self.breaker(connector).is_silenced(self.breakers.clock()):
+        if self.is_left_alone(connector):
             return
         async with self.using(connector):
             try:

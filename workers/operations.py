@@ -14,9 +14,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors_app import registry
-from connectors_app.base.connector import Role
-from connectors_app.base.errors import ProviderError
-from connectors_app.breaker import Breaker
+from connectors_app.base.connector import Connector, Role
+from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.breaker import MENDED_BY_PEOPLE, Breaker
 from connectors_app.pool import Chain, Pool
 from mesh.bus.client import Bus
 from mesh.bus.errors import Unreachable
@@ -101,6 +101,9 @@ class ProviderHealth:
         self._pool = pool
         self._faults: dict[str, str] = {}
         self._asked: set[str] = set()
+        self._clock = pool.breakers.clock
+        self._ask_again: dict[str, float] = {}
+        """Not before, where the key was refused: only people mend that."""
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -136,7 +139,8 @@ class ProviderHealth:
     async def keep_asking(self) -> None:
         while True:
             for slug in self.configured:
-                await self._ask(slug)
+                if self._clock() >= self._ask_again.get(slug, 0.0):
+                    await self._ask(slug)
             await asyncio.sleep(CHECK_EVERY)
 
     def _chain(self, slug: str) -> Chain[Any]:
@@ -153,16 +157,24 @@ class ProviderHealth:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 for connector in chain.connectors:
-                    if not self._pool.breaker(connector).is_silenced(self._pool.breakers.clock()):
-                        await connector.check()
+                    await self._check(connector)
             self._faults.pop(slug, None)
         except ProviderError as error:
             self._faults[slug] = error.message
+            if error.kind in MENDED_BY_PEOPLE:
+                self._ask_again[slug] = self._clock() + self._pool.breakers.rules.longest_between_probes
         except TimeoutError:
             self._faults[slug] = f"did not answer within {CHECK_SECONDS:g} s"
         finally:
             self._asked.add(slug)
             await chain.close()
+
+    async def _check(self, connector: Connector) -> None:
+        breaker = self._pool.breaker(connector)
+        if not breaker.is_left_alone(self._clock()):
+            await connector.check()
+        elif breaker.kind in MENDED_BY_PEOPLE:
+            raise ProviderError(ErrorKind(breaker.kind), breaker.detail)
 
 
 def _broken_files() -> list[Check]:

@@ -35,7 +35,7 @@ AGAIN = 1.0
 
 
 def shared_breakers(bus: Bus, rules: Rules) -> Bucket:
-    return Bucket(bus, subjects.BREAKERS, seconds=rules.patience)
+    return Bucket(bus, subjects.BREAKERS, seconds=rules.kept)
 
 
 class Outages:

@@ -202,10 +202,69 @@ def test_flapping_is_not_probed_more_often() -> None:
 
 def test_an_outage_that_nobody_looks_after_lapses() -> None:
     breaker = out_at(100)
-    assert breaker.is_out(219.9) and not breaker.is_out(220)
-    assert breaker.lapse(220) and not breaker.lapse(221)
-    fail(breaker, 221)
-    assert breaker.is_out(221)
+    assert breaker.is_out(226.4) and not breaker.is_out(226.5)
+    assert breaker.lapse(226.5) and not breaker.lapse(227)
+    fail(breaker, 227)
+    assert breaker.is_out(227)
+
+
+# -- what only people mend -------------------------------------------------------------------------------
+
+
+def refused_for(seconds: float, kind: ErrorKind) -> tuple[Breaker, list[float]]:
+    """Out since 0, and probed whenever that may be: every probe finds the same."""
+    breaker, begun = out_at(0, kind), []
+    while (due := breaker.wake) <= seconds:
+        begun.append(due)
+        probe(breaker, due, failing(kind))
+    return breaker, begun
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.AUTH, ErrorKind.QUOTA])
+def test_refused_keys_are_probed_less_and_less(kind: ErrorKind) -> None:
+    _, begun = refused_for(1500, kind)
+    assert begun == [6.5, 26.5, 66.5, 146.5, 306.5, 606.5, 906.5, 1206.5]
+
+
+def test_a_wrong_key_is_refused_three_hundred_times_a_day() -> None:
+    breaker, begun = refused_for(86_400, ErrorKind.AUTH)
+    assert len(begun) < 300 and breaker.is_out(86_400)
+
+
+@pytest.mark.parametrize("kind", sorted(set(ErrorKind) - {ErrorKind.AUTH, ErrorKind.QUOTA, *NEVER}))
+def test_all_others_are_probed_every_ten_seconds(kind: ErrorKind) -> None:
+    breaker = out_at(0)
+    for due in (6.5, 16.5, 26.5, 36.5):
+        assert breaker.may_probe(due)
+        probe(breaker, due, failing(kind))
+
+
+def test_another_fault_ends_the_backing_off() -> None:
+    breaker, _ = refused_for(610, ErrorKind.AUTH)
+    probe(breaker, breaker.wake, failing(ErrorKind.SERVER))
+    assert breaker.may_probe(916.5) and not breaker.refusals
+
+
+def test_after_an_answer_the_next_outage_is_probed_soon() -> None:
+    breaker, _ = refused_for(610, ErrorKind.AUTH)
+    breaker.answered(620, started=619)
+    fail(breaker, 621, ErrorKind.REFUSED)
+    assert breaker.is_out(621) and breaker.may_probe(630)
+
+
+def test_other_workers_back_off_from_where_one_was() -> None:
+    breaker, _ = refused_for(200, ErrorKind.AUTH)
+    other = Breaker(TARGET, RULES)
+    other.take(breaker.entry(200, by="me"), 1, 1000.0)
+    assert not other.may_probe(1106.4) and other.is_out(1200)
+    probe(other, 1106.5, failing(ErrorKind.AUTH))
+    assert not other.may_probe(1406.4) and other.may_probe(1406.5)
+
+
+def test_an_outage_is_kept_until_its_next_probe_is_missed() -> None:
+    breaker, _ = refused_for(610, ErrorKind.AUTH)
+    assert breaker.is_out(906.5 + 119) and not breaker.is_out(906.5 + 120)
+    assert RULES.kept >= 906.5 + 120 - 606.5
 
 
 DEADLINES = Deadlines()

@@ -1,5 +1,6 @@
 """A workspace's own credential in a worker's pool: sealed on the way, before the environment's, never mixed up."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from connectors_app.pool import AllFailed, Chain, Pool
 from connectors_app.recognizing import Recognizing
 from connectors_app.sealing import Sealing, draw_key
 from tests.connectors_app.conftest import QUESTION
-from tests.connectors_app.fakes import HASTY, Told, never_out
+from tests.connectors_app.fakes import HASTY, Told, failing, never_out
 from tests.connectors_app.turns import HELLO
 from tests.providers.brain import reply_for
 from tests.providers.openai import OPENAI_CHAT
@@ -63,6 +64,15 @@ async def test_a_credential_that_is_not_there_is_told(pool: Pool) -> None:
     chain = pool.models(["openai", "script"], {}, Sealed("bicycles", {"openai": ""}))
     assert await reply(chain, told)
     assert told.failures == [("openai", ErrorKind.UNCONFIGURED)]
+
+
+async def test_another_key_is_asked_at_once() -> None:
+    """Whoever saves one does not wait until the former one might be probed."""
+    pool = Pool({"ANTHROPIC_API_KEY": "k"}, sealing=SEALING)
+    former, mended = (pool.models(["openai", "anthropic"], {}, sealed(key)) for key in ("sk-revoked", "sk-new"))
+    former.failed(former.connectors[0], failing(ErrorKind.AUTH), time.monotonic(), Told())
+    assert [chain.order()[0].slug for chain in (former, mended)] == ["anthropic", "openai"]
+    await pool.close()
 
 
 async def test_workspaces_do_not_share_connectors(pool: Pool) -> None:

@@ -98,14 +98,28 @@ async def test_a_dead_line_stops_no_other_one(stand_ins: StandIns, environ: dict
     await pool.close()
 
 
-async def test_who_asked_for_silence_is_left_alone(stand_ins: StandIns, environ: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", [ErrorKind.RATE_LIMIT, ErrorKind.AUTH, ErrorKind.QUOTA])
+async def test_who_wants_no_questions_is_left_alone(
+    kind: ErrorKind, stand_ins: StandIns, environ: dict[str, str]
+) -> None:
     pool = Pool(environ)
     chain = pool.models(["openai"], {})
-    error = ProviderError(ErrorKind.RATE_LIMIT, "fewer requests", retry_after=30)
+    error = ProviderError(kind, "fewer requests", retry_after=30)
     chain.failed(chain.connectors[0], error, time.monotonic(), Told())
     await pool._use_line(chain.connectors[0])
     assert not stand_ins.requests
     await chain.close()
+    await pool.close()
+
+
+async def test_a_refused_model_takes_out_no_other() -> None:
+    """A plan may lack it, and the key be right."""
+    pool = Pool({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"})
+    names = ["openai", "anthropic"]
+    refused, other, same = (pool.models(names, {"openai": {"model": m}}) for m in ("gpt-4o", "gpt-4o-mini", "gpt-4o"))
+    error = ProviderError(ErrorKind.AUTH, "OpenAI does not allow this", status=403)
+    refused.failed(refused.connectors[0], error, time.monotonic(), Told())
+    assert [chain.order()[0].slug for chain in (refused, other, same)] == ["anthropic", "openai", "anthropic"]
     await pool.close()
 
 

@@ -1,5 +1,6 @@
 """The three pages of a service, with the checks behind them."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -16,6 +17,8 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.pool import Pool
 from connectors_app.providers import anthropic, openai
 from mesh.bus.counters import Counters
+from tests.providers.anthropic import ANTHROPIC_MODELS
+from tests.providers.backstage import Outcome
 from tests.providers.openai import OPENAI_MODELS
 from tests.providers.standins import StandIns
 from tests.providers.steering import Behaviour, Fault
@@ -176,6 +179,29 @@ async def test_an_outage_is_told_and_makes_nothing_unready() -> None:
     assert outage.status == "degraded"
     assert re.fullmatch(r"OpenAI \S+: out since \d\d:\d\d:\d\d UTC; OpenAI does not accept .*", outage.message)
     await pool.close()
+
+
+async def test_a_refused_key_is_told_and_not_checked() -> None:
+    pool = Pool({"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:1"})
+    chain, health = pool.models(["openai"], {}), ProviderHealth(Role.LLM, pool)
+    error = ProviderError(ErrorKind.AUTH, "OpenAI does not accept the key in OPENAI_API_KEY")
+    pool.breaker(chain.connectors[0]).failed(error, time.monotonic(), started=time.monotonic())
+    await health._ask("openai")
+    assert Check("provider_openai", "degraded", error.message) in health.checks()
+    await pool.close()
+
+
+async def test_a_refused_key_is_seldom_checked(two_models: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "CHECK_EVERY", 0.01)
+    async with StandIns() as stand_ins:
+        stand_ins.steer(OPENAI_MODELS, Behaviour(fault=Fault.REFUSE, status=401))
+        pool = Pool(stand_ins.env)
+        asking = asyncio.create_task(ProviderHealth(Role.LLM, pool).keep_asking())
+        await stand_ins.ended(ANTHROPIC_MODELS, Outcome.ANSWERED, count=4, seconds=30)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert len(stand_ins.requests_to(OPENAI_MODELS)) == 1
+        await pool.close()
 
 
 async def test_a_provider_that_wants_silence_is_not_checked() -> None:

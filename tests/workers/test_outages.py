@@ -267,6 +267,26 @@ async def test_only_what_a_session_uses_is_probed(nats_url: str, provider: Provi
     assert len(provider.began) == 1
 
 
+async def test_after_the_last_session_nobody_probes(nats_url: str, provider: Provider) -> None:
+    """And from the next one on somebody does. The other provider's probes are the clock."""
+    provider.fault = failing(ErrorKind.AUTH)
+    other = Provider(fault=failing(ErrorKind.SERVER))
+    async with working(nats_url, 1, SWIFT) as (one,):
+        chain = one.use(provider)
+        one.fail(chain)
+        one.fail(one.use(other), ErrorKind.REFUSED)
+        await until(lambda: bool(provider.began) and not provider.running)
+        await chain.close()
+        begun, seen = len(provider.began), len(other.began)
+        await until(lambda: len(other.began) >= seen + 3)
+        assert len(provider.began) == begun and one.is_out(provider)
+        next_chain = one.use(provider)
+        assert next_chain.order()[0] is not next_chain.connectors[0]
+        provider.fault = None
+        await until(lambda: not one.is_out(provider))
+        assert next_chain.order()[0] is next_chain.connectors[0]
+
+
 async def test_metrics_say_what_happened(nats_url: str, provider: Provider) -> None:
     provider.fault = failing(ErrorKind.TIMEOUT)
     async with working(nats_url, 2, SWIFT) as (one, other):
@@ -333,7 +353,8 @@ async def test_a_frozen_server_holds_up_no_turn(tmp_path: Path, provider: Provid
 
 async def test_an_outage_that_lapses_during_a_look_is_seen_by_the_next(bus: Bus) -> None:
     """Of a provider that no session here has: it may be forgotten once its end was noted."""
-    before, after = PATIENT.patience - 1, PATIENT.patience + 1
+    lapses = PATIENT.rest + PATIENT.patience
+    before, after = lapses - 1, lapses + 1
     times = [0.0, before]
     pool, metrics = Pool({}, breakers=Breakers(PATIENT, clock=lambda: times.pop(0) if times else after)), Metrics()
     bucket = shared_breakers(bus, PATIENT)
