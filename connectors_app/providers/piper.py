@@ -21,7 +21,7 @@ from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared
 from connectors_app.providers.offline import piper_program
 from connectors_app.providers.offline.child import MODEL_SECONDS, Child, asked, told_by_child
-from connectors_app.providers.offline.piper_program import RATE
+from connectors_app.providers.offline.piper_program import RATE, VOICES
 from connectors_app.resampling import Resampler
 from connectors_app.voice_names import no_such_voice
 
@@ -46,8 +46,8 @@ class PiperOptions(Options):
     volume: float = Field(1, ge=0.05, le=2, description="1 is the usual volume")
     normalize_audio: bool = Field(True, description="As loud as can be before the volume is applied")
 
-    def request(self, text: str) -> bytes:
-        return json.dumps({"voice": self.voice, "text": text, "config": self.model_dump(exclude={"voice"})}).encode()
+    def request(self, text: str, voice: str) -> bytes:
+        return json.dumps({"voice": voice, "text": text, "config": self.model_dump(exclude={"voice"})}).encode()
 
 
 class Piper(Voice):
@@ -69,13 +69,15 @@ class Piper(Voice):
         return self.options.voice
 
     async def warm(self) -> None:
-        """Loads the voice."""
-        async with aclosing(self.parts("")) as parts:
-            async for _ in parts:
-                pass
+        """Loads the voice, after the folder's others where all of them are kept: agents speak with any of them."""
+        names = await asyncio.to_thread(_names, Path(self.credentials.base_url))
+        for name in names if len(names) <= VOICES else ():
+            with suppress(ProviderError):  # told to whoever chooses that voice
+                await self._load(name)
+        await self.check()
 
     async def check(self) -> None:
-        await self.warm()
+        await self._load(self.options.voice)
 
     async def close(self) -> None:
         await CHILD.leave(self)
@@ -83,17 +85,22 @@ class Piper(Voice):
     def open(self, rate: int) -> Speech:
         return _PiperSpeech(self, rate)
 
-    async def parts(self, text: str) -> AsyncGenerator[bytes, None]:
-        """The voice's rate, then its samples."""
+    async def _load(self, name: str) -> None:
+        async with aclosing(self.parts("", name)) as parts:
+            async for _ in parts:
+                pass
+
+    async def parts(self, text: str, name: str) -> AsyncGenerator[bytes, None]:
+        """The rate of the voice of this name, then its samples."""
         child = await CHILD.take(self)
         try:
             with told_by_child(self):
-                async with aclosing(asked(child, self.options.request(text))) as parts:
+                async with aclosing(asked(child, self.options.request(text, name))) as parts:
                     async for part in parts:
                         yield part
         except ProviderError as error:
             known = await asyncio.to_thread(_names, Path(self.credentials.base_url))
-            raise no_such_voice(self, self.options.voice, known) if self.options.voice not in known else error from None
+            raise no_such_voice(self, name, known) if name not in known else error from None
 
 
 class _PiperSpeech(Speech):
@@ -105,7 +112,7 @@ class _PiperSpeech(Speech):
         resampler: Resampler | None = None
         is_silent = True
         for piece in textwrap.wrap(text, PIECE):
-            async with aclosing(self._voice.parts(piece)) as parts:
+            async with aclosing(self._voice.parts(piece, self._voice.model)) as parts:
                 own_rate = RATE.unpack(await anext(parts))[0]
                 resampler = resampler or Resampler(own_rate, self.rate)
                 async for pcm in parts:

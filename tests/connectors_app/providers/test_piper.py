@@ -45,6 +45,10 @@ async def spoken(voice: Piper, text: str = TEXT, rate: int = 8000) -> bytes:
         return b"".join([piece async for piece in speech.speak(text) if not isinstance(piece, Spoken)])
 
 
+def loaded(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.loaded")]
+
+
 async def refusal_of(**options: Any) -> ProviderError:
     async with piper(**options) as voice:
         with pytest.raises(ProviderError) as caught:
@@ -87,6 +91,22 @@ async def test_a_voice_that_loads_slowly_is_waited_for(monkeypatch: pytest.Monke
     monkeypatch.setattr("connectors_app.providers.offline.child.ANSWER_SECONDS", 0.05)
     async with piper(voice="en_US-slowly") as voice:
         assert is_exact(TEXT, decode(await spoken(voice), 8000))
+
+
+async def test_all_voices_are_loaded_before_the_first_caller(tmp_path: Path) -> None:
+    """A sentence that its voice has to be loaded for comes too late. One voice's fault is none of another's."""
+    (tmp_path / "broken.onnx").touch()
+    async with piper() as voice:
+        await voice.warm()
+    assert len(loaded(tmp_path)) == 3
+
+
+async def test_many_voices_wait_until_they_are_asked_for(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"more-{number}.onnx").touch()
+    async with piper() as voice:
+        await voice.warm()
+    assert loaded(tmp_path) == [f"{VOICE}.onnx.loaded"]
 
 
 async def test_piper_is_not_in_our_process() -> None:

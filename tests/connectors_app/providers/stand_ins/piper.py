@@ -41,6 +41,7 @@ class PiperVoice:
     def load(model_path: str | Path, config_path: str | Path | None = None, use_cuda: bool = False) -> "PiperVoice":
         if "slowly" in Path(model_path).name:
             time.sleep(0.2)
+        Path(f"{model_path}.loaded").touch()
         config = json.loads(Path(config_path or f"{model_path}.json").read_text())
         if not Path(model_path).read_bytes():
             raise RuntimeError("INVALID_PROTOBUF")
