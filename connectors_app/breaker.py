@@ -119,6 +119,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 0
     """Of that worker's words on this target."""
 
+    def holds(self, age: float, rules: Rules) -> bool:
+        """It is out, and somebody has looked after that, or would not have to yet. `age`: since it was written."""
+        return self.is_out and age < self.rest + rules.patience
+
     @property
     def is_silence(self) -> bool:
         """The provider has asked to be left alone for `rest`."""

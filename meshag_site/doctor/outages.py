@@ -31,6 +31,7 @@ from pipelines_app.models import Agent
 
 say = of_area(Area.PROVIDERS)
 
+RULES: Final = Rules()
 HEARD_WITHIN: Final = 2.0
 GOES_ON: Final = "agents with a fallback go on meanwhile; it is tried again and again, and asked first when it is well"
 NOBODY_LEFT: Final = "see what each of them says, or give the agent a fallback of another provider"
@@ -60,7 +61,7 @@ async def hear_outages(its: Installation) -> list[Outage]:
 
 async def _hear(its: Installation) -> list[Outage]:
     async with await Bus.connect(its.nats_url, "doctor") as bus:
-        kept = await Bucket(bus, subjects.BREAKERS, seconds=Rules().patience).everything()
+        kept = await Bucket(bus, subjects.BREAKERS, seconds=RULES.kept).everything()
     return sorted(filter(None, map(_outage_of, kept)), key=lambda outage: (outage.role, outage.since))
 
 
@@ -69,7 +70,7 @@ def _outage_of(kept: Kept) -> Outage | None:
         entry = msgspec.json.decode(kept.value, type=Entry)
     except msgspec.MsgspecError:
         return None
-    if not entry.is_out:
+    if not entry.holds(kept.age, RULES):
         return None
     since = timezone.now() - timedelta(seconds=kept.age + entry.out)
     return Outage(kept.key, entry.role, entry.provider, entry.model, entry.is_own, entry.kind, entry.detail, since)

@@ -264,6 +264,8 @@ def test_other_workers_back_off_from_where_one_was() -> None:
 def test_an_outage_is_kept_until_its_next_probe_is_missed() -> None:
     breaker, _ = refused_for(610, ErrorKind.AUTH)
     assert breaker.is_out(906.5 + 119) and not breaker.is_out(906.5 + 120)
+    assert not breaker.entry(620, by="me").holds(906.5 + 120 - 620, RULES)
+    assert breaker.entry(620, by="me").holds(906.5 + 119 - 620, RULES)
     assert RULES.kept >= 906.5 + 120 - 606.5
 
 
