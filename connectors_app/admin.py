@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseRedirect
@@ -24,6 +23,7 @@ from accounts_app.scoping import WORKSPACE_FILTER
 from connectors_app import registry
 from connectors_app.actions import keep_credential
 from connectors_app.base.connector import Connector, Setting
+from connectors_app.dependents import agents_asking, say_without
 from connectors_app.models import Credential
 from connectors_app.trial_pages import TriedCredentials, in_environment
 
@@ -228,17 +228,21 @@ class CredentialAdmin(TriedCredentials):
         keep_credential(credential=obj, key=form.cleaned_data["key"], reseal=form.reseals)
         if change and "name" in form.changed_data:
             self._warn(request, obj, obj.named_by(form.initial["name"]), f"name it “{form.initial['name']}” still")
+        if change and "in_use" in form.changed_data and not obj.is_active:
+            self._warn_without(request, obj, did="used")
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        if request.method == "GET" and (credential := self.get_object(request, unquote(object_id))):
-            self._warn(request, credential, credential.named_by(), "name it")
-        return super().delete_view(request, object_id, extra_context)
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        if "post" not in request.POST:  # it is asked first
+            chosen = list(objs)
+            for credential in chosen:
+                self._warn(request, credential, credential.named_by(), f"name “{credential.name}”")
+                if credential.is_active:
+                    self._warn_without(request, credential, did="use", gone=[one.pk for one in chosen])
+        return super().get_deleted_objects(objs, request)
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        naming = [(credential, credential.named_by()) for credential in queryset.select_related("workspace")]
-        super().delete_queryset(request, queryset)
-        for credential, agents in naming:
-            self._warn(request, credential, agents, f"name “{credential.name}” still")
+    def _warn_without(self, request: HttpRequest, its: Credential, *, did: str, gone: Sequence[int] = ()) -> None:
+        if agents := agents_asking(its):
+            self.message_user(request, say_without(its, agents, did=did, gone=gone), messages.WARNING)
 
     def _warn(self, request: HttpRequest, credential: Credential, agents: Sequence[str], do_what: str) -> None:
         if agents:

@@ -11,7 +11,7 @@ from connectors_app.models import Credential
 from mesh.config.problems import ConfigError
 from pipelines_app import actions
 from pipelines_app.chosen_credentials import kept_by, serving
-from pipelines_app.models import Agent
+from pipelines_app.models import Agent, AgentVersion
 from pipelines_app.providers import call_warnings
 from tests.pipelines_app.agent_forms import save, shown_form
 from tests.world import make_document, redraft, signed_in
@@ -19,8 +19,8 @@ from tests.world import make_document, redraft, signed_in
 pytestmark = pytest.mark.django_db
 
 
-def make_credential(workspace: Workspace, name: str, **fields: Any) -> Credential:
-    credential = Credential(workspace=workspace, provider="openai", name=name, **fields)
+def make_credential(workspace: Workspace, name: str, provider: str = "openai", **fields: Any) -> Credential:
+    credential = Credential(workspace=workspace, provider=provider, name=name, **fields)
     keep_credential(credential=credential, key="sk-of-the-tests-0123456789")
     return credential
 
@@ -154,7 +154,69 @@ def test_who_names_it_is_told_before_it_goes(operator: User, agent: Agent) -> No
     credential = make_credential(agent.workspace, "Billing account")
     actions.publish_agent(agent=redraft(agent, naming(openai="Billing account")))
     page = signed_in(operator).get(reverse("admin:connectors_app_credential_delete", args=[credential.pk]))
-    assert f"Published agents name it: {agent.name}. Without it their calls pass OpenAI over." in page.content.decode()
+    assert (
+        f"Published agents name “Billing account”: {agent.name}. Without it their calls pass OpenAI over."
+        in page.content.decode()
+    )
+
+
+@pytest.fixture
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def in_html(text: str) -> str:
+    return text.replace("'", "&#x27;")
+
+
+def asked_to_delete(user: User, *credentials: Credential) -> str:
+    """The page that asks whether to."""
+    if len(credentials) == 1:
+        address = reverse("admin:connectors_app_credential_delete", args=[credentials[0].pk])
+        return signed_in(user).get(address).content.decode()
+    chosen = {"action": "delete_selected", "_selected_action": [credential.pk for credential in credentials]}
+    return signed_in(user).post(reverse("admin:connectors_app_credential_changelist"), chosen).content.decode()
+
+
+def test_who_uses_it_is_told_before_it_goes(operator: User, agent: Agent, without_keys: None) -> None:
+    actions.publish_agent(agent=agent)
+    aside = make_credential(agent.workspace, "Trial", is_active=False)
+    used = make_credential(agent.workspace, "Billing account")
+    uses = f"Published agents use “Billing account”: {agent.name}."
+    page = asked_to_delete(operator, used)
+    assert f"{uses} Without it their next calls pass OpenAI over." in page
+    assert "“Trial” is kept, too, but not in use: put it in use instead." in page
+    page = asked_to_delete(operator, used, aside)
+    assert uses in page and "is kept, too" not in page
+    assert "Published agents" not in asked_to_delete(operator, aside)
+
+
+def test_the_environments_key_is_told_before_it_goes(
+    operator: User, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    actions.publish_agent(agent=agent)
+    page = asked_to_delete(operator, make_credential(agent.workspace, "Billing account"))
+    assert in_html("Without it their next calls use the environment's key for OpenAI.") in page
+
+
+def test_one_that_nobody_asks_goes_without_a_word(operator: User, version: AgentVersion) -> None:
+    credential = make_credential(version.agent.workspace, "Main", provider="deepgram")
+    assert "Published agents" not in asked_to_delete(operator, credential)
+
+
+def test_who_used_it_is_told_when_it_is_put_aside(operator: User, version: AgentVersion, without_keys: None) -> None:
+    make_credential(version.agent.workspace, "Trial", is_active=False)
+    credential = make_credential(version.agent.workspace, "Billing account")
+    address = reverse("admin:connectors_app_credential_change", args=[credential.pk])
+    page = signed_in(operator).post(address, {"name": "Billing account"}, follow=True).content.decode()
+    assert (
+        f"Published agents used “Billing account”: {version.agent.name}. Without it their next calls pass OpenAI over."
+        in page
+    )
+    assert "“Trial” is kept, too, but not in use: put it in use instead." in page
+    page = signed_in(operator).post(address, {"name": "Billing account"}, follow=True).content.decode()
+    assert "Published agents" not in page
 
 
 def test_who_names_it_is_told_when_it_is_renamed(operator: User, agent: Agent) -> None:
