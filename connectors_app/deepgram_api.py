@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from connectors_app.clients import query_of
 from connectors_app.http_api import HttpConnector
 from connectors_app.line import Socket
 
 MOST_KEYTERMS = 100
+
+
+class _Projects(msgspec.Struct):
+    projects: list[msgspec.Raw]
+
+
+_projects = msgspec.json.Decoder(_Projects)
 
 
 class DeepgramConnector(HttpConnector):
@@ -16,8 +25,7 @@ class DeepgramConnector(HttpConnector):
     default_base_url = "https://api.deepgram.com"
 
     async def check(self) -> None:
-        async with self.asking("GET", "/v1/projects"):
-            pass
+        await self.found("/v1/projects", _projects)
 
     async def connect(self, path: str, query: Mapping[str, Any]) -> Socket:
         return await self.open_socket(f"{path}?{query_of(query)}")

@@ -110,7 +110,7 @@ class KnownVoice(msgspec.Struct):
 
 
 class Voices(msgspec.Struct):
-    voices: list[KnownVoice] = []
+    voices: list[KnownVoice]
     has_more: bool = False
     next_page_token: str | None = None
 

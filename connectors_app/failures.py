@@ -193,6 +193,20 @@ def in_stream(by: Connector, error: Any) -> ProviderError:
 
 
 @contextmanager
+def finding(by: Connector) -> Iterator[None]:
+    """Around a check: where nothing is at the address that somebody set, that is what is wrong, and no option."""
+    try:
+        yield
+    except ProviderError as error:
+        is_set = by.address_setting == by.base_url_setting and by.credentials.base_url != by.default_base_url
+        if error.kind is not ErrorKind.REQUEST or error.status not in (404, 405) or not is_set:
+            raise
+        usual = by.default_base_url or by.example_base_url
+        why = f"{by.label} is not found there ({error.status}); is {_address(by)} right? It looks like {usual}"
+        raise ProviderError(error.kind, why, status=error.status) from None
+
+
+@contextmanager
 def told_by_http(by: Connector) -> Iterator[None]:
     """Around aiohttp requests and sockets."""
     try:
@@ -203,6 +217,8 @@ def told_by_http(by: Connector) -> Iterator[None]:
         raise refused(by, error) from None
     except aiohttp.TooManyRedirects as error:
         raise from_status(by, error.status) from None
+    except aiohttp.ClientResponseError:
+        raise garbage(by) from None
     except TimeoutError:
         raise late(by) from None
     except (aiohttp.ClientError, ConnectionError):
@@ -218,7 +234,7 @@ def told_by_sdk(by: Connector, sdk: ModuleType) -> Iterator[None]:
         yield
     except sdk.APIStatusError as error:
         raise from_status(by, error.status_code, error.response.headers, error.body) from None
-    except (sdk.APIConnectionError, httpx2.HTTPError) as error:
+    except (sdk.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError) as error:
         raise _from_causes(by, error) from None
 
 
@@ -227,6 +243,8 @@ def _from_causes(by: Connector, error: BaseException | None) -> ProviderError:
     while error is not None:
         if isinstance(error, _NOT_THERE):
             return refused(by, error)
+        if isinstance(error, aiohttp.ClientResponseError):
+            return garbage(by)
         if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
             return late(by)
         error = error.__cause__

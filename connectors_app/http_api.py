@@ -10,7 +10,7 @@ import msgspec
 from connectors_app.base.connector import Connector
 from connectors_app.base.errors import ProviderError
 from connectors_app.clients import HTTP, socket_url
-from connectors_app.failures import decoded, expect_ok, told_by_http
+from connectors_app.failures import decoded, expect_ok, finding, told_by_http
 from connectors_app.line import Socket, dial
 from connectors_app.sse import drain
 
@@ -52,6 +52,11 @@ class HttpConnector(Connector):
         async with self.asking(method, path, **request) as answer:
             body = await answer.read()
         return decoded(self, decoder, body)
+
+    async def found(self, path: str, decoder: msgspec.json.Decoder[T], **request: Any) -> T:
+        """What a check asks for: the answer shows that it is this provider which answers at the address."""
+        with finding(self):
+            return await self.asked("GET", path, decoder, **request)
 
     @asynccontextmanager
     async def streaming(

@@ -16,7 +16,7 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.base.voice import Speech, Voice
 from connectors_app.clients import Shared, sdk_http
-from connectors_app.failures import expect_samples, garbage, told_by_sdk
+from connectors_app.failures import decoded, expect_samples, finding, garbage, told_by_sdk
 from connectors_app.samples import as_wav, whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -53,6 +53,14 @@ async def _close(client: "AsyncOpenAI") -> None:
 CLIENTS: Shared["AsyncOpenAI"] = Shared(_open, _close)
 
 
+class _Models(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+MODELS = msgspec.json.Decoder(_Models | list[msgspec.Raw])
+"""Some endpoints that speak the same leave the frame away."""
+
+
 class OpenAIConnector(Connector):
     """What the roles share: the client of the credential."""
 
@@ -67,8 +75,9 @@ class OpenAIConnector(Connector):
         client = await CLIENTS.take(self)
         import openai
 
-        with told_by_sdk(self, openai):
-            await client.models.with_raw_response.list(extra_headers=self.headers())
+        with finding(self), told_by_sdk(self, openai):
+            response = await client.models.with_raw_response.list(extra_headers=self.headers())
+        decoded(self, MODELS, response.content)
 
     async def close(self) -> None:
         await CLIENTS.leave(self)

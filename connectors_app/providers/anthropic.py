@@ -22,7 +22,7 @@ from connectors_app.base.language_model import (
 )
 from connectors_app.calls import Drafts
 from connectors_app.clients import Shared, sdk_http
-from connectors_app.failures import cut, decoded, from_code, told_by_sdk
+from connectors_app.failures import cut, decoded, finding, from_code, told_by_sdk
 from connectors_app.model_names import ModelNames
 from connectors_app.sdk_streams import sdk_events
 from connectors_app.thoughts import Thoughts
@@ -152,7 +152,12 @@ class _Event(msgspec.Struct):
     error: _Error = msgspec.field(default_factory=_Error)
 
 
+class _Models(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
 _event = msgspec.json.Decoder(_Event)
+_models = msgspec.json.Decoder(_Models)
 _REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -229,8 +234,10 @@ class Claude(LanguageModel):
         client = await CLIENTS.take(self)
         import anthropic
 
-        with told_by_sdk(self, anthropic):
-            await client.models.with_raw_response.list(limit=1)
+        with finding(self), told_by_sdk(self, anthropic):
+            response = await client.models.with_raw_response.list(limit=1)
+            body = await response.read()
+        decoded(self, _models, body)
 
     async def close(self) -> None:
         await CLIENTS.leave(self)

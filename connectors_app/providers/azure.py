@@ -13,7 +13,7 @@ from connectors_app.azure_api import AzureConnector
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.voice import Speech, Voice
-from connectors_app.failures import expect_samples
+from connectors_app.failures import expect_samples, finding
 from connectors_app.samples import whole_samples
 from connectors_app.voice_names import no_such_voice
 
@@ -121,7 +121,8 @@ class AzureVoice(AzureConnector, Voice):
         self._full_name = self._pick(await self._list_voices())
 
     async def check(self) -> None:
-        await self._list_voices()
+        with finding(self):
+            await self._list_voices()
 
     async def full_name(self) -> str:
         """Of the voice that the options name; a full name needs no look into the list."""

@@ -21,7 +21,7 @@ from connectors_app.azure_messages import LARGEST_AUDIO
 from connectors_app.base.connector import Options
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
-from connectors_app.failures import told_by_http
+from connectors_app.failures import finding, told_by_http
 from connectors_app.lasting import LastingLine
 from connectors_app.line import Socket
 from connectors_app.live_recognition import SocketRecognition
@@ -93,7 +93,7 @@ class AzureRecognition(AzureConnector, Recognizer):
 
     async def check(self) -> None:
         """A connection is the cheapest thing that needs a key at the recognition's host."""
-        with told_by_http(self):
+        with finding(self), told_by_http(self):
             await (await self.connect()).close()
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:

@@ -13,6 +13,7 @@ from pydantic import Field
 from connectors_app.base.connector import AnyOptions, Credentials, Setting
 from connectors_app.base.doors import Present, Room, RoomService, RoomWishes
 from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.failures import finding
 from connectors_app.http_api import HttpConnector
 
 HOST = ".daily.co"
@@ -91,7 +92,8 @@ class DailyRooms(HttpConnector, RoomService):
 
     async def check(self) -> None:
         """The domain that the key belongs to."""
-        found = await self._ask("GET", "/", _Domain)
+        with finding(self):
+            found = await self._ask("GET", "/", _Domain)
         self._check_domain(found.domain_name)
 
     async def create_room(self, name: str, wishes: RoomWishes) -> Room:

@@ -32,7 +32,7 @@ from connectors_app.elevenlabs_api import (
     read_message,
     read_piece,
 )
-from connectors_app.failures import cut, expect_samples, from_code, garbage
+from connectors_app.failures import cut, expect_samples, finding, from_code, garbage
 from connectors_app.line import Line, Socket
 from connectors_app.voice_names import no_such_voice
 
@@ -57,7 +57,8 @@ class ElevenLabsVoice(ElevenLabsConnector, Voice):
             await self.check()
 
     async def check(self) -> None:
-        await self._voice_page({"page_size": "1"})
+        with finding(self):
+            await self._voice_page({"page_size": "1"})
 
     def open(self, rate: int) -> Speech:
         own_rate = min((r for r in RATES if r >= rate), default=RATES[-1])

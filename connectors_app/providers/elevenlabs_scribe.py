@@ -18,7 +18,7 @@ from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Recognizer, Transcript
 from connectors_app.clients import query_of
 from connectors_app.elevenlabs_api import ElevenLabsConnector
-from connectors_app.failures import cut, decoded, from_code, told_by_http
+from connectors_app.failures import cut, decoded, finding, from_code, told_by_http
 from connectors_app.line import Socket
 from connectors_app.live_recognition import LiveRecognition
 
@@ -90,7 +90,7 @@ class ElevenLabsScribe(ElevenLabsConnector, Recognizer):
 
     async def check(self) -> None:
         """A session costs nothing without audio, and begins for a key that may transcribe with this model."""
-        with told_by_http(self):
+        with finding(self), told_by_http(self):
             socket = await self.dial(RATES[0])
             try:
                 begun = await self._first_of(socket)

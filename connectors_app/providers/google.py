@@ -151,7 +151,12 @@ class _Chunk(msgspec.Struct, rename="camel"):
     error: Any = None
 
 
+class _Models(msgspec.Struct):
+    models: list[msgspec.Raw]
+
+
 _chunk = msgspec.json.Decoder(_Chunk)
+_models = msgspec.json.Decoder(_Models)
 _FILTERS = {
     "SAFETY",
     "RECITATION",
@@ -212,8 +217,7 @@ class Gemini(HttpConnector, LanguageModel):
         self._signatures = Thoughts()
 
     async def check(self) -> None:
-        async with self.asking("GET", "/v1beta/models", params={"pageSize": "1"}):
-            pass
+        await self.found("/v1beta/models", _models, params={"pageSize": "1"})
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         request = {**self.options.request(), "contents": self._contents(messages)}

@@ -117,7 +117,17 @@ class _Line(msgspec.Struct):
     error: Any = None
 
 
+class _Pulled(msgspec.Struct):
+    models: list[msgspec.Raw] | None
+
+
+class _Shown(msgspec.Struct):
+    details: msgspec.Raw
+
+
 _line = msgspec.json.Decoder(_Line)
+_pulled = msgspec.json.Decoder(_Pulled)
+_shown = msgspec.json.Decoder(_Shown)
 
 
 _REFUSALS = {
@@ -164,11 +174,9 @@ class Ollama(HttpConnector, LanguageModel):
     async def check(self) -> None:
         """Of a model that nobody chose, it does not matter whether it was pulled."""
         if "model" in self.options.model_fields_set:
-            asking = self.asking("POST", "/api/show", **_sent({"model": self.options.model}, CHECKING))
+            await self.asked("POST", "/api/show", _shown, **_sent({"model": self.options.model}, CHECKING))
         else:
-            asking = self.asking("GET", "/api/tags", timeout=CHECKING)
-        async with asking as response:
-            await response.read()
+            await self.found("/api/tags", _pulled, timeout=CHECKING)
 
     async def close(self) -> None:
         if self._loading is not None:

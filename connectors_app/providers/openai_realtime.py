@@ -21,7 +21,7 @@ from connectors_app.http_api import HttpConnector
 from connectors_app.lasting import LastingLine
 from connectors_app.line import Socket
 from connectors_app.live_recognition import SocketRecognition
-from connectors_app.openai_api import likelihood
+from connectors_app.openai_api import MODELS, likelihood
 from connectors_app.resampling import Resampler
 
 RATE = 24_000
@@ -104,8 +104,7 @@ class OpenAIRealtime(HttpConnector, Recognizer):
     options: OpenAIRealtimeOptions
 
     async def check(self) -> None:
-        async with self.asking("GET", "/models"):
-            pass
+        await self.found("/models", MODELS)
 
     def open(self, rate: int, on_interim: Callable[[str], None]) -> Recognition:
         return _LiveRecognition(self, rate, on_interim)

@@ -47,8 +47,7 @@ class TwilioCalls(HttpConnector, CallService):
         return TwilioCredentials(plain.api_key, plain.base_url, account=environ.get(ACCOUNT_SID, "").strip())
 
     async def check(self) -> None:
-        async with self.asking("GET", f"{self._account}.json"):
-            pass
+        await self.found(f"{self._account}.json", _account)
 
     async def hang_up(self, call_id: str) -> None:
         async with self.asking("POST", f"{self._account}/Calls/{call_id}.json", data={"Status": "completed"}):
@@ -65,6 +64,13 @@ class TwilioCalls(HttpConnector, CallService):
 
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": encode_basic_auth(self.credentials.account, self.credentials.api_key)}
+
+
+class _Account(msgspec.Struct):
+    sid: str
+
+
+_account = msgspec.json.Decoder(_Account)
 
 
 class _Refusal(msgspec.Struct):

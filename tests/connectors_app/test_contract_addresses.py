@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 
 from connectors_app import registry
+from connectors_app.base.connector import Connector, Door, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
 from tests.connectors_app.cases import WIRED
 from tests.connectors_app.turns import ready, used
@@ -16,6 +18,16 @@ from tests.providers.standins import StandIns
 
 ELSEWHERE = "://provider.example"
 """Nobody's name, and not this machine's: only a proxy finds it."""
+EVERYBODY = pytest.mark.parametrize(
+    "cls",
+    [
+        registry.get(role, slug)
+        for role in (*Role, *Door)
+        for slug in registry.names(role)
+        if registry.get(role, slug).base_url_setting
+    ],
+    ids=lambda cls: f"{cls.role}-{cls.slug}",
+)
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -31,6 +43,17 @@ def at(turn: Turn, url: str, environ: dict[str, str]) -> dict[str, str]:
     setting = registry.get(turn.role, turn.slug).base_url_setting
     path = environ[setting].partition("://")[2].partition("/")[2]
     return {**environ, setting: f"{url}/{path}" if path else url}
+
+
+async def checked(cls: type[Connector], environ: dict[str, str]) -> ProviderError:
+    """How the check failed, with no options that somebody chose."""
+    connector = cls(cls.Options.model_construct(), cls.credentials_from(environ))
+    try:
+        with pytest.raises(ProviderError) as caught:
+            await connector.check()
+    finally:
+        await connector.close()
+    return caught.value
 
 
 # -- proxies ---------------------------------------------------------------------------------------------
@@ -85,3 +108,49 @@ async def test_this_machine_needs_no_proxy(
     monkeypatch.setenv("ALL_PROXY", NO_PORT)
     async with ready(turn, environ) as connector:
         await connector.check()
+
+
+# -- who answers -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def site(status: int, kind: str, body: str) -> AsyncIterator[str]:
+    """It has the same answer to everything."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, content_type=kind, text=body)
+
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", answer)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", "<html>Welcome to nginx!</html>"), ("application/json", "{}")],
+    ids=["page", "object"],
+)
+@EVERYBODY
+async def test_who_speaks_otherwise_fails_the_check(
+    cls: type[Connector], kind: str, body: str, environ: dict[str, str]
+) -> None:
+    """A captive portal, a gateway's own page, the wrong path behind a web site: all with status 200."""
+    async with site(200, kind, body) as url:
+        error = await checked(cls, {**environ, cls.base_url_setting: url})
+    assert (error.kind, error.status) == (ErrorKind.BROKEN, None)
+    assert error.message == f"{cls.label} sent something that its protocol does not have"
+
+
+@EVERYBODY
+async def test_a_wrong_path_tells_the_address(cls: type[Connector], environ: dict[str, str]) -> None:
+    async with site(404, "text/html", "<html>Not found</html>") as url:
+        error = await checked(cls, {**environ, cls.base_url_setting: f"{url}/v2"})
+    assert (error.kind, error.status) == (ErrorKind.REQUEST, 404)
+    usual = cls.default_base_url or cls.example_base_url
+    assert f"; is {cls.base_url_setting} right? It looks like {usual}" in error.message
