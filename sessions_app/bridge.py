@@ -153,12 +153,17 @@ class Bridge:
     # -- rows ---------------------------------------------------------------------------------------------
 
     async def _write_rows(self, bus: Bus) -> None:
+        told = ""
         while True:
             try:
                 await apart(self._write_until_trouble(bus))
             except* (BusError, DatabaseAway, CursorMoved, StreamRemade) as group:
+                was_serving = self.serving.is_set()
                 self.serving.clear()
-                log.warning("rows wait: %s", "; ".join(repr(error) for error in group.exceptions))
+                trouble = "; ".join(repr(error) for error in group.exceptions)
+                if was_serving or trouble != told:  # once, not twice a second while an outage lasts
+                    log.warning("rows wait: %s", trouble)
+                told = trouble
             await asyncio.sleep(TRY_AGAIN_AFTER)
 
     async def _write_until_trouble(self, bus: Bus) -> None:
