@@ -27,6 +27,11 @@ class AzureConnector(HttpConnector):
         return tuple(name for name, value in wanted.items() if not value)
 
     @classmethod
+    def wrong_settings(cls, environ: Mapping[str, str]) -> dict[str, str]:
+        region = environ.get("AZURE_SPEECH_REGION") or environ.get("AZURE_REGION", "")
+        return super().wrong_settings({**environ, "AZURE_SPEECH_REGION": region})
+
+    @classmethod
     def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:
         """`AZURE_API_KEY` and `AZURE_REGION` are older names of the same settings."""
         key = environ.get("AZURE_SPEECH_KEY") or environ.get("AZURE_API_KEY", "")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Self
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from accounts_app.models import OwnedQuerySet, User, Workspace, validate_slug
 from connectors_app import registry
+from connectors_app.addresses import address_problem
 from connectors_app.base.connector import Connector
 from connectors_app.sealing import CannotOpen, Sealing
 
@@ -26,12 +26,7 @@ def failed_test(passed: bool | None, outcome: str) -> str:
 
 
 def validate_base_url(value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        plain = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
-    except ValueError:
-        plain = False
-    if not plain or parts.username is not None or parts.query or parts.fragment:
+    if address_problem(value):
         raise ValidationError("Use an address such as https://models.example.com/v1, without a password or a query.")
 
 

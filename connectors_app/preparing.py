@@ -58,6 +58,8 @@ class Keyring:
         settings = self._opened(cls, sealed) if is_own else self.environ
         if names := cls.missing_settings(settings):
             raise ProviderError(ErrorKind.UNCONFIGURED, _say_missing(cls, " and ".join(names), is_own))
+        if wrong := registry.say_wrong(cls.wrong_settings(settings)):
+            raise ProviderError(ErrorKind.UNCONFIGURED, f"{cls.label} cannot be used: {wrong}")
         return cls, replace(cls.credentials_from(settings), is_own=is_own)
 
     def _opened(self, cls: type[Connector], sealed: Sealed) -> Mapping[str, str]:

@@ -65,14 +65,25 @@ def names(role: Role | Door) -> tuple[str, ...]:
 
 
 def usable(role: Role | Door, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The providers whose settings are all there."""
-    return tuple(slug for slug in names(role) if not get(role, slug).missing_settings(environ))
+    """The providers whose settings are all there, and look right."""
+    out = {*missing(role, environ), *wrong(role, environ)}
+    return tuple(slug for slug in names(role) if slug not in out)
 
 
 def missing(role: Role | Door, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The providers that cannot be used yet, with the environment names that each still needs."""
     wanted = {slug: get(role, slug).missing_settings(environ) for slug in names(role)}
     return {slug: settings for slug, settings in wanted.items() if settings}
+
+
+def wrong(role: Role | Door, environ: Mapping[str, str]) -> dict[str, str]:
+    """The providers that cannot be used as they are set up, each with what is wrong."""
+    said = {slug: say_wrong(get(role, slug).wrong_settings(environ)) for slug in names(role)}
+    return {slug: why for slug, why in said.items() if why}
+
+
+def say_wrong(settings: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {problem}" for name, problem in settings.items())
 
 
 def with_credentials() -> dict[str, type[Connector]]:

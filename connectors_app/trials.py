@@ -64,6 +64,9 @@ def try_provider(slug: str, settings: Mapping[str, str], *, is_own: bool, within
         return Outcome(True, f"{label} works on this machine and needs no key.")
     if missing := dict.fromkeys(name for cls in classes for name in cls.missing_settings(settings)):
         return Outcome(False, f"{label} cannot be asked before {' and '.join(missing)} is set.")
+    problems = {name: why for cls in classes for name, why in cls.wrong_settings(settings).items()}
+    if wrong := registry.say_wrong(problems):
+        return Outcome(False, f"{label} cannot be asked: {wrong}.")
     groups = _by_question([_made(cls, settings, is_own) for cls in classes])
     answers = _apart(_ask_all(groups, within))
     return _without_key(_told(label, answers), [one.credentials for group in groups for one in group])

@@ -48,7 +48,8 @@ class Keys:
         return {slug: names for slug, names in missing.items() if registry.credential_of(slug) not in self.own}
 
     def usable(self, role: Role) -> tuple[str, ...]:
-        return tuple(slug for slug in registry.names(role) if slug not in self.missing(role))
+        wrong = {slug for slug in registry.wrong(role, self.environ) if registry.credential_of(slug) not in self.own}
+        return tuple(slug for slug in registry.names(role) if slug not in {*self.missing(role), *wrong})
 
 
 def call_warnings(document: drafts.Document, workspace: int) -> list[str]:

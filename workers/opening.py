@@ -120,7 +120,7 @@ def _usable(desk: Desk, role: Role, credentials: Mapping[str, str]) -> frozenset
 
 
 def _why(desk: Desk, role: Role, chain: tuple[str, ...], credentials: Mapping[str, str]) -> str:
-    settings = registry.missing(role, desk.environ)
+    settings, wrong = registry.missing(role, desk.environ), registry.wrong(role, desk.environ)
     known = registry.names(role)
     reasons = []
     for name in chain:
@@ -130,6 +130,8 @@ def _why(desk: Desk, role: Role, chain: tuple[str, ...], credentials: Mapping[st
             reasons.append(f"the workspace has no credential for {name} of the name that the agent gives")
         elif name in settings and name not in credentials:
             reasons.append(f"{name} needs {' and '.join(settings[name])} or a credential of the workspace")
+        elif name in wrong and name not in credentials:
+            reasons.append(f"{name} cannot be used: {wrong[name]}")
         else:
             reasons.append(f"no running {role} worker can use {name}")
     return ", ".join(reasons)

@@ -132,6 +132,8 @@ class ProviderHealth:
             is_kept = registry.credential_of(slug) in registry.with_credentials()
             otherwise = "; not needed where a workspace has a credential of its own" if is_kept else ""
             return "unconfigured", f"set {' and '.join(missing[slug])}{otherwise}"
+        if wrong := registry.wrong(self._role, self._pool.environ).get(slug):
+            return "unhealthy", wrong
         if slug in self._faults:
             return "unhealthy", self._faults[slug]
         return "healthy", "" if slug in self._asked else "not asked yet"

@@ -5,6 +5,7 @@ sessions, turns and events. A provider raises `ProviderError` and no other error
 a key. SDKs are imported inside `warm()` or the method that needs them.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+from connectors_app.addresses import address_problem
 
 PROBE_RATE = 16_000
 
@@ -48,6 +51,12 @@ class Setting:
     pattern: str
     """What the whole value must look like: it may become a part of an address."""
     help: str = ""
+
+    @property
+    def doubt(self) -> str:
+        """What is said of a value that does not fit, after the setting's name."""
+        label, example = (text[:1].lower() + text[1:] for text in (self.label, self.help.rstrip(".")))
+        return f"does not look like the {label}{f': {example}' if example else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,19 @@ class Connector(ABC):
         if cls.key_setting and not environ.get(cls.key_setting):
             return (cls.key_setting,)
         return ()
+
+    @classmethod
+    def wrong_settings(cls, environ: Mapping[str, str]) -> dict[str, str]:
+        """What is set and cannot be right, by environment name, in words that follow the name."""
+        found = {}
+        address = environ.get(cls.base_url_setting, "").strip() if cls.base_url_setting else ""
+        if address and (problem := address_problem(address)):
+            found[cls.base_url_setting] = problem
+        for setting in cls.more_settings:
+            value = environ.get(setting.name, "").strip()
+            if value and not re.fullmatch(setting.pattern, value):
+                found[setting.name] = setting.doubt
+        return found
 
     @classmethod
     def credentials_from(cls, environ: Mapping[str, str]) -> Credentials:

@@ -22,7 +22,7 @@ async def check_settings(its: Installation) -> list[Finding]:
 
 
 async def check_providers(its: Installation) -> list[Finding]:
-    return [check_rooms(its), *_broken_files()]
+    return [check_rooms(its), *_wrong_settings(its.environ), *_broken_files()]
 
 
 # -- addresses ------------------------------------------------------------------------------------------
@@ -118,6 +118,24 @@ def _role(role: Role, environ: Mapping[str, str], own: Collection[str]) -> Findi
     elif not any(registry.get(role, slug).key_setting for slug in usable):
         seen.append("there are no keys for others")
     return about_providers(name, Level.OK, "; ".join(seen), hint)
+
+
+def _wrong_settings(environ: Mapping[str, str]) -> list[Finding]:
+    """Each once, though several roles go by it."""
+    found: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
+    for connector in (registry.get(role, slug) for role in (*Role, *Door) for slug in registry.names(role)):
+        for setting, problem in connector.wrong_settings(environ).items():
+            found[setting] = problem
+            names.setdefault(setting, []).append(connector.label)
+    return [
+        about_providers(setting, Level.PROBLEM, f"it {problem}", f"correct it: without, no {_or(names[setting])}")
+        for setting, problem in found.items()
+    ]
+
+
+def _or(names: Iterable[str]) -> str:
+    return " and no ".join(dict.fromkeys(names))
 
 
 def _broken_files() -> list[Finding]:

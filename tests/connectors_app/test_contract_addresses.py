@@ -154,3 +154,21 @@ async def test_a_wrong_path_tells_the_address(cls: type[Connector], environ: dic
     assert (error.kind, error.status) == (ErrorKind.REQUEST, 404)
     usual = cls.default_base_url or cls.example_base_url
     assert f"; is {cls.base_url_setting} right? It looks like {usual}" in error.message
+
+
+# -- what is set -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["provider.example/v1", "localhost:8000", "https://a b.example", "https://"])
+@EVERYBODY
+def test_what_is_no_address_is_told(cls: type[Connector], address: str, environ: dict[str, str]) -> None:
+    assert not cls.wrong_settings(environ) and not cls.wrong_settings({})
+    assert list(cls.wrong_settings({**environ, cls.base_url_setting: address})) == [cls.base_url_setting]
+    assert cls.slug not in registry.usable(cls.role, {**environ, cls.base_url_setting: address})
+
+
+@EVERYBODY
+def test_what_fits_no_pattern_is_told(cls: type[Connector], environ: dict[str, str]) -> None:
+    """A region with a space in it would be an address that nobody has."""
+    for setting in cls.more_settings:
+        assert cls.wrong_settings({**environ, setting.name: "West Europe!"}) == {setting.name: setting.doubt}

@@ -82,7 +82,10 @@ def test_the_database_keeps_two_from_being_used(workspace: Workspace) -> None:
         Credential.objects.create(workspace=workspace, provider="deepgram", name="Trial", sealed="-")
 
 
-@pytest.mark.parametrize("address", ["ftp://x.example", "https://", "https://me:pw@x.example", "https://x.example?a=b"])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://x.example", "https://", "https://me:pw@x.example", "https://x.example?a=b", "https://a b.example"],
+)
 def test_a_wrong_address_is_refused(address: str) -> None:
     with pytest.raises(ValidationError, match="such as https://models.example.com/v1"):
         validate_base_url(address)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base.connector import Role
+from connectors_app.base.connector import Credentials, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.trials import Outcome, try_provider
 from tests.providers.azure import AZURE_VOICES
@@ -73,6 +73,29 @@ async def test_a_wrong_address_is_told(environ: dict[str, str]) -> None:
 )
 def test_who_cannot_be_asked_is_told(slug: str, works: bool, said: str) -> None:
     assert try_provider(slug, {}, is_own=True) == Outcome(works, said)
+
+
+@pytest.mark.parametrize(
+    ("slug", "settings", "wrong"),
+    [
+        ("azure", {"AZURE_SPEECH_REGION": "West Europe"}, "_REGION does not look like the region: such as westeurope"),
+        ("openai", {"OPENAI_BASE_URL": "api.openai.com/v1"}, "OPENAI_BASE_URL must begin with https:// or http://"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_told(
+    slug: str, settings: dict[str, str], wrong: str, environ: dict[str, str], stand_ins: StandIns
+) -> None:
+    outcome = await tried(slug, {**environ, **settings})
+    assert not outcome.works and " cannot be asked: " in outcome.said and f"{wrong}." in outcome.said
+    assert not stand_ins.requests
+
+
+async def test_a_region_that_is_not_there_is_named() -> None:
+    cls = registry.get(Role.STT, "azure")
+    connector = cls(cls.Options(), Credentials("key", "https://nowhere.stt.speech.invalid"))
+    with pytest.raises(ProviderError, match="no such host; is AZURE_SPEECH_REGION right and reachable"):
+        await connector.check()
+    await connector.close()
 
 
 async def test_a_missing_package_is_named(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

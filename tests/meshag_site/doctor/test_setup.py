@@ -129,3 +129,10 @@ def test_credential_whose_test_failed_is_told(workspace: Workspace) -> None:
     (finding,) = setup.check_credentials({}, [credential])
     assert finding.level is Level.WARNING and finding.fix
     assert finding.seen.endswith("; its last test failed: OpenAI refuses the key.")
+
+
+async def test_settings_that_cannot_be_are_told(installation: Make) -> None:
+    environ = {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": "api.openai.com/v1"}
+    found = [one for one in await setup.check_providers(installation(environ=environ)) if one.level is Level.PROBLEM]
+    assert [(one.name, one.seen) for one in found] == [("OPENAI_BASE_URL", "it must begin with https:// or http://")]
+    assert "openai" not in setup.check_roles(environ, [])[1].seen
