@@ -88,6 +88,8 @@ class TurnDiscarded(Event, frozen=True, tag="turn.discarded"):
     turn: int
     generation: int = 0
     reason: str = ""
+    failed: Literal["stt", "llm", "tts"] | None = None
+    """No provider of this role answered, so the turn has failed: nobody knows what was said."""
 
 
 class Played(Event, frozen=True, tag="played"):

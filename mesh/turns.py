@@ -151,6 +151,8 @@ class Discard:
     turn: int
     generation: int
     reason: str
+    failed: Role | None = None
+    """None of this role's providers answered: something was said, perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +347,11 @@ def _answer(state: Turns, actions: tuple[Action, ...]) -> Result:
 
 
 def _nothing_said(state: Turns, actions: tuple[Action, ...]) -> Result:
-    actions = (*actions, Discard(state.turn, 0, "nothing was understood"))
     queue, failed = state.announcements, state.failed
+    if state.unrecognised:
+        actions = (*actions, Discard(state.turn, 0, "no recogniser answered", "stt"))
+    else:
+        actions = (*actions, Discard(state.turn, 0, "nothing was understood"))
     if state.unrecognised and state.apology:
         failed = "stt"
     elif state.long and state.not_understood:

@@ -19,10 +19,10 @@ from connectors_app import registry
 from connectors_app.base.connector import Role
 from pipelines_app import drafts
 from pipelines_app.agent_pages import enterable_credentials
-from pipelines_app.chosen_credentials import kept_by, serving
+from pipelines_app.chosen_credentials import asked_by, failed_tests, kept_by, serving
 from pipelines_app.models import Agent
 from pipelines_app.providers import Keys
-from sessions_app.models import Incident, Session, State
+from sessions_app.models import Incident, Session, State, Turn, TurnState
 
 LATELY = timedelta(days=1)
 MOST_SHOWN = 8
@@ -99,6 +99,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """What matters now, in the user's workspaces."""
     since = timezone.now() - LATELY
     sessions = own_rows(Session.objects.all(), request.user)
+    turns = own_rows(Turn.objects.filter(started_at__gte=since), request.user)
     incidents = own_rows(Incident.objects.filter(at__gte=since), request.user)
     agents = list(_agents(request))
     return context | {
@@ -107,6 +108,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": sessions.waiting().count(),
         "begun": sessions.filter(created_at__gte=since).count(),
         "failed": sessions.filter(state=State.FAILED, ended_at__gte=since).count(),
+        "failed_turns": turns.filter(state=TurnState.FAILED).count(),
         "since": since,
         "incidents": _most_frequent(incidents),
         "drafts": [agent for agent in agents if _has_draft(agent)][:MOST_SHOWN],
@@ -138,6 +140,8 @@ class Lacking:
     settings: tuple[str, ...]
     credential: str
     """The slug of the one that this person can enter for it; empty: none."""
+    failed: str = ""
+    """Nothing is missing, but this is what the last test of its credential says against it."""
 
     @property
     def needs(self) -> str:
@@ -145,7 +149,7 @@ class Lacking:
 
 
 def _lacking(request: HttpRequest, agents: list[Agent]) -> Iterator[Lacking]:
-    """What each agent's own chain asks though neither a credential nor the environment has what it needs."""
+    """What each agent's own chain asks though nobody has what it needs, or though its credential's test failed."""
     kept = kept_by({agent.workspace_id for agent in agents})
     for agent in agents:
         document = agent.published.config if agent.published else agent.draft
@@ -160,3 +164,7 @@ def _lacking(request: HttpRequest, agents: list[Agent]) -> Iterator[Lacking]:
         for slug, names in needed.items():
             credential = registry.credential_of(slug)
             yield Lacking(agent, slug, names, credential if credential in enterable else "")
+        asked = asked_by(document)
+        for slug, said in failed_tests(document, kept[agent.workspace_id]).items():
+            if slug in asked:
+                yield Lacking(agent, slug, (), "", said)

@@ -91,7 +91,7 @@ class Transcript(Rows):
 
 class Turns(Rows):
     model = Turn
-    fields = ["number", "state", "cause", "text", "reply", "marks"]
+    fields = ["number", "state", "detail", "cause", "text", "reply", "marks"]
     readonly_fields = ["marks"]
     verbose_name_plural = "turns"
 
@@ -249,7 +249,7 @@ class TurnAdmin(OfSession):
     search_fields = ["session__id", "text", "reply"]
     search_help_text = "Words, or a session's id"
     readonly_fields = ["marks"]
-    fields = ["session", ("number", "state"), "text", "reply", "cause", ("started_at", "ended_at"), "marks"]
+    fields = ["session", ("number", "state"), "detail", "text", "reply", "cause", ("started_at", "ended_at"), "marks"]
 
     @display(description="state", ordering="state", label=TURN_STATES)
     def status(self, turn: Turn) -> str:

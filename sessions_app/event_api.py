@@ -34,7 +34,8 @@ The session's canonical events as server-sent events, from its beginning or from
   event's own name. The inner `data` depends on the type:
   `session.created` {workspace, transport, agent, agent_version, config, revision, …}, `session.live` {worker, rate},
   `session.updated` {config, revision}, `session.ended` {reason, failed, detail, media_ms};
-  `turn.started` {turn}, `turn.ended` {turn, generation, text, cause}, `turn.discarded` {turn, generation},
+  `turn.started` {turn}, `turn.ended` {turn, generation, text, cause}, `turn.discarded` {turn, generation,
+  reason, failed}: nothing will be heard of it, and if `failed` names a role, because all its providers failed;
   `turn.timed` {turn, generation, marks};
   `speech.started`, `speech.ended` {utterance, sample}, `transcript.final` {utterance, start, end, text, provider};
   `reply.sentence` {turn, generation, sentence, text}, `reply.done`, `reply.failed` {turn, generation, sentences};

@@ -59,6 +59,7 @@ ENTRY: dict[str, Any] = {
 TURN: dict[str, Any] = {
     "number": 1,
     "state": "answered",
+    "detail": "",
     "cause": "speech",
     "text": "I would like to book an appointment on Monday.",
     "reply": "On Monday. At what time?",

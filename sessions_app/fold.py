@@ -150,7 +150,10 @@ class Rules:
 
     @_apply.register
     def _(self, event: events.TurnDiscarded, session: Session, stored: Stored) -> None:
-        self._rows.settle(event.turn, TurnState.DISCARDED, event.generation, session)
+        if event.failed:
+            self._rows.settle(event.turn, TurnState.FAILED, event.generation, session, event.reason)
+        else:
+            self._rows.settle(event.turn, TurnState.DISCARDED, event.generation, session)
 
     @_apply.register
     def _(self, event: events.TurnTimed, session: Session, stored: Stored) -> None:
@@ -181,11 +184,12 @@ class Rules:
 
     @_apply.register
     def _(self, event: events.ReplyFailed, session: Session, stored: Stored) -> None:
-        self._rows.settle(event.turn, TurnState.FAILED, event.generation, session)
+        self._rows.settle(event.turn, TurnState.FAILED, event.generation, session, event.detail)
         self._rows.note(Incident.Kind.REPLY_FAILED, session, stored, detail=event.detail)
 
     @_apply.register
     def _(self, event: events.SentenceFailed, session: Session, stored: Stored) -> None:
+        self._rows.settle(event.turn, TurnState.FAILED, event.generation, session, event.detail)
         self._rows.note(Incident.Kind.SENTENCE_FAILED, session, stored, detail=event.detail, sentence=event.sentence)
 
     @_apply.register

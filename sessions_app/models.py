@@ -158,6 +158,10 @@ class TurnState(models.TextChoices):
     FAILED = "failed"
 
 
+FINALITY = [TurnState.ANSWERED, TurnState.FAILED, TurnState.DISCARDED, TurnState.INTERRUPTED]
+"""How an answer went, where more than one is told of it: the last of these holds, whatever came first."""
+
+
 class TurnQuerySet(OwnedQuerySet["Turn"]):
     pass
 
@@ -172,6 +176,7 @@ class Turn(SessionRow):
     text = models.TextField(blank=True, help_text="The caller's.")
     reply = models.TextField(blank=True, help_text="What was heard of the agent.")
     state = models.CharField(max_length=16, choices=TurnState, default=TurnState.LISTENING)
+    detail = models.TextField(blank=True, help_text="Why it failed.")
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True, help_text="When the caller had finished.")
     waterfall = models.JSONField(
@@ -191,12 +196,16 @@ class Turn(SessionRow):
         """The caller has finished. A later generation is the same turn, said again with more words."""
         if self.ended_at is None or generation > self.generation:
             self.text, self.cause, self.generation, self.ended_at = text, cause, generation, at
-            self.state = TurnState.ANSWERING
+            self.state, self.detail = TurnState.ANSWERING, ""
 
-    def settle(self, state: TurnState, *, generation: int) -> None:
+    def settle(self, state: TurnState, *, generation: int, detail: str = "") -> None:
         """How the answer went. What is said of another generation (an announcement, a dropped answer) is not it."""
-        if generation == self.generation and self.state != TurnState.INTERRUPTED:
-            self.state = state
+        if generation == self.generation and _finality(state) > _finality(self.state):
+            self.state, self.detail = state, detail
+
+
+def _finality(state: str) -> int:
+    return FINALITY.index(TurnState(state)) if state in FINALITY else -1
 
 
 class Speaker(models.TextChoices):

@@ -23,7 +23,7 @@ SESSION_CHANGES = [
     *("state", "reason", "detail", "live_at", "ended_at", "media_ms", "rate", "config", "revision"),
     *("turn", "owner", "epoch", "last_sequence"),
 ]
-TURN_CHANGES = ["generation", "cause", "text", "reply", "state", "ended_at", "waterfall"]
+TURN_CHANGES = ["generation", "cause", "text", "reply", "state", "detail", "ended_at", "waterfall"]
 ENTRY_CHANGES = ["text", "turn", "generation", "heard_samples", "interrupted"]
 
 Heard = events.Played | events.Interrupted
@@ -98,9 +98,9 @@ class Rows:
             return None
         return self._changed_turns.setdefault(key, self._turns[key])
 
-    def settle(self, number: int, state: TurnState, generation: int, session: Session) -> None:
+    def settle(self, number: int, state: TurnState, generation: int, session: Session, detail: str = "") -> None:
         if turn := self.begun(number, session):
-            turn.settle(state, generation=generation)
+            turn.settle(state, generation=generation, detail=detail)
 
     def touch(self, entry: TranscriptEntry) -> None:
         """Have an entry written that was there already; a new one is written anyway."""

@@ -181,7 +181,7 @@ class TurnAnswer(serializers.ModelSerializer[Turn]):
 
     class Meta:
         model = Turn
-        fields = ["number", "state", "cause", "text", "reply", "started_at", "ended_at", "waterfall"]
+        fields = ["number", "state", "detail", "cause", "text", "reply", "started_at", "ended_at", "waterfall"]
         read_only_fields = fields
 
 

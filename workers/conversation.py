@@ -111,10 +111,10 @@ class Conversation:
                 self._apology = action if failed else None
                 self._tell_times()
                 self._announce(turn, generation, text)
-            case turns.Discard(turn=turn, generation=generation, reason=reason):
+            case turns.Discard(turn=turn, generation=generation, reason=reason, failed=failed):
                 if generation:
                     self._playout.begin(0)
-                self._post(events.TurnDiscarded(turn=turn, generation=generation, reason=reason))
+                self._post(events.TurnDiscarded(turn=turn, generation=generation, reason=reason, failed=failed))
             case turns.Interrupt(turn=turn, generation=generation):
                 self._interrupt(turn, generation, now)
             case turns.Hold():

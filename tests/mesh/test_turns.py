@@ -147,7 +147,12 @@ def test_half_a_reply_is_heard_before_the_apology() -> None:
 
 def test_an_unrecognised_caller_gets_an_apology() -> None:
     _, done = play(APOLOGETIC, SpeechStarted(0, 1), SpeechEnded(0.4, 1, 0.4), Heard(0.5, 1, "", failed=True))
-    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood"), Announce(1, 1, SORRY, "stt")]
+    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt"), Announce(1, 1, SORRY, "stt")]
+
+
+def test_an_unrecognised_turn_has_failed_without_an_apology() -> None:
+    _, done = play(Turns(), SpeechStarted(0, 1), SpeechEnded(0.4, 1, 0.4), Heard(0.5, 1, "", failed=True))
+    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt")]
 
 
 def test_what_was_recognised_is_answered() -> None:

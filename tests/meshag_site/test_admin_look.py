@@ -14,7 +14,7 @@ from connectors_app.models import Credential
 from meshag_site.admin_pages import MENU
 from pipelines_app.actions import publish_agent
 from pipelines_app.models import Agent, AgentVersion
-from sessions_app.models import Incident, Session
+from sessions_app.models import Incident, Session, Turn
 from tests.world import make_document, make_member, redraft, signed_in
 
 INDEX = "/admin/"
@@ -123,6 +123,16 @@ def test_the_overview_is_of_ones_own_workspaces(workspace: Workspace, other_work
     assert not shown["drafts"] and not shown["missing"] and not shown["incidents"]
 
 
+def test_the_overview_counts_turns_that_failed(operator: User, workspace: Workspace) -> None:
+    session = make_session(workspace, "s1")
+    for number, state in enumerate(["failed", "failed", "answered", "discarded"]):
+        row = {"workspace": workspace, "session": session, "state": state, "started_at": timezone.now()}
+        Turn.objects.create(number=number, **row)
+    client = signed_in(operator)
+    assert overview(client)["failed_turns"] == 2
+    assert "<b>2</b> turns failed</a>" in client.get(INDEX).content.decode()
+
+
 def test_the_overview_names_frequent_incidents(operator: User, workspace: Workspace) -> None:
     session = make_session(workspace, "s1")
     for number in range(3):
@@ -160,6 +170,8 @@ def test_the_overview_names_missing_keys(
     assert [one.provider for one in overview(client)["missing"]] == ["openai"]
     Credential.objects.create(workspace=version.agent.workspace, provider="openai", name="Billing")
     assert overview(client)["missing"] == []
+    Credential.objects.update(test_passed=False, test_outcome="OpenAI refuses the key.")
+    assert "whose credential “Billing”: its last test failed: OpenAI refuses the key." in client.get(INDEX).text
 
 
 def test_a_key_in_the_environment_is_none_missing(
@@ -177,7 +189,7 @@ def test_the_overview_does_not_grow_in_queries(
         make_session(workspace, f"s{number}")
         Agent.objects.create(workspace=workspace, slug=f"a{number}", name="A", draft=make_document())
     client.get(INDEX)  # Django keeps the ids of content types
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         client.get(INDEX)
 
 

@@ -67,6 +67,12 @@ def test_an_apology_is_told_in_words(role: Any, who: str, owner: User, story: St
     assert f"<strong>{who}</strong> answered; the caller heard the apology" in page
 
 
+def test_a_turn_that_failed_says_why(owner: User, story: Story, write: Write) -> None:
+    write(story.tell(events.TurnStarted(turn=9), events.TurnDiscarded(turn=9, reason="nobody heard", failed="stt")))
+    page = signed_in(owner).get(URL).content.decode()
+    assert '<span class="badge failed">failed</span>' in page and "nobody heard" in page
+
+
 def test_words_are_no_markup(owner: User, story: Story, write: Write) -> None:
     Session.objects.all().delete()
     write(story.tell(created(name="<script>alert(1)</script>")))

@@ -170,6 +170,42 @@ def test_an_announcement_leaves_the_turn_as_it_is(workspace: Workspace, story: S
     assert Turn.objects.get().state == TurnState.ANSWERED
 
 
+FAILURES: list[tuple[Stage, list[events.Event]]] = [
+    (Stage.SESSION, [events.TurnDiscarded(turn=1, reason="all fail", failed="stt")]),
+    (Stage.LLM, [ended(1, "Hi"), events.ReplyFailed(turn=1, generation=1, sentences=0, detail="all fail")]),
+    (Stage.TTS, [ended(1, "Hi"), events.SentenceFailed(turn=1, generation=1, sentence=0, detail="all fail")]),
+]
+
+
+@pytest.mark.parametrize(("stage", "told"), FAILURES)
+def test_a_turn_has_failed_whichever_role_did(
+    stage: Stage, told: list[events.Event], workspace: Workspace, story: Story, write: Write
+) -> None:
+    write(story.tell(created(), events.TurnStarted(turn=1)))
+    write(story.tell(*told, stage=stage))
+    write(story.tell(events.ReplyDone(turn=1, generation=1, sentences=1), stage=Stage.LLM))
+    write(story.tell(events.Apologised(turn=1, generation=2, role="tts"), played(1, "Sorry.", generation=2)))
+    turn, session = Turn.objects.get(), Session.objects.get()
+    assert (turn.state, turn.detail, turn.reply, session.state) == (TurnState.FAILED, "all fail", "Sorry.", "created")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_announcement_that_fails_is_no_failed_turn(
+    number: int, workspace: Workspace, story: Story, write: Write
+) -> None:
+    write(story.tell(created(), ended(1, "Hi")))
+    write(story.tell(events.ReplyDone(turn=1, generation=1, sentences=1), stage=Stage.LLM))
+    write(story.tell(events.SentenceFailed(turn=number, generation=2, sentence=0, detail="no voice"), stage=Stage.TTS))
+    assert Turn.objects.get().state == TurnState.ANSWERED
+
+
+def test_what_the_caller_stopped_has_not_failed(workspace: Workspace, story: Story, write: Write) -> None:
+    """What was made ahead and never heard: in whatever order it is told."""
+    failed = events.SentenceFailed(turn=1, generation=1, sentence=3, detail="no voice")
+    write(story.tell(created(), ended(1, "Hi"), interrupted(1, "Well,"), failed))
+    assert (Turn.objects.get().state, Turn.objects.get().detail) == (TurnState.INTERRUPTED, "")
+
+
 def test_words_that_break_in_belong_to_the_new_turn(workspace: Workspace, story: Story, write: Write) -> None:
     write(story.tell(created(), events.TurnStarted(turn=1), ended(1, "Hi")))
     write(story.tell(final("No, stop.", 2), stage=Stage.STT))
