@@ -16,7 +16,7 @@ from mesh.openness import has_open_door
 from meshag_site.doctor import machine, programs, servers, setup
 from meshag_site.doctor.failures import check_failures
 from meshag_site.doctor.findings import FOR_MEMBERS, Area, Check, Finding, Installation, Level
-from meshag_site.doctor.outages import Outage, check_outages, hear_outages
+from meshag_site.doctor.outages import Outage, check_outages, hear_outages, whom
 from meshag_site.environment import read_runtime
 from pipelines_app.models import Agent
 from sessions_app.models import Incident, Usage
@@ -96,7 +96,7 @@ def not_running(its: Installation) -> Finding:
     return Finding(Area.SERVERS, "MeshAG is not running", Level.PROBLEM, seen, "start it with `make up`")
 
 
-def examine_workspaces(user: User | None, outages: Sequence[Outage]) -> list[Finding]:
+def examine_workspaces(user: User | None, outages: Sequence[Outage] | None) -> list[Finding]:
     """Providers, keys, outages and failures of the workspaces that a person belongs to; None: of all."""
     keys, agents = _theirs(Credential.objects.in_use(), user), _theirs(Agent.objects.all(), user)
     incidents, usage = _theirs(Incident.objects.all(), user), _theirs(Usage.objects.all(), user)
@@ -106,7 +106,7 @@ def examine_workspaces(user: User | None, outages: Sequence[Outage]) -> list[Fin
         own = [
             *check_outages(outages, published, sees_all=user is None),
             *setup.check_credentials(os.environ, used),
-            *check_failures(incidents, usage),
+            *check_failures(incidents, usage, whom(outages or ())),
         ]
     except DatabaseError:
         return setup.check_roles(os.environ, [])  # the database's own finding says why
@@ -123,7 +123,7 @@ class Doctor:
     def __init__(self) -> None:
         self._asking = asyncio.Lock()
         self._found: list[Finding] = []
-        self._outages: list[Outage] = []
+        self._outages: list[Outage] | None = []
         self._at = -FRESH
 
     async def examine(self) -> list[Finding]:

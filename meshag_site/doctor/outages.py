@@ -32,8 +32,8 @@ from pipelines_app.models import Agent
 say = of_area(Area.PROVIDERS)
 
 RULES: Final = Rules()
-HEARD_WITHIN: Final = 2.0
-GOES_ON: Final = "agents with a fallback go on meanwhile; it is tried again and again, and asked first when it is well"
+HEARD_WITHIN: Final = 2.7
+GOES_ON: Final = "agents with a fallback go on meanwhile; it is probed while calls run, and used again when it is well"
 NOBODY_LEFT: Final = "see what each of them says, or give the agent a fallback of another provider"
 
 
@@ -50,13 +50,13 @@ class Outage:
     since: datetime
 
 
-async def hear_outages(its: Installation) -> list[Outage]:
-    """None while NATS is away, which is a finding of its own."""
+async def hear_outages(its: Installation) -> list[Outage] | None:
+    """None: nobody can tell. Without NATS there are none, and that is a finding of its own."""
     try:
         async with asyncio.timeout(HEARD_WITHIN):
             return await _hear(its) if await servers.answers(its.nats_url) else []
     except (BusError, TimeoutError):
-        return []
+        return None
 
 
 async def _hear(its: Installation) -> list[Outage]:
@@ -79,14 +79,21 @@ def _outage_of(kept: Kept) -> Outage | None:
 # -- what it means ---------------------------------------------------------------------------------------
 
 
-def check_outages(outages: Sequence[Outage], agents: Iterable[Agent], *, sees_all: bool) -> list[Finding]:
+def check_outages(outages: Sequence[Outage] | None, agents: Iterable[Agent], *, sees_all: bool) -> list[Finding]:
     """Of the published agents. Who does not see all sees what these agents ask: others' models are not theirs."""
+    if outages is None:
+        return [say("Outages", Level.WARNING, "NATS does not tell which providers are out", "look again; see NATS")]
     if not outages:
         return []
     asked = [chain for agent in agents for chain in _chains(agent)]
     ours = {target.key for _, _, targets in asked for target in targets}
     shown = [outage for outage in outages if sees_all or outage.key in ours]
     return [*_left_alone(asked, {outage.key for outage in outages}), *map(_finding, shown)]
+
+
+def whom(outages: Iterable[Outage]) -> frozenset[tuple[str, str]]:
+    """Roles and providers."""
+    return frozenset((outage.role, outage.provider) for outage in outages)
 
 
 def _finding(outage: Outage) -> Finding:

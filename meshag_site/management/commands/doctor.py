@@ -16,7 +16,7 @@ SIGNS = {Level.OK: ("âœ“", "32"), Level.WARNING: ("!", "33"), Level.PROBLEM: ("â
 WIDTH = 27
 
 
-async def _look() -> tuple[list[Finding], list[Outage]]:
+async def _look() -> tuple[list[Finding], list[Outage] | None]:
     its = this_installation()
     found, outages = await asyncio.gather(examine(its), hear_outages(its))
     return found, outages

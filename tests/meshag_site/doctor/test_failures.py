@@ -48,6 +48,12 @@ def test_who_answers_again_is_a_note(workspace: Workspace, other_workspace: Work
     assert finding.seen.startswith("answers again, after 2 failures, the last at ")
 
 
+def test_of_who_is_out_the_outage_says_what_to_do(workspace: Workspace) -> None:
+    make_failures(workspace, "openai", 1)
+    (finding,) = check_failures(Incident.objects.all(), Usage.objects.all(), {("llm", "openai")})
+    assert finding.level is Level.WARNING and finding.seen.endswith("; it is out now") and finding.fix == ""
+
+
 def test_nothing_failed_is_no_finding(workspace: Workspace) -> None:
     make_failures(workspace, "openai", 2, at=timezone.now() - timedelta(minutes=61))
     make_failures(workspace, "openai", 1, kind="provider.switched")

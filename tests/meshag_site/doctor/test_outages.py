@@ -18,6 +18,7 @@ from connectors_app.preparing import Keyring
 from mesh import subjects
 from mesh.bucket import Bucket
 from mesh.bus.client import Bus
+from meshag_site.doctor import outages
 from meshag_site.doctor.findings import Level
 from meshag_site.doctor.outages import Outage, check_outages, hear_outages
 from pipelines_app import actions
@@ -63,13 +64,20 @@ async def test_only_who_is_out_is_heard(installation: Make) -> None:
     async with await Bus.connect(its.nats_url, "test") as bus:
         for name, value in entries.items():
             await Bucket(bus, subjects.BREAKERS, seconds=120).put(f"llm.{mark}.{name}", value, after=0)
-    (heard,) = [found for found in await hear_outages(its) if found.provider == mark]
+    (heard,) = [found for found in await hear_outages(its) or () if found.provider == mark]
     assert (heard.key, heard.model, heard.detail) == (f"llm.{mark}.a", "m", "an error")
     assert timedelta(seconds=90) <= timezone.now() - heard.since < timedelta(seconds=100)
 
 
 async def test_without_nats_none_is_heard(installation: Make) -> None:
     assert await hear_outages(installation(nats_url="nats://127.0.0.1:1")) == []
+
+
+async def test_a_nats_that_does_not_tell_is_told(installation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "HEARD_WITHIN", 0)
+    assert await hear_outages(installation()) is None
+    (finding,) = check_outages(None, [], sees_all=True)
+    assert finding.level is Level.WARNING
 
 
 @pytest.mark.django_db
@@ -83,10 +91,10 @@ def test_an_outage_with_a_fallback_is_a_warning(shop: Agent) -> None:
 @pytest.mark.django_db
 def test_an_agent_with_nobody_left_is_a_problem(shop: Agent, workspace: Workspace) -> None:
     twin = actions.import_agent(workspace=workspace, slug="twin", document=shop.draft, publish=True)
-    alone, *outages = check_outages([outage(), outage("anthropic")], [shop, twin], sees_all=False)
+    alone, *others = check_outages([outage(), outage("anthropic")], [shop, twin], sees_all=False)
     assert alone.level is Level.PROBLEM and alone.name == f"Models (llm) of {shop.name}, {twin.name}"
     assert alone.seen.startswith("openai and anthropic: out, and nobody else can be asked")
-    assert [finding.level for finding in outages] == [Level.WARNING] * 2
+    assert [finding.level for finding in others] == [Level.WARNING] * 2
 
 
 @pytest.mark.django_db
