@@ -287,7 +287,7 @@ async def test_a_frozen_valkey_is_an_error_in_time(own_server: RunningServer) ->
     own_server.freeze()
     answers = await asyncio.gather(*(answer(storage) for _ in range(60)))
     own_server.thaw()
-    assert max(seconds for seconds, _ in answers) < 2 * DEADLINE
+    assert max(seconds for seconds, _ in answers) < 6 * DEADLINE  # and not 60 times: they do not queue
     assert {words for _, words in answers} == {f"Valkey at 127.0.0.1:{own_server.port} did not answer within 0.5 s"}
     await storage.close()
 
