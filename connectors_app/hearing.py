@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Self
 
 from connectors_app.asking import Deadlines, Limit
@@ -32,6 +33,10 @@ class Utterance:
     @property
     def seconds(self) -> float:
         return self.length / self.per_second
+
+    def seconds_from(self, place: int) -> float:
+        """Of audio that somebody at this place has not got."""
+        return sum(map(len, islice(self._pieces, max(0, place - self._first), None))) / self.per_second
 
     def add(self, pcm: bytes) -> None:
         self._pieces.append(pcm)
@@ -75,6 +80,8 @@ def _nobody(text: str) -> None:
 class Hearing:
     """It ends with an `answer` or an `error`, of which `on_end` is told once, at its deadline at the latest.
 
+    Each piece of audio has to be taken in time. The transcript's time begins when the last one is, and who was asked
+    before has as long to catch up as the audio lasts that waits.
     The deadline is ours: it holds for a provider, too, that does not let itself be interrupted.
     """
 
@@ -118,7 +125,7 @@ class Hearing:
         """The utterance is over and its transcript is wanted. Who has been asked already is not asked again."""
         if self.asked_at is None and not self._is_over:
             self.asked_at = time.monotonic()
-            self._answering.within(self._deadlines.transcript)
+            self._answering.within(self._deadlines.transcript + self._utterance.seconds_from(self._place))
             self._news.set()
 
     def give_up(self, error: ProviderError) -> None:
@@ -189,6 +196,7 @@ class Hearing:
             await self._catch_up(recognition)
             self._taking.off()
             if self.asked_at is not None:
+                self._answering.within(self._deadlines.transcript)
                 return
             self._news.clear()
             await self._news.wait()
@@ -200,6 +208,7 @@ class Hearing:
             await recognition.send(pcm)
             self._place = place
             self._unpaid += len(pcm)
+            self._expect_progress()
             if not self.recognizer.tells_as_it_hears:
                 self._show_life()
 
@@ -212,8 +221,8 @@ class Hearing:
         self._lived_until = self._utterance.length
 
     def _expect_progress(self) -> None:
-        if self.asked_at is None:
-            self._taking.within(self._deadlines.stall)
+        """Another piece is taken: much may be waiting, where audio came in one breath."""
+        self._taking.within(self._deadlines.stall)
 
     def _took_no_audio(self) -> None:
         self.give_up(ProviderError(ErrorKind.TIMEOUT, f"took no audio within {self._deadlines.stall:g} s"))

@@ -85,6 +85,25 @@ async def test_who_clings_is_over_in_time() -> None:
     assert recognizer.asked == ["cancelled"] and hearing.answer is None
 
 
+class Steady(ScriptedRecognizer):
+    """Takes a piece in half the time that it lasts."""
+
+    def open(self, rate: int, on_interim: object) -> Recognition:
+        return SteadyRecognition(self)
+
+
+class SteadyRecognition(ScriptedRecognition):
+    async def send(self, pcm: bytes) -> None:
+        await asyncio.sleep(0.01)
+
+
+async def test_each_piece_has_its_own_time() -> None:
+    """As where audio came in one breath: all of it takes longer than one piece may, and than the transcript may."""
+    pieces = 60
+    hearing = await hear(Steady("first", None, "hello"), spoken(pieces), stall=0.5, transcript=0.5)
+    assert hearing.answer == Transcript("hello") and hearing.take_bill() == 20 * pieces
+
+
 # -- utterances ------------------------------------------------------------------------------------------
 
 
@@ -92,6 +111,10 @@ def test_an_utterance_is_heard_from_its_beginning() -> None:
     utterance = spoken(3)
     assert [utterance.next(place) for place in range(4)] == [(PCM, 1), (PCM, 2), (PCM, 3), None]
     assert utterance.seconds == 0.06 and not utterance.dropped
+
+
+def test_what_somebody_has_not_got_has_a_length() -> None:
+    assert [spoken(3).seconds_from(place) for place in (0, 2, 3)] == [0.06, 0.02, 0]
 
 
 def test_who_is_far_behind_goes_on_with_what_is_kept() -> None:
