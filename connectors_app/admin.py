@@ -28,9 +28,10 @@ from connectors_app.models import Credential
 from connectors_app.trial_pages import TriedCredentials, in_environment
 
 LONGEST_KEY = 4000
-NEW_KEY = "It is sealed, and never shown again. Only a custom endpoint may do without one."
+NEW_KEY = "It is sealed, and never shown again. Only a custom endpoint and an Ollama may do without one."
 ADDRESS = (
-    "Empty: the provider's own. A custom endpoint has none: give its address, such as https://models.example.com/v1."
+    "Empty: the provider's own. A custom endpoint and an Ollama have none: give theirs, such as "
+    "https://models.example.com/v1 or http://localhost:11434."
 )
 
 
@@ -134,11 +135,12 @@ class CredentialForm(forms.ModelForm):
         names = {connector.key_setting: "key", connector.base_url_setting: "base_url"}
         for setting in connector.missing_settings(connector.own_settings(own, os.environ)):
             field = names.get(setting, setting)
-            self.add_error(field if field in self.fields else None, _say_missing(connector, field))
+            shown = field in self.fields
+            self.add_error(field if shown else None, _say_missing(connector, field, shown))
 
 
-def _say_missing(connector: type[Connector], field: str) -> str:
-    if field == "base_url":
+def _say_missing(connector: type[Connector], field: str, shown: bool) -> str:
+    if field == "base_url" and not shown:
         return f"{connector.label} needs an address, which only superusers set."
     return f"{connector.label} needs this."
 

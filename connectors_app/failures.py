@@ -68,9 +68,9 @@ async def expect_ok(by: Connector, response: aiohttp.ClientResponse) -> None:
 
 
 def expect_key(by: Connector) -> None:
-    """Raises what no header takes: the clients would, with a part of the key in their own words."""
+    """Raises what no header takes: the clients would, with a part of the key in their own words. No key has a space."""
     key = by.credentials.api_key
-    if not (key.isascii() and key.isprintable()):
+    if not (key.isascii() and key.isprintable()) or " " in key:
         why = f"the key in {_key_place(by)} has characters that no key has; was it copied from where it is masked?"
         raise ProviderError(ErrorKind.AUTH, why)
 

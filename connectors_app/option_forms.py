@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from django import forms
+from django.core.validators import MaxLengthValidator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from pydantic import BaseModel, JsonValue
@@ -248,6 +249,8 @@ def _suggestions(info: FieldInfo) -> dict[str, str]:
 def _lines(info: FieldInfo, shared: dict[str, Any]) -> forms.Field:
     most = _bound(info, MaxLen, "max_length")
     shared["help_text"] = _sentence(shared["help_text"], f"One a line{f', at most {most}' if most else ''}.")
+    if most:
+        shared["validators"] = [MaxLengthValidator(most, f"May have {most} lines at most.")]
     return LinesField(strip=False, widget=UnfoldAdminTextareaWidget({"rows": 3}), **shared)
 
 

@@ -301,6 +301,9 @@ def _problem(connector: type[Connector], path: str, detail: Mapping[str, Any]) -
     if detail["type"] == "extra_forbidden":
         allowed = ", ".join(connector.Options.model_fields) or "none"
         message = f"is not an option of {connector.slug}; allowed: {allowed}"
+    elif detail["type"] == "too_long":
+        told = detail["ctx"]
+        message = f"may have {told['max_length']} entries at most, not {told['actual_length']}"
     else:
         message = str(detail["msg"]).removeprefix("Value error, ")
     return Problem(f"{path}.{location}" if location else path, message[:1].lower() + message[1:])

@@ -116,8 +116,9 @@ class TriedCredentials(WithinWorkspaces):
         """A piece of the page, or without scripts the list with a message."""
         if request.headers.get("HX-Request"):
             return TemplateResponse(request, OUTCOME, {"outcome": outcome, "is_kept": tested})
+        took = f" ({outcome.ms} ms)" if outcome.was_asked else ""
         level = messages.SUCCESS if outcome.works else messages.ERROR
-        self.message_user(request, f"{what}: {outcome.said} ({outcome.ms} ms)", level)
+        self.message_user(request, f"{what}: {outcome.said}{took}", level)
         return redirect(LIST)
 
     # -- buttons ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from connectors_app.pool import unexpected
 
 TRIAL_SECONDS = 10.0
 """For all questions together: who pressed the button waits for them."""
+SHORTEST_SECRET = 8
+"""Letters. Servers without keys are given words such as “ollama”, which stand in sentences too."""
 
 PARTS: Mapping[Role | Door, str] = {
     Role.STT: "hearing",
@@ -41,12 +43,15 @@ class Outcome:
     """In plain words, without a key."""
     ms: int = 0
     """Until the slowest answer."""
+    was_asked: bool = False
+    """The provider; else there was no need, or something is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     parts: tuple[str, ...]
     """What the provider does with it."""
+    labels: tuple[str, ...]
     ms: int
     error: ProviderError | None
 
@@ -103,7 +108,8 @@ async def _ask(group: Sequence[Connector], within: float) -> _Answer:
     parts = tuple(dict.fromkeys(PARTS[connector.role] for connector in group))
     started = time.monotonic()
     error = await _failure(group[0], within)
-    return _Answer(parts, round((time.monotonic() - started) * 1000), error)
+    labels = tuple(dict.fromkeys(connector.label for connector in group))
+    return _Answer(parts, labels, round((time.monotonic() - started) * 1000), error)
 
 
 async def _failure(connector: Connector, within: float) -> ProviderError | None:
@@ -145,24 +151,36 @@ def _label(slug: str, classes: Sequence[type[Connector]]) -> str:
 
 def _told(label: str, answers: Sequence[_Answer]) -> Outcome:
     ms = max(answer.ms for answer in answers)
-    good = [part for answer in answers if not answer.error for part in answer.parts]
+    good = [answer for answer in answers if not answer.error]
     bad = _by_failure(answers)
     if not bad:
-        return Outcome(True, f"It works: {label} accepts it for {_and(good)}.", ms)
+        return Outcome(True, f"It works: {label} accepts it for {_for(good)}.", ms, True)
     if not good and len(bad) == 1:
-        return Outcome(False, _say(bad[0][1]), ms)
-    works = [f"It works for {_and(good)}."] if good else []
-    return Outcome(False, " ".join([*works, *(f"For {_and(parts)}: {_say(error)}" for parts, error in bad)]), ms)
+        return Outcome(False, _say(bad[0][1]), ms, True)
+    is_split = bool(_parts(good) & _parts(answer for answer in answers if answer.error))
+    works = [f"It works for {_for(good, named=is_split)}."] if good else []
+    fails = [f"For {_for(failed, named=is_split)}: {_say(error)}" for failed, error in bad]
+    return Outcome(False, " ".join([*works, *fails]), ms, True)
 
 
-def _by_failure(answers: Sequence[_Answer]) -> list[tuple[list[str], ProviderError]]:
+def _by_failure(answers: Sequence[_Answer]) -> list[tuple[list[_Answer], ProviderError]]:
     """What fails in the same way is told once."""
-    found: dict[tuple[ErrorKind, int | None], tuple[list[str], ProviderError]] = {}
+    found: dict[tuple[ErrorKind, int | None], tuple[list[_Answer], ProviderError]] = {}
     for answer in answers:
         if answer.error:
-            parts, _ = found.setdefault((answer.error.kind, answer.error.status), ([], answer.error))
-            parts.extend(answer.parts)
+            failed, _ = found.setdefault((answer.error.kind, answer.error.status), ([], answer.error))
+            failed.append(answer)
     return list(found.values())
+
+
+def _parts(answers: Iterable[_Answer]) -> set[str]:
+    return {part for answer in answers for part in answer.parts}
+
+
+def _for(answers: Sequence[_Answer], *, named: bool = False) -> str:
+    """`named`: with the providers, where one of them does the same with another outcome."""
+    parts = _and([part for answer in answers for part in answer.parts])
+    return f"{parts} ({_and([label for answer in answers for label in answer.labels])})" if named else parts
 
 
 def _say(error: ProviderError) -> str:
@@ -177,8 +195,8 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _without_key(outcome: Outcome, credentials: Sequence[Credentials]) -> Outcome:
-    """Whatever a provider answers, no key of ours is repeated."""
+    """Whatever a provider answers, no key of ours is repeated. What is shorter than a word guards nothing."""
     said = outcome.said
-    for key in filter(None, {one.api_key for one in credentials}):
+    for key in {one.api_key for one in credentials if len(one.api_key) >= SHORTEST_SECRET}:
         said = said.replace(key, "…")
     return replace(outcome, said=said)

@@ -158,8 +158,10 @@ class DailyRooms(HttpConnector, RoomService):
 
     def _check_domain(self, theirs: str) -> None:
         if theirs.lower() != self.credentials.domain.lower():
-            place = "the workspace's credential" if self.credentials.is_own else self.key_setting
-            why = f"the key in {place} belongs to the domain {theirs}: set DAILY_DOMAIN={theirs}, or its own key"
+            is_own = self.credentials.is_own
+            place = "the workspace's credential" if is_own else self.key_setting
+            fix = f"make {theirs} its domain" if is_own else f"set DAILY_DOMAIN={theirs}"
+            why = f"the key in {place} belongs to the domain {theirs}: {fix}, or give the key of the other one"
             raise ProviderError(ErrorKind.UNCONFIGURED, why)
 
 

@@ -107,7 +107,7 @@ def test_retry_after_takes_seconds_or_a_date() -> None:
     assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2
 
 
-@pytest.mark.parametrize("key", ["sk-1234••••", "sk-12\n34"])
+@pytest.mark.parametrize("key", ["sk-1234••••", "sk-12\n34", "sk-12 34"])
 @pytest.mark.parametrize(
     "connector", [each for slug in registry.with_credentials() for each in registry.going_by(slug)]
 )

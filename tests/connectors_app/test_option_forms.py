@@ -109,6 +109,11 @@ def test_what_is_out_of_range_is_refused(field: str, value: str) -> None:
     assert list(form.errors) == [field]
 
 
+def test_too_many_lines_are_refused_at_once() -> None:
+    form = ExampleForm({}, data=sent(ExampleForm({"voice": "Ada"}), stop="a\nb\nc\nd\ne", rate="79"))
+    assert form.errors["stop"] == ["May have 4 lines at most."] and "rate" in form.errors
+
+
 def test_what_has_no_default_is_required() -> None:
     assert ExampleForm({}, data=QueryDict()).errors == {"voice": ["This field is required."]}
 

@@ -225,6 +225,11 @@ def test_a_flat_config_is_the_primarys() -> None:
 
 
 @pytest.mark.accepts("M54")
+def test_too_many_entries_are_told_plainly() -> None:
+    (problem,) = check_connectors(document(llm={"primary": "openai", "config": {"stop": list("abcde")}}))
+    assert str(problem.message) == "may have 4 entries at most, not 5"
+
+
 def test_options_of_other_providers_may_wait() -> None:
     config = {"openai": {}, "anthropic": {"max_tokens": 10}}
     assert check_connectors(document(llm={"primary": "openai", "config": config})) == []

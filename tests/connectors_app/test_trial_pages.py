@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> ASKED:
     def answer(slug: str, settings: Mapping[str, str], *, is_own: bool) -> Outcome:
         questions.append((slug, dict(settings), is_own))
         works = not any("revoked" in value for value in settings.values())
-        return Outcome(works, "It works: fine." if works else "It does not accept the key (401).", 12)
+        return Outcome(works, "It works: fine." if works else "It does not accept the key (401).", 12, True)
 
     monkeypatch.setattr("connectors_app.actions.try_provider", answer)
     monkeypatch.setattr("connectors_app.trial_pages.try_provider", answer)
@@ -79,6 +79,7 @@ def test_a_new_form_is_tested_before_it_is_saved(operator: User, workspace: Work
 def test_an_unfinished_form_says_what_it_needs(operator: User, workspace: Workspace, asked: ASKED) -> None:
     piece = signed_in(operator).post(place("new_test"), form(workspace, key=""), headers=HTMX).content.decode()
     assert "Not tested: the form needs another look first. Key: Deepgram needs this." in piece and not asked
+    assert "Tested just now" not in piece
 
 
 @pytest.mark.parametrize(

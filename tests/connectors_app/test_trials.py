@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from connectors_app import registry
-from connectors_app.base.connector import Credentials, Role
+from connectors_app.base.connector import Connector, Credentials, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
+from connectors_app.failures import late
 from connectors_app.trials import Outcome, try_provider
 from tests.providers.azure import AZURE_VOICES
 from tests.providers.deepgram import DEEPGRAM_PROJECTS
@@ -113,3 +114,19 @@ async def test_a_key_in_an_answer_is_not_repeated(environ: dict[str, str], monke
     monkeypatch.setattr(registry.get(Role.LLM, "anthropic"), "check", check)
     outcome = await tried("anthropic", {**environ, "ANTHROPIC_API_KEY": "sk-secret"})
     assert outcome.said.startswith("No such key: ….") and "sk-secret" not in outcome.said
+
+
+async def test_a_short_key_leaves_words_alone(environ: dict[str, str]) -> None:
+    """Local servers are given such a key, where they want one."""
+    outcome = await tried("custom", {**environ, "CUSTOM_API_KEY": "work"})
+    assert outcome.said.startswith("It works: Custom endpoint accepts it")
+
+
+async def test_who_does_the_same_otherwise_is_named(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check(self: Connector) -> None:
+        raise late(self)
+
+    monkeypatch.setattr(registry.get(Role.STT, "openai_realtime"), "check", check)
+    outcome = await tried("openai", environ)
+    works = "It works for thinking, hearing and speaking (OpenAI and OpenAI Responses). "
+    assert outcome.said.startswith(f"{works}For hearing (OpenAI realtime): OpenAI realtime did not answer")
