@@ -12,7 +12,7 @@ from connectors_app.base.connector import Connector, Door, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
 from tests.connectors_app.cases import WIRED
 from tests.connectors_app.turns import ready, used
-from tests.providers.nowhere import NO_PORT
+from tests.providers.nowhere import NO_PORT, without_tls
 from tests.providers.routes import Turn
 from tests.providers.standins import StandIns
 
@@ -172,3 +172,10 @@ def test_what_fits_no_pattern_is_told(cls: type[Connector], environ: dict[str, s
     """A region with a space in it would be an address that nobody has."""
     for setting in cls.more_settings:
         assert cls.wrong_settings({**environ, setting.name: "West Europe!"}) == {setting.name: setting.doubt}
+
+
+@EVERYBODY
+async def test_a_port_that_speaks_no_http_fails_the_check(cls: type[Connector], environ: dict[str, str]) -> None:
+    async with without_tls() as url:
+        error = await checked(cls, {**environ, cls.base_url_setting: url.replace("https", "http")})
+    assert error.kind is ErrorKind.BROKEN and "unexpected" not in error.message
