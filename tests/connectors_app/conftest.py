@@ -9,6 +9,15 @@ from tests.providers.standins import StandIns
 from tests.settings import LOCAL_MODELS
 
 QUESTION = speech.UTTERANCES[0]
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the machine on which the tests run."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

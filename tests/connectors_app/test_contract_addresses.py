@@ -28,14 +28,6 @@ EVERYBODY = pytest.mark.parametrize(
     ],
     ids=lambda cls: f"{cls.role}-{cls.slug}",
 )
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
-@pytest.fixture(autouse=True)
-def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def at(turn: Turn, url: str, environ: dict[str, str]) -> dict[str, str]:

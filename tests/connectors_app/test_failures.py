@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import aiohttp
 import pytest
 
 from connectors_app import registry
 from connectors_app.base.connector import Connector, Credentials, Role
 from connectors_app.base.errors import ErrorKind, ProviderError
-from connectors_app.failures import closed, error_code, from_code, from_status, retry_after
+from connectors_app.failures import closed, error_code, from_code, from_status, refused, retry_after
 
 BODIES: list[tuple[Any, str]] = [
     ({"error": {"message": "…", "type": "invalid_request_error", "code": "model_not_found"}}, "model_not_found"),
@@ -117,3 +118,23 @@ async def test_a_key_that_no_header_takes_is_told(connector: type[Connector], ke
         await made.check()
     await made.close()
     assert told.value.kind is ErrorKind.AUTH and "1234" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_own", "question"),
+    [
+        ("https://api.openai.com/v1", False, "does this machine reach api.openai.com?"),
+        ("https://models.example.com/v1", False, "is OPENAI_BASE_URL right and reachable?"),
+        ("https://models.example.com/v1", True, "is its address right and reachable?"),
+    ],
+)
+def test_who_takes_no_connection_is_asked_after(address: str, is_own: bool, question: str, openai: Connector) -> None:
+    openai.credentials = Credentials("sk-1234", address, is_own)
+    error = refused(openai, aiohttp.ConnectionTimeoutError())
+    told = f"no connection to OpenAI: nobody there takes it in time; {question}"
+    assert (error.kind, error.message) == (ErrorKind.TIMEOUT, told)
+
+
+def test_a_proxys_refusal_is_not_the_providers(openai: Connector) -> None:
+    error = from_status(openai, 407)
+    assert error.kind is ErrorKind.REFUSED and "the proxy wants to know who asks" in error.message

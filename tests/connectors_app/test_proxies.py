@@ -7,15 +7,6 @@ from connectors_app.base.connector import Credentials, Role
 from connectors_app.base.errors import ProviderError
 from connectors_app.proxies import NoProxy, Proxy, proxy_of
 
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
-@pytest.fixture(autouse=True)
-def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
 
 @pytest.mark.parametrize(
     ("address", "setting"),
