@@ -109,6 +109,8 @@ class Hearing:
         """Of the next piece of audio that it gets."""
         self._unpaid = 0
         self._news = asyncio.Event()
+        self._is_waiting = False
+        """For more audio."""
         self._taking = Limit(self._took_no_audio)
         self._answering = Limit(self._gave_no_answer)
         self._show_life()
@@ -133,11 +135,14 @@ class Hearing:
         self.task.cancel()
 
     def abandon(self) -> None:
-        """Nobody wants to know any more what becomes of it."""
+        """Nobody wants to know any more what becomes of it. Where it only waits for audio, its connection is kept."""
         self._is_over = True
         self._taking.off()
         self._answering.off()
-        self.task.cancel()
+        if self._is_waiting:
+            self._news.set()
+        else:
+            self.task.cancel()
 
     # -- what it tells ------------------------------------------------------------------------------------
 
@@ -181,13 +186,14 @@ class Hearing:
         except Exception as error:  # noqa: BLE001
             self._end(None, unexpected(error))
 
-    async def _listen(self, connection: Connection) -> Transcript:
+    async def _listen(self, connection: Connection) -> Transcript | None:
+        """None: it was left before it was asked."""
         connection.on_text = self._told
         try:
             await connection.recognition.begin()
             self._show_life()
             await self._feed(connection.recognition)
-            return await connection.recognition.finish()
+            return None if self.asked_at is None else await connection.recognition.finish()
         finally:
             connection.on_text = _nobody
 
@@ -199,13 +205,19 @@ class Hearing:
                 self._answering.within(self._deadlines.transcript)
                 return
             self._news.clear()
+            self._is_waiting = True
             await self._news.wait()
+            self._is_waiting = False
+            if self._is_over:
+                return
             self._expect_progress()
 
     async def _catch_up(self, recognition: Recognition) -> None:
         while due := self._utterance.next(self._place):
             pcm, place = due
             await recognition.send(pcm)
+            if self._is_over:  # a provider may have forgotten that it was cancelled
+                raise asyncio.CancelledError
             self._place = place
             self._unpaid += len(pcm)
             self._expect_progress()

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 PREROLL = 0.3
 """Seconds before the first voiced sample that recognition gets too: soft beginnings of words."""
-BACKLOG = 30.0
-"""Seconds of audio that may wait for a slow recogniser; beyond that the newest is dropped and counted."""
+BACKLOG = 60.0
+"""Seconds of audio that may wait for the transcript before; beyond that the newest is dropped and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class _Finish:
     utterance: int
     start: int
     end: int
+    voiced: float
+    """Seconds, which on the wire may look longer."""
     at: float
 
 
@@ -75,6 +77,7 @@ class Listening(StageActor):
         self._resources = AsyncExitStack()
         self._subscription: Subscription | None = None
         self._recognizing: Recognizing | None = None
+        self._report = Reporting(self, "stt")
         self._is_recognising = False
         self._chosen = self.choice("stt")
         self._work: asyncio.Task[None] | None = None
@@ -106,11 +109,11 @@ class Listening(StageActor):
         await self._resources.aclose()
 
     async def _open_recognition(self) -> None:
-        self._chosen = self.choice("stt")
+        self._chosen, self._report = self.choice("stt"), Reporting(self, "stt")
         chain = self.seat.pool.recognizers(*self._chosen)
         self._resources.push_async_callback(chain.close)
         self._recognizing = await self._resources.enter_async_context(
-            Recognizing(chain, self._rate, self.seat.deadlines, Reporting(self, "stt"), self._interim)
+            Recognizing(chain, self._rate, self.seat.deadlines, self._report, self._interim)
         )
 
     def configured(self) -> None:
@@ -210,9 +213,10 @@ class Listening(StageActor):
 
     def _ended(self, start: int, end: int, *, until: int | None) -> None:
         self._pass_on(until=until)
-        wire = self._earshot.wire(end)
-        self.post(SpeechEnded(utterance=self._utterance, sample=wire))
-        self._ask(_Finish(self._utterance, self._earshot.wire(start), wire, time.monotonic()))
+        on_wire = self._earshot.wire(end - 1) + 1  # the clock may have started anew right after it
+        self.post(SpeechEnded(utterance=self._utterance, sample=on_wire))
+        voiced = (end - start) / self._rate
+        self._ask(_Finish(self._utterance, self._earshot.wire(start), on_wire, voiced, time.monotonic()))
 
     async def _recognise(self) -> None:
         """One utterance after the other; the next one's audio waits here while a transcript is awaited."""
@@ -234,7 +238,7 @@ class Listening(StageActor):
 
     async def _begin(self, utterance: int) -> None:
         assert self._recognizing is not None
-        self._recognised = utterance
+        self._recognised = self._report.utterance = utterance
         self._is_recognising = True
         await self._recognizing.begin()
 
@@ -242,7 +246,7 @@ class Listening(StageActor):
         assert self._recognizing is not None
         text, provider, failed = "", "", False
         try:
-            heard = await self._recognizing.finish((ask.end - ask.start) / self._rate)
+            heard = await self._recognizing.finish(ask.voiced)
             text, provider = heard.transcript.text.strip(), heard.provider
         except AllFailed as error:
             log.warning("nobody recognised an utterance", extra={"session": self.session, "why": explain(error)})

@@ -98,8 +98,8 @@ def _provider_problems(config: AgentConfig, check_connectors: ConnectorCheck) ->
 def _template_problems(config: AgentConfig) -> Iterator[Problem]:
     yield from variable_problems(config.variables)
     for path, template in templates(config).items():
-        if filled_length(template, config.variables) > LONGEST:
-            yield Problem(path, f"is longer than {LONGEST} characters with its names filled in")
+        if filled_length(template, config.variables) > LONGEST[path]:
+            yield Problem(path, f"is longer than {LONGEST[path]} characters with its names filled in")
 
 
 def variable_problems(variables: Mapping[str, JsonValue]) -> Iterator[Problem]:

@@ -20,8 +20,11 @@ GIVEN = (INPUT, SESSION)
 
 MOST_SAID = 4000
 """Characters that are reckoned for what a session fills in."""
-LONGEST = 200_000
-"""Characters of a template with its names filled in: a name may stand there often, and its value be long."""
+LONGEST = {"context_instructions": 200_000, "user_template": 20_000}
+"""Characters of a template with its names filled in: a name may stand there often, and its value be long.
+
+The second goes out again with each thing that the caller has said.
+"""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

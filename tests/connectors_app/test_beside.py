@@ -358,3 +358,17 @@ async def test_texts_are_the_firsts_once_it_speaks(told: Told) -> None:
             second.says("H")
         await recognition.finish(VOICED)
     assert shown == ["he", "hello"]
+
+
+async def test_who_was_not_needed_keeps_its_connection(told: Told) -> None:
+    first, second = Ears("first", tells=True), Ears("second")
+    async with session(told, first, second) as recognition:
+        for _ in range(3):
+            second.began.clear()
+            await speak_until(recognition, second.began.is_set)
+            first.says("he")
+            first.answers.put_nowait("hello")
+            assert await finish(recognition) == heard("hello", "first")
+            await recognition.begin()
+            await recognition.send(PCM)
+        assert len(second.opened) == 1

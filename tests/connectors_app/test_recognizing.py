@@ -105,7 +105,7 @@ async def test_endless_utterances_keep_a_bounded_replay(told: Told) -> None:
 
 
 async def test_audio_that_nobody_will_get_is_not_kept(told: Told) -> None:
-    chain = chain_of(ScriptedRecognizer("first", failing(ErrorKind.BROKEN)))
+    chain = chain_of(ScriptedRecognizer("first", None, None, failing(ErrorKind.BROKEN)))
     async with Recognizing(chain, 8000, HASTY, told, lambda text: None) as recognition:
         await recognition.begin()
         for _ in range(60):

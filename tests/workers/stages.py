@@ -140,7 +140,13 @@ async def begin_session(bus: Bus, *, apology: str = "", **changes: Any) -> str:
 
 @asynccontextmanager
 async def played(
-    bus: Bus, valkey: Valkey, role: Stage, make: Callable[[Seat], StageActor], *providers: Connector, session: str = ""
+    bus: Bus,
+    valkey: Valkey,
+    role: Stage,
+    make: Callable[[Seat], StageActor],
+    *providers: Connector,
+    session: str = "",
+    rate: int = 8000,
 ) -> AsyncIterator["Played"]:
     """A stage of one session in the hands of a worker with these providers."""
     session = session or await begin_session(bus)
@@ -148,7 +154,7 @@ async def played(
     host = stage_worker(bus, valkey, role, make, pool=Given(*providers))
     last = await bus.last_fence(session, role)
     asked = Claim(
-        session=session, rate=8000, epoch=last.epoch + 1 if last else 1, expected=last.sequence if last else 0
+        session=session, rate=rate, epoch=last.epoch + 1 if last else 1, expected=last.sequence if last else 0
     )
     taken = await host._take(asked)
     assert taken.ok
