@@ -113,6 +113,8 @@ class Hearing:
         """For more audio."""
         self._taking = Limit(self._took_no_audio)
         self._answering = Limit(self._gave_no_answer)
+        self._silent_since: float | None = None
+        """When the first audio came after its last sign."""
         self._show_life()
         self._expect_progress()
         self.task = asyncio.create_task(self._run())
@@ -121,6 +123,8 @@ class Hearing:
 
     def hear(self) -> None:
         """The utterance has gone on."""
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
         self._news.set()
 
     def finish(self) -> None:
@@ -128,6 +132,8 @@ class Hearing:
         if self.asked_at is None and not self._is_over:
             self.asked_at = time.monotonic()
             self._answering.within(self._deadlines.transcript + self._utterance.seconds_from(self._place))
+            if not self._is_waiting:
+                self._taking.within(self._deadlines.transcript)
             self._news.set()
 
     def give_up(self, error: ProviderError) -> None:
@@ -156,12 +162,15 @@ class Hearing:
         return self._lived_at if self.asked_at is None else self.asked_at
 
     def is_silent(self, seconds: float) -> bool:
-        """For so long of the caller's audio, since a pause asks for no word; and by the clock, since a replay is fast.
+        """For so long of the caller's audio, since a pause asks for no word; and by the clock since then, for a replay
+        is fast.
 
         A socket can be dead and look open: who tells as it hears, lives when it tells; others, when they take audio.
         """
         unheard = self._utterance.length - self._lived_until
-        return unheard >= seconds * self._utterance.per_second and time.monotonic() - self._lived_at >= seconds
+        if self._silent_since is None or unheard < seconds * self._utterance.per_second:
+            return False
+        return time.monotonic() - self._silent_since >= seconds
 
     @property
     def owes_a_sign(self) -> bool:
@@ -231,13 +240,15 @@ class Hearing:
     def _show_life(self) -> None:
         self._lived_at = time.monotonic()
         self._lived_until = self._utterance.length
+        self._silent_since = None
 
     def _expect_progress(self) -> None:
-        """Another piece is taken: much may be waiting, where audio came in one breath."""
-        self._taking.within(self._deadlines.stall)
+        """The next piece is to be taken: much may be waiting, where audio came in one breath."""
+        self._taking.within(self._deadlines.stall if self.asked_at is None else self._deadlines.transcript)
 
     def _took_no_audio(self) -> None:
-        self.give_up(ProviderError(ErrorKind.TIMEOUT, f"took no audio within {self._deadlines.stall:g} s"))
+        limit = self._deadlines.stall if self.asked_at is None else self._deadlines.transcript
+        self.give_up(ProviderError(ErrorKind.TIMEOUT, f"took no audio within {limit:g} s"))
 
     def _gave_no_answer(self) -> None:
         self.give_up(ProviderError(ErrorKind.TIMEOUT, f"no transcript within {self._deadlines.transcript:g} s"))

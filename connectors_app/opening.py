@@ -37,6 +37,7 @@ class Opening(Generic[C, Connection]):
         self._locks: defaultdict[C, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._early: asyncio.Task[None] | None = None
+        self._is_over = False
 
     def begin(self, connector: C, *, within: float) -> None:
         """Open it meanwhile. Whether that went well finds out who needs it."""
@@ -58,10 +59,11 @@ class Opening(Generic[C, Connection]):
         except BaseException:
             self._close_meanwhile(connection)
             raise
-        if self._open.setdefault(connector, connection) is not connection:
+        if self._is_over or self._open.setdefault(connector, connection) is not connection:
             self._close_meanwhile(connection)
 
     async def close(self) -> None:
+        self._is_over = True
         if self._early:
             self._early.cancel()
             await asyncio.wait([self._early])

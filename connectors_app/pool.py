@@ -75,6 +75,10 @@ class Chain(Generic[C]):
         self._ordered_at = now = self._pool.breakers.clock()
         return sorted(self.connectors, key=lambda connector: self._breakers[connector].rank(now))
 
+    def is_well(self, connector: C) -> bool:
+        """Nothing speaks against asking it, even where another one would do."""
+        return self._breakers[connector].rank(self._pool.breakers.clock()) == 0
+
     def tell_skipped(self, report: Report) -> None:
         """Once, and where it can be heard: as the failures of the first turn."""
         untold, self._untold = self._untold, []

@@ -62,6 +62,8 @@ class Recognizing:
         self._news = asyncio.Event()
         self._shows: Hearing | None = None
         self._shown = ""
+        self.dropped = 0
+        """Bytes of the last utterance."""
 
     async def __aenter__(self) -> Self:
         for recognizer in self._chain.order()[:1]:
@@ -75,13 +77,11 @@ class Recognizing:
         for hearing in self._overtaken:
             hearing.abandon()
             self._bill(hearing)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=AFTERMATH_SECONDS)
-        await self._connections.close()
-
-    @property
-    def dropped(self) -> int:
-        return self._utterance.dropped
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=AFTERMATH_SECONDS)
+        finally:
+            await self._connections.close()
 
     async def begin(self) -> None:
         self._leave_utterance()
@@ -115,7 +115,9 @@ class Recognizing:
         best, transcript = await self._decided(self._utterance.seconds if voiced is None else voiced)
         self._tell_overtaken(best)
         self._chain.answered(best.recognizer, self._report)
+        self.dropped = self._utterance.dropped
         self._leave_utterance()
+        self._utterance, self._shows = Utterance(self._rate, self.KEPT_SECONDS), None  # who is overtaken has its own
         return Heard(transcript, best.recognizer.slug)
 
     # -- while the caller speaks --------------------------------------------------------------------------
@@ -127,11 +129,13 @@ class Recognizing:
                 hearing.give_up(
                     ProviderError(ErrorKind.TIMEOUT, f"said nothing for {limit:g} s while the caller spoke")
                 )
-        if self._may_double() and self._at_work[0].owes_a_sign:
+        is_alone = len(self._at_work) == 1 and self._deadlines.asks_beside
+        if is_alone and self._at_work[0].owes_a_sign and self._has_another():
             self._ask_next()
 
-    def _may_double(self) -> bool:
-        return len(self._at_work) == 1 and bool(self._untried) and self._deadlines.asks_beside
+    def _has_another(self) -> bool:
+        """Who is out is asked when there is nobody else, not beside somebody. They are the last in the order."""
+        return bool(self._untried) and self._chain.is_well(self._untried[0])
 
     def _ask_next(self) -> Hearing:
         hearing = Hearing(
@@ -179,7 +183,7 @@ class Recognizing:
     def _ask_beside(self, voiced: float) -> float | None:
         """Ask another one for the transcript when its time has come. Returns the seconds until then, if it comes."""
         first, *others = self._at_work
-        if any(other.is_waited_for or other.answer for other in others) or not (others or self._untried):
+        if any(other.is_waited_for or other.answer for other in others) or not (others or self._has_another()):
             return None
         wait = self._patience(first, has_other=bool(others), voiced=voiced)
         if wait is not None and wait <= 0:

@@ -10,7 +10,7 @@ import pytest
 
 from connectors_app import hearing
 from connectors_app.asking import Deadlines
-from connectors_app.base.errors import ErrorKind
+from connectors_app.base.errors import ErrorKind, ProviderError
 from connectors_app.base.recognizer import Recognition, Transcript
 from connectors_app.breaker import Breakers
 from connectors_app.pool import AllFailed
@@ -372,3 +372,24 @@ async def test_who_was_not_needed_keeps_its_connection(told: Told) -> None:
             await recognition.begin()
             await recognition.send(PCM)
         assert len(second.opened) == 1
+
+
+async def test_who_wants_no_questions_is_not_asked_beside(told: Told) -> None:
+    first, second = Ears("first", tells=True), Ears("second")
+    async with session(told, first, second) as recognition:
+        refused = ProviderError(ErrorKind.RATE_LIMIT, "asks for fewer requests", retry_after=60)
+        recognition._chain.ended(second, refused, time.monotonic())
+        await recognition.begin()
+        await speak_until(recognition, lambda: recognition._at_work[0].owes_a_sign)
+        first.answers.put_nowait("hello")
+        assert await finish(recognition) == heard("hello", "first") and not second.began.is_set()
+
+
+async def test_a_line_that_stood_still_makes_nobody_silent(told: Told) -> None:
+    """A pause, and then all of it in one breath: there was no time to say anything of it."""
+    first, second = Ears("first", tells=True), Ears("second")
+    async with session(told, first, second, deadlines=replace(PATIENT, beside=4)) as recognition:
+        first.says("he")
+        recognition._at_work[0]._lived_at -= 60
+        await recognition.send(PCM * 300)
+        assert not recognition._at_work[0].owes_a_sign
