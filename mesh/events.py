@@ -80,6 +80,8 @@ class TurnEnded(Event, frozen=True, tag="turn.ended"):
     text: str
     cause: Literal["speech", "typed"]
     revision: str = ""
+    utterances: tuple[int, ...] = ()
+    """That `text` was made of; after a generation of this turn that was discarded, those that came since."""
 
 
 class TurnDiscarded(Event, frozen=True, tag="turn.discarded"):
@@ -88,8 +90,10 @@ class TurnDiscarded(Event, frozen=True, tag="turn.discarded"):
     turn: int
     generation: int = 0
     reason: str = ""
-    failed: Literal["stt", "llm", "tts"] | None = None
+    failed: Literal["", "stt", "llm", "tts"] = ""
     """No provider of this role answered, so the turn has failed: nobody knows what was said."""
+    utterances: tuple[int, ...] = ()
+    """In which nothing was understood."""
 
 
 class Played(Event, frozen=True, tag="played"):
@@ -213,6 +217,8 @@ class ProviderFailed(Event, frozen=True, tag="provider.failed"):
     detail: str
     turn: int = 0
     generation: int = 0
+    utterance: int = 0
+    """Of a recogniser: the turn is made later, and names its utterances."""
     ms: int = 0
 
 
@@ -222,6 +228,7 @@ class ProviderSwitched(Event, frozen=True, tag="provider.switched"):
     after: str
     turn: int = 0
     generation: int = 0
+    utterance: int = 0
 
 
 class Usage(Event, frozen=True, tag="usage"):
@@ -237,6 +244,7 @@ class Usage(Event, frozen=True, tag="usage"):
     """The provider did not tell: the attempt was broken off, or it never does."""
     turn: int = 0
     generation: int = 0
+    utterance: int = 0
     micros: int = 0
     price_version: str = ""
 

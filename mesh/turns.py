@@ -142,6 +142,8 @@ class Answer:
     generation: int
     text: str
     cause: Literal["speech", "typed"]
+    utterances: tuple[int, ...] = ()
+    """That the turn was made of, as far as no earlier answer of it has named them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class Discard:
     reason: str
     failed: Role | None = None
     """None of this role's providers answered: something was said, perhaps."""
+    utterances: tuple[int, ...] = ()
+    """That came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,8 @@ class Turns:
     interrupt_at: float | None = None
     unheard: frozenset[int] = frozenset()
     """Utterances whose final transcript has not come."""
+    heard: tuple[int, ...] = ()
+    """Utterances whose final transcript has come, and of which it is not decided yet what they become."""
     long: bool = False
     """An utterance of this turn was too long for a cough."""
     unrecognised: bool = False
@@ -247,8 +253,9 @@ def step(state: Turns, event: Event) -> Result:
             is_current = utterance == state.speaking or utterance in state.unheard
             return _words(state) if is_current and _means_something(state, text) else (state, ())
         case Heard(utterance=utterance, text=text, failed=failed):
-            unheard = state.unheard - {utterance}
-            return _heard(replace(state, unheard=unheard, unrecognised=state.unrecognised or failed), text.strip())
+            unheard, heard = state.unheard - {utterance}, (*state.heard, utterance)
+            unrecognised = state.unrecognised or failed
+            return _heard(replace(state, unheard=unheard, heard=heard, unrecognised=unrecognised), text.strip())
         case Typed(text=text):
             return _typed(state, text.strip())
         case Say(text=text):
@@ -335,28 +342,29 @@ def _settled(state: Turns, actions: tuple[Action, ...] = ()) -> Result:
             state, opened = _open_turn(state, (*actions, Interrupt(state.answering, state.generation)))
             return _nothing_said(replace(state, long=True), opened)
         case _ if state.held:
-            return replace(state, held=False, long=False, unrecognised=False), (*actions, Release())
-    return replace(state, long=False, unrecognised=False), actions
+            return replace(state, held=False, long=False, unrecognised=False, heard=()), (*actions, Release())
+    return replace(state, long=False, unrecognised=False, heard=()), actions
 
 
 def _answer(state: Turns, actions: tuple[Action, ...]) -> Result:
     generation = state.generation + 1
-    answer = Answer(state.turn, generation, " ".join(state.text), state.cause)
+    answer = Answer(state.turn, generation, " ".join(state.text), state.cause, state.heard)
     state = replace(state, floor=Floor.THINKING, generation=generation, answering=state.turn, held=False, long=False)
-    return replace(state, unrecognised=False, failed=None), (*actions, answer)
+    return replace(state, unrecognised=False, failed=None, heard=()), (*actions, answer)
 
 
 def _nothing_said(state: Turns, actions: tuple[Action, ...]) -> Result:
     queue, failed = state.announcements, state.failed
     if state.unrecognised:
-        actions = (*actions, Discard(state.turn, 0, "no recogniser answered", "stt"))
+        actions = (*actions, Discard(state.turn, 0, "no recogniser answered", "stt", state.heard))
     else:
-        actions = (*actions, Discard(state.turn, 0, "nothing was understood"))
+        actions = (*actions, Discard(state.turn, 0, "nothing was understood", utterances=state.heard))
     if state.unrecognised and state.apology:
         failed = "stt"
     elif state.long and state.not_understood:
         queue = (state.not_understood, *queue)
-    state = replace(state, floor=Floor.NOBODY, announcements=queue, failed=failed, long=False, unrecognised=False)
+    state = replace(state, long=False, unrecognised=False, heard=())
+    state = replace(state, floor=Floor.NOBODY, announcements=queue, failed=failed)
     return _idle(state, actions)
 
 

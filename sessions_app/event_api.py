@@ -34,16 +34,16 @@ The session's canonical events as server-sent events, from its beginning or from
   event's own name. The inner `data` depends on the type:
   `session.created` {workspace, transport, agent, agent_version, config, revision, …}, `session.live` {worker, rate},
   `session.updated` {config, revision}, `session.ended` {reason, failed, detail, media_ms};
-  `turn.started` {turn}, `turn.ended` {turn, generation, text, cause}, `turn.discarded` {turn, generation,
-  reason, failed}: nothing will be heard of it, and if `failed` names a role, because all its providers failed;
-  `turn.timed` {turn, generation, marks};
+  `turn.started` {turn}, `turn.ended` {turn, generation, text, cause, utterances};
+  `turn.discarded` {turn, generation, reason, failed, utterances}: nothing will be heard of it, and if `failed` names a
+  role, because all its providers failed; `turn.timed` {turn, generation, marks};
   `speech.started`, `speech.ended` {utterance, sample}, `transcript.final` {utterance, start, end, text, provider};
   `reply.sentence` {turn, generation, sentence, text}, `reply.done`, `reply.failed` {turn, generation, sentences};
   `played` {turn, generation, sentence, samples, rate, text}, `interrupted` {…, heard}, `sentence.failed`;
   `apologised` {turn, generation, role}: the caller hears the apology, since all providers of that role failed;
-  `dtmf` {digits}; `provider.failed` {role, provider, kind, detail, ms}, `provider.switched` {role, before, after};
-  `usage` {role, provider, model, unit, quantity}. Fields that have their usual value are left out, and further types
-  and fields may come: ignore what you do not know.
+  `dtmf` {digits}; `provider.failed` {role, provider, kind, detail, ms}, `provider.switched` {role, before, after} and
+  `usage` {role, provider, model, unit, quantity}, those of recognition with an `utterance`, all others with a `turn`.
+  Fields that have their usual value are left out, and further types and fields may come: ignore what you do not know.
 * With `interim=1` also `transcript.interim` {utterance, text} and `reply.delta` {turn, generation, text}: words that
   may still change. A delta with `anew` begins its `sentence` again: what came of it before is void. They have no id,
   are not repeated, and are dropped for who reads slowly.

@@ -139,6 +139,7 @@ class Rules:
     @_apply.register
     def _(self, event: events.TurnEnded, session: Session, stored: Stored) -> None:
         turn = self._rows.turn(event.turn, session, stored)
+        self._rows.claim(event.utterances, event.turn, session)
         turn.hear(text=event.text, cause=event.cause, generation=event.generation, at=moment(stored))
         said = self._rows.said(event.turn, stored)
         for entry in said:
@@ -150,6 +151,7 @@ class Rules:
 
     @_apply.register
     def _(self, event: events.TurnDiscarded, session: Session, stored: Stored) -> None:
+        self._rows.claim(event.utterances, event.turn, session)
         if event.failed:
             self._rows.settle(event.turn, TurnState.FAILED, event.generation, session, event.reason)
         else:

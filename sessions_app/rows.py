@@ -47,6 +47,8 @@ class Rows:
         self._changed_entries: dict[str, TranscriptEntry] = {}
         self._usage: list[Usage] = []
         self._incidents: list[Incident] = []
+        self._of_utterances = _of_utterances(batch)
+        self._claimed: list[Usage | Incident] = []
 
     def write(self) -> None:
         _upsert(Session, self._changed_sessions.values(), known_by=["id"], changes=SESSION_CHANGES)
@@ -55,6 +57,8 @@ class Rows:
         _upsert(TranscriptEntry, self._changed_entries.values(), known_by=["event_id"], changes=ENTRY_CHANGES)
         Usage.objects.bulk_create(map(_fitted, self._usage), ignore_conflicts=True)
         Incident.objects.bulk_create(map(_fitted, self._incidents), ignore_conflicts=True)
+        Usage.objects.bulk_update([row for row in self._claimed if isinstance(row, Usage)], ["turn"])
+        Incident.objects.bulk_update([row for row in self._claimed if isinstance(row, Incident)], ["turn"])
 
     def create(self, event: events.SessionCreated, stored: Stored) -> Session | None:
         """A new session's row; None where nobody has its workspace."""
@@ -150,39 +154,53 @@ class Rows:
         spoken.sort(key=lambda entry: (entry.generation, entry.sentence))
         return " ".join(entry.text for entry in spoken)
 
+    def claim(self, utterances: Iterable[int], turn: int, session: Session) -> None:
+        """What recognition needed and met for these belongs to the turn that they have become."""
+        for utterance in utterances:
+            for row in self._of_utterances.pop((session.id, utterance), ()):
+                row.turn = turn
+                if row.pk:
+                    self._claimed.append(row)
+
+    def _await_turn(self, row: Usage | Incident) -> None:
+        if row.utterance and row.session_id:
+            self._of_utterances.setdefault((row.session_id, row.utterance), []).append(row)
+
     def note(self, kind: Incident.Kind, session: Session, stored: Stored, **values: Any) -> None:
         event = stored.event
-        self._incidents.append(
-            Incident(
-                workspace_id=session.workspace_id,
-                session=session,
-                event_id=stored.id,
-                kind=kind,
-                turn=getattr(event, "turn", 0),
-                generation=getattr(event, "generation", 0),
-                at=moment(stored),
-                **{"role": stored.stage, **values},
-            )
+        incident = Incident(
+            workspace_id=session.workspace_id,
+            session=session,
+            event_id=stored.id,
+            kind=kind,
+            turn=getattr(event, "turn", 0),
+            utterance=getattr(event, "utterance", 0),
+            generation=getattr(event, "generation", 0),
+            at=moment(stored),
+            **{"role": stored.stage, **values},
         )
+        self._incidents.append(incident)
+        self._await_turn(incident)
 
     def charge(self, event: events.Usage, session: Session, stored: Stored) -> None:
-        self._usage.append(
-            Usage(
-                workspace_id=session.workspace_id,
-                session=session,
-                event_id=stored.id,
-                turn=event.turn,
-                role=event.role,
-                provider=event.provider,
-                model=event.model,
-                unit=event.unit,
-                quantity=event.quantity,
-                estimated=event.estimated,
-                micros=event.micros,
-                price_version=event.price_version,
-                at=moment(stored),
-            )
+        usage = Usage(
+            workspace_id=session.workspace_id,
+            session=session,
+            event_id=stored.id,
+            turn=event.turn,
+            utterance=event.utterance,
+            role=event.role,
+            provider=event.provider,
+            model=event.model,
+            unit=event.unit,
+            quantity=event.quantity,
+            estimated=event.estimated,
+            micros=event.micros,
+            price_version=event.price_version,
+            at=moment(stored),
         )
+        self._usage.append(usage)
+        self._await_turn(usage)
 
 
 def _workspaces(created: Iterable[events.SessionCreated]) -> dict[str, Workspace]:
@@ -214,6 +232,21 @@ def _utterances(batch: Iterable[Stored]) -> dict[str, TranscriptEntry]:
     wanted = {session: numbers | {0} for session, numbers in _numbers(batch, events.TurnEnded).items()}
     found = TranscriptEntry.objects.by(Speaker.CALLER).filter(_any("turn", wanted)) if wanted else ()
     return {entry.event_id: entry for entry in found}
+
+
+def _of_utterances(batch: Iterable[Stored]) -> dict[tuple[str, int], list[Usage | Incident]]:
+    """What is known of the utterances of turns that end here, and is of no turn yet."""
+    wanted: dict[str, set[int]] = {}
+    for stored in batch:
+        if isinstance(stored.event, events.TurnEnded | events.TurnDiscarded) and stored.event.utterances:
+            wanted.setdefault(stored.session, set()).update(stored.event.utterances)
+    if not wanted:
+        return {}
+    where = _any("utterance", wanted)
+    found: dict[tuple[str, int], list[Usage | Incident]] = {}
+    for row in (*Usage.objects.filter(where, turn=0), *Incident.objects.filter(where, turn=0)):
+        found.setdefault((str(row.session_id), row.utterance), []).append(row)
+    return found
 
 
 def _numbers(batch: Iterable[Stored], *types: type[Event]) -> Numbers:

@@ -111,10 +111,8 @@ class Conversation:
                 self._apology = action if failed else None
                 self._tell_times()
                 self._announce(turn, generation, text)
-            case turns.Discard(turn=turn, generation=generation, reason=reason, failed=failed):
-                if generation:
-                    self._playout.begin(0)
-                self._post(events.TurnDiscarded(turn=turn, generation=generation, reason=reason, failed=failed))
+            case turns.Discard():
+                self._discard(action)
             case turns.Interrupt(turn=turn, generation=generation):
                 self._interrupt(turn, generation, now)
             case turns.Hold():
@@ -123,6 +121,19 @@ class Conversation:
                 self._playout.hold(now)
             case turns.Release():
                 self._playout.release()
+
+    def _discard(self, dropped: turns.Discard) -> None:
+        if dropped.generation:
+            self._playout.begin(0)
+        self._post(
+            events.TurnDiscarded(
+                turn=dropped.turn,
+                generation=dropped.generation,
+                reason=dropped.reason,
+                failed=dropped.failed or "",
+                utterances=dropped.utterances,
+            )
+        )
 
     def _answer(self, answer: turns.Answer) -> None:
         self.waterfall.end_turn(_now(), turn=answer.turn, generation=answer.generation, cause=answer.cause)
@@ -137,6 +148,7 @@ class Conversation:
                     text=answer.text,
                     cause=answer.cause,
                     revision=self.revision,
+                    utterances=answer.utterances,
                 )
             )
         elif self._routes.tts_speaks(source):

@@ -107,6 +107,8 @@ class Reporting:
         self._role = role
         self._turn = turn
         self._generation = generation
+        self.utterance = 0
+        """Of the caller, where it is not known yet which turn that becomes."""
 
     def failed(self, provider: str, error: ProviderError, ms: int) -> None:
         self._actor.seat.metrics.provider_failures.labels(provider, error.kind).inc()
@@ -118,13 +120,21 @@ class Reporting:
                 detail=error.message,
                 turn=self._turn,
                 generation=self._generation,
+                utterance=self.utterance,
                 ms=ms,
             )
         )
 
     def switched(self, before: str, after: str) -> None:
         self._actor.post(
-            ProviderSwitched(role=self._role, before=before, after=after, turn=self._turn, generation=self._generation)
+            ProviderSwitched(
+                role=self._role,
+                before=before,
+                after=after,
+                turn=self._turn,
+                generation=self._generation,
+                utterance=self.utterance,
+            )
         )
 
     def used(self, provider: str, model: str, unit: str, quantity: int, *, estimated: bool = False) -> None:
@@ -139,6 +149,7 @@ class Reporting:
                     estimated=estimated,
                     turn=self._turn,
                     generation=self._generation,
+                    utterance=self.utterance,
                 )
             )
 

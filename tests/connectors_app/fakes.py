@@ -1,6 +1,7 @@
 """Providers that live in the test's process and do what a test tells them."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -150,4 +151,4 @@ def chain_of(*connectors: Any, skipped: Sequence[Attempt] = (), breakers: Breake
 
 def never_out() -> Breakers:
     """Each turn asks all providers in their order, whatever has happened."""
-    return Breakers(Rules(patience=0))
+    return Breakers(Rules(patience=-math.inf))

@@ -299,7 +299,7 @@ class Clock:
 async def test_a_refused_key_is_asked_last_for_a_while(told: Told) -> None:
     clock = Clock()
     first = ScriptedModel("first", failing(ErrorKind.AUTH))
-    chain = chain_of(first, ScriptedModel("second", "Hi", DONE), breakers=Breakers(Rules(patience=5), clock))
+    chain = chain_of(first, ScriptedModel("second", "Hi", DONE), breakers=Breakers(Rules(rest=0, patience=5), clock))
     await answer(chain, told)
     await answer(chain, told)
     assert len(first.asked) == 1 and told.switches == [("first", "second")]
@@ -318,7 +318,7 @@ async def test_a_reply_is_one_success(pieces: list[str], told: Told) -> None:
 async def test_a_mended_provider_is_first_again(told: Told) -> None:
     clock = Clock()
     first = ScriptedModel("first", failing(ErrorKind.REFUSED))
-    chain = chain_of(first, ScriptedModel("second", "Hi", DONE), breakers=Breakers(Rules(patience=5), clock))
+    chain = chain_of(first, ScriptedModel("second", "Hi", DONE), breakers=Breakers(Rules(rest=0, patience=5), clock))
     await answer(chain, told)
     first.script, clock.now = ("Hi", DONE), clock.now + 6
     await answer(chain, told)

@@ -18,6 +18,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: WORDS,
     int: NUMBERS,
     bool: st.booleans(),
+    tuple[int, ...]: st.lists(NUMBERS, max_size=3).map(tuple),
     dict[str, Any]: st.dictionaries(WORDS, WORDS, max_size=3),
     dict[str, int]: st.dictionaries(WORDS, NUMBERS, max_size=3),
     dict[str, str]: st.dictionaries(WORDS, WORDS, max_size=3),

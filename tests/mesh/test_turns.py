@@ -39,7 +39,7 @@ ANSWERING = play(ASKED, PlayoutStarted(1.5, 1))[0]
 
 def test_a_caller_who_stops_is_answered() -> None:
     state, done = play(Turns(), *utterance(1, 0, 1, "hello"))
-    assert done == [StartTurn(1), Answer(1, 1, "hello", "speech")]
+    assert done == [StartTurn(1), Answer(1, 1, "hello", "speech", (1,))]
     assert state.floor is Floor.THINKING
 
 
@@ -55,18 +55,18 @@ def test_a_played_reply_leaves_the_floor() -> None:
 
 def test_each_turn_has_its_own_number() -> None:
     _, done = play(ANSWERING, ReplyOver(3, 1), *utterance(2, 4, 5, "and you"))
-    assert done == [StartTurn(2), Answer(2, 2, "and you", "speech")]
+    assert done == [StartTurn(2), Answer(2, 2, "and you", "speech", (2,))]
 
 
 def test_two_utterances_before_a_transcript_are_one_turn() -> None:
     story = (SpeechStarted(0, 1), SpeechEnded(1, 1), SpeechStarted(1.2, 2), Heard(1.3, 1, "I want"))
     _, done = play(Turns(), *story, SpeechEnded(2, 2), Heard(2.1, 2, "to book"))
-    assert done == [StartTurn(1), Answer(1, 1, "I want to book", "speech")]
+    assert done == [StartTurn(1), Answer(1, 1, "I want to book", "speech", (1, 2))]
 
 
 def test_an_utterance_while_thinking_joins_the_turn() -> None:
     state, done = play(ASKED, *utterance(2, 1.4, 2, "I mean goodbye"))
-    assert done == [Hold(), Discard(1, 1, "the caller went on"), Answer(1, 2, "hello I mean goodbye", "speech")]
+    assert done == [Hold(), Discard(1, 1, "the caller went on"), Answer(1, 2, "hello I mean goodbye", "speech", (2,))]
     assert state.floor is Floor.THINKING
 
 
@@ -74,6 +74,12 @@ def test_a_cough_while_thinking_only_holds() -> None:
     state, done = play(ASKED, *utterance(2, 1.4, 1.6, ""))
     assert done == [Hold(), Release()]
     assert (state.floor, state.generation) == (Floor.THINKING, 1)
+
+
+@pytest.mark.parametrize("text", ["", "mhm"])
+def test_a_listening_noise_is_of_no_turn(text: str) -> None:
+    state, _ = play(ANSWERING, *utterance(2, 2, 2.2, text), ReplyOver(3, 1))
+    assert play(state, *utterance(3, 4, 5, "and now"))[1][-1] == Answer(2, 2, "and now", "speech", (3,))
 
 
 def test_speech_silences_the_agent_before_words() -> None:
@@ -86,7 +92,7 @@ def test_words_interrupt_the_agent() -> None:
     state, done = play(ANSWERING, SpeechStarted(2, 2), Tick(2.3), Interim(2.5, 2, "wait"))
     assert done == [Hold(), Interrupt(1, 1), StartTurn(2)]
     _, done = play(state, SpeechEnded(3, 2), Heard(3.1, 2, "wait a moment"))
-    assert done == [Answer(2, 2, "wait a moment", "speech")]
+    assert done == [Answer(2, 2, "wait a moment", "speech", (2,))]
 
 
 def test_a_late_interim_changes_nothing() -> None:
@@ -96,7 +102,7 @@ def test_a_late_interim_changes_nothing() -> None:
 
 def test_a_short_stop_interrupts_when_understood() -> None:
     _, done = play(ANSWERING, *utterance(2, 2, 2.2, "stop"))
-    assert done == [Interrupt(1, 1), StartTurn(2), Answer(2, 2, "stop", "speech")]
+    assert done == [Interrupt(1, 1), StartTurn(2), Answer(2, 2, "stop", "speech", (2,))]
 
 
 def test_a_short_cough_does_not_stop_the_agent() -> None:
@@ -114,19 +120,19 @@ def test_a_listening_noise_does_not_stop_the_agent(word: str) -> None:
 
 def test_long_speech_without_words_still_interrupts() -> None:
     state, done = play(ANSWERING, SpeechStarted(2, 2), Tick(2.3), SpeechEnded(3.5, 2, 1.5), Heard(3.6, 2, ""))
-    assert done == [Hold(), Interrupt(1, 1), StartTurn(2), Discard(2, 0, "nothing was understood")]
+    assert done == [Hold(), Interrupt(1, 1), StartTurn(2), Discard(2, 0, "nothing was understood", utterances=(2,))]
     assert state.floor is Floor.NOBODY
 
 
 def test_what_was_not_understood_is_said_so() -> None:
     state = Turns(not_understood="Pardon?")
     state, done = play(state, *utterance(1, 0, 1, ""))
-    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood"), Announce(1, 1, "Pardon?")]
+    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood", utterances=(1,)), Announce(1, 1, "Pardon?")]
 
 
 def test_a_noise_is_not_answered() -> None:
     state, done = play(Turns(not_understood="Pardon?"), *utterance(1, 0, 0.2, ""))
-    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood")]
+    assert done == [StartTurn(1), Discard(1, 0, "nothing was understood", utterances=(1,))]
     assert state.floor is Floor.NOBODY
 
 
@@ -141,24 +147,24 @@ def test_a_reply_that_failed_is_apologised_for() -> None:
 
 def test_half_a_reply_is_heard_before_the_apology() -> None:
     state, done = play(APOLOGETIC, *utterance(1, 0, 1, "hello"), PlayoutStarted(1.5, 1), Failed(2, 1, "tts"))
-    assert done[-1] == Answer(1, 1, "hello", "speech")
+    assert done[-1] == Answer(1, 1, "hello", "speech", (1,))
     assert play(state, ReplyOver(3, 1))[1] == [Announce(1, 2, SORRY, "tts")]
 
 
 def test_an_unrecognised_caller_gets_an_apology() -> None:
     _, done = play(APOLOGETIC, SpeechStarted(0, 1), SpeechEnded(0.4, 1, 0.4), Heard(0.5, 1, "", failed=True))
-    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt"), Announce(1, 1, SORRY, "stt")]
+    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt", (1,)), Announce(1, 1, SORRY, "stt")]
 
 
 def test_an_unrecognised_turn_has_failed_without_an_apology() -> None:
     _, done = play(Turns(), SpeechStarted(0, 1), SpeechEnded(0.4, 1, 0.4), Heard(0.5, 1, "", failed=True))
-    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt")]
+    assert done == [StartTurn(1), Discard(1, 0, "no recogniser answered", "stt", (1,))]
 
 
 def test_what_was_recognised_is_answered() -> None:
     story = (SpeechStarted(0, 1), SpeechEnded(1, 1), SpeechStarted(1.2, 2), Heard(1.3, 1, "", failed=True))
     state, done = play(APOLOGETIC, *story, SpeechEnded(2, 2), Heard(2.1, 2, "to book"))
-    assert done == [StartTurn(1), Answer(1, 1, "to book", "speech")]
+    assert done == [StartTurn(1), Answer(1, 1, "to book", "speech", (1, 2))]
     assert play(state, ReplyOver(3, 1))[1] == []
 
 
@@ -180,7 +186,7 @@ def test_an_apology_comes_before_announcements() -> None:
 @pytest.mark.parametrize("text", ["hello?", "mhm"])
 def test_a_caller_who_goes_on_needs_no_apology(text: str) -> None:
     state, done = play(NOT_ANSWERED, SpeechStarted(2, 2), ReplyOver(2, 1), SpeechEnded(3, 2), Heard(3.1, 2, text))
-    assert done[-1] == Answer(2, 2, text, "speech")
+    assert done[-1] == Answer(2, 2, text, "speech", (2,))
     assert state.failed is None
 
 
@@ -207,12 +213,12 @@ def test_a_greeting_is_said_first() -> None:
 
 def test_a_caller_may_interrupt_the_greeting() -> None:
     _, done = play(Turns(), Say(0, "Welcome"), PlayoutStarted(0.1, 1), *utterance(1, 0.5, 0.7, "hello"))
-    assert done[-3:] == [Interrupt(0, 1), StartTurn(1), Answer(1, 2, "hello", "speech")]
+    assert done[-3:] == [Interrupt(0, 1), StartTurn(1), Answer(1, 2, "hello", "speech", (1,))]
 
 
 def test_words_before_the_greeting_was_heard_replace_it() -> None:
     _, done = play(Turns(), Say(0, "Welcome"), *utterance(1, 0.1, 0.7, "hello"))
-    assert done[-3:] == [Discard(0, 1, "the caller spoke"), StartTurn(1), Answer(1, 2, "hello", "speech")]
+    assert done[-3:] == [Discard(0, 1, "the caller spoke"), StartTurn(1), Answer(1, 2, "hello", "speech", (1,))]
 
 
 def test_announcements_wait_for_the_floor() -> None:
@@ -222,7 +228,7 @@ def test_announcements_wait_for_the_floor() -> None:
 
 def test_speech_at_the_end_of_a_reply_is_a_new_turn() -> None:
     _, done = play(ANSWERING, SpeechStarted(2, 2), ReplyOver(2.1, 1), SpeechEnded(3, 2), Heard(3.1, 2, "next"))
-    assert done == [StartTurn(2), Answer(2, 2, "next", "speech")]
+    assert done == [StartTurn(2), Answer(2, 2, "next", "speech", (2,))]
 
 
 def test_an_old_reply_changes_nothing() -> None:

@@ -206,6 +206,32 @@ def test_what_the_caller_stopped_has_not_failed(workspace: Workspace, story: Sto
     assert (Turn.objects.get().state, Turn.objects.get().detail) == (TurnState.INTERRUPTED, "")
 
 
+def recognition(utterance: int) -> list[events.Event]:
+    return [
+        events.ProviderFailed(role="stt", provider="a", kind="auth", detail="no", utterance=utterance),
+        events.ProviderSwitched(role="stt", before="a", after="b", utterance=utterance),
+        events.Usage(role="stt", provider="b", model="", unit="audio_ms", quantity=9, utterance=utterance),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_recognition_belongs_to_the_turn_that_it_became(
+    size: int, workspace: Workspace, story: Story, write: Write
+) -> None:
+    """And what was heard of a noise to none."""
+    story.tell(created(), events.TurnStarted(turn=1))
+    for utterance in (1, 2, 3):
+        story.tell(*recognition(utterance), final("Hi", utterance), stage=Stage.STT)
+    story.tell(events.TurnEnded(turn=1, generation=1, text="Hi Hi", cause="speech", utterances=(1, 3)))
+    story.tell(events.TurnStarted(turn=2), *recognition(4), events.TurnDiscarded(turn=2, failed="stt", utterances=(4,)))
+    for start in range(0, len(story.told), size):
+        write(story.told[start : start + size])
+    turns = {1: 1, 2: 0, 3: 1, 4: 2}
+    assert dict(Usage.objects.values_list("utterance", "turn")) == turns
+    assert set(Incident.objects.values_list("utterance", "turn")) == set(turns.items())
+    assert Usage.objects.count() == 4 and Incident.objects.count() == 8
+
+
 def test_words_that_break_in_belong_to_the_new_turn(workspace: Workspace, story: Story, write: Write) -> None:
     write(story.tell(created(), events.TurnStarted(turn=1), ended(1, "Hi")))
     write(story.tell(final("No, stop.", 2), stage=Stage.STT))

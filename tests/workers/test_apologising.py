@@ -187,7 +187,7 @@ async def test_a_caller_whom_nobody_understood_hears_the_apology(one: Process) -
     talk = await Talk.of(one, SPOKEN)
     await not_recognised(talk, end=8000)
     assert [one.text for one in await talk.happened(ReplySentence, 2)] == ["I am sorry.", "Please try again."]
-    assert [(one.turn, one.failed) for one in await talk.happened(TurnDiscarded)] == [(1, "stt")]
+    assert [(one.turn, one.failed, one.utterances) for one in await talk.happened(TurnDiscarded)] == [(1, "stt", (1,))]
 
 
 @pytest.mark.parametrize(("config", "end"), [(SPOKEN, 0), (CAPTIONS, 8000), (SPOKEN | {"apology": ""}, 8000)])
