@@ -133,11 +133,14 @@ async def test_all_reasons_are_told_without_keys(environ: dict[str, str], pool: 
     assert not any(value in str(caught.value) for name, value in environ.items() if name.endswith("_KEY"))
 
 
-async def test_warming_names_those_that_failed(environ: dict[str, str], pool: Pool, stand_ins: StandIns) -> None:
+async def test_warming_names_those_that_failed(
+    environ: dict[str, str], stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_ins.steer(OPENAI_MODELS, Behaviour(fault=Fault.NEVER))
-    pool.environ = {**environ, "ANTHROPIC_API_KEY": "revoked"}
-    pool.WARM_SECONDS = 1
+    monkeypatch.setattr(Pool, "WARM_SECONDS", 1)
+    pool = Pool({**environ, "ANTHROPIC_API_KEY": "revoked"})
     failed = await pool.warm(Role.LLM)
+    await pool.close()
     assert (failed["openai"].kind, failed["anthropic"].kind) == (ErrorKind.TIMEOUT, ErrorKind.AUTH)
 
 
